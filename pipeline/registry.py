@@ -1,0 +1,197 @@
+"""MLflow: where runs are logged and models are kept. The one module that imports it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # a company's model is nobody else's business
+os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
+
+import matplotlib
+
+matplotlib.use("Agg")
+import mlflow
+import mlflow.pyfunc
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from pipeline.errors import UserError
+from pipeline.params import Params
+from pipeline.stored_model import StoredModel, read_model
+
+CHAMPION = "champion"
+RUNTIME_PACKAGES = ("ibis-framework", "duckdb", "lightgbm", "numpy", "pandas", "pyarrow", "scikit-learn")
+RUNTIME_PACKAGES += ("shap", "woodelf-explainer", "pydantic", "pyyaml")
+HISTORY_TAG = "champion_history"
+
+
+class Registry:
+    """A company's models in MLflow: versions, and which of them is champion.
+
+    Parameters
+    ----------
+    params : Params
+        ``mlflow.tracking_uri``, ``mlflow.experiment`` and ``mlflow.model_name``; a relative SQLite path starts at the
+        params file's folder, and artifacts lie beside that file.
+    """
+
+    def __init__(self, params: Params):
+        for noisy in ("mlflow", "alembic", "mlflow.utils.environment"):
+            logging.getLogger(noisy).setLevel(logging.ERROR)
+        warnings.filterwarnings("ignore", module="mlflow")
+        self.model_name = params.mlflow.model_name or f"leadrev-{params.company}"
+        self.experiment = params.mlflow.experiment or params.company
+        self.uri = params.tracking_uri
+        self.artifact_root = (
+            (Path(self.uri.removeprefix("sqlite:///")).parent / "mlartifacts").as_uri()
+            if self.uri.startswith("sqlite:///")
+            else None
+        )
+        mlflow.set_tracking_uri(self.uri)
+        mlflow.set_registry_uri(self.uri)
+        self.client = MlflowClient()
+
+    def log_training(
+        self,
+        stored: StoredModel,
+        *,
+        params: dict[str, Any],
+        metrics: dict[str, float],
+        files: dict[str, bytes],
+        figures: dict[str, Any],
+    ) -> str:
+        """Log one training run and register its model; nothing becomes champion.
+
+        Parameters
+        ----------
+        stored : StoredModel
+            The model.
+        params : dict
+            The params, flat, as MLflow shows them.
+        metrics : dict of str to float
+            Figures of the hold-out.
+        files : dict of str to bytes
+            Small files to keep with the run (audit, metrics).
+        figures : dict of str to matplotlib figure
+            Plots to keep with the run.
+
+        Returns
+        -------
+        str
+            The registered version.
+        """
+        packages = Path(__file__).parent.parent
+        with self._run() as run, tempfile.TemporaryDirectory() as scratch:
+            mlflow.log_params({key: str(value)[:500] for key, value in params.items()})
+            mlflow.log_metrics({key: value for key, value in metrics.items() if value == value})
+            mlflow.set_tags({"data_fingerprint": stored.facts.data_fingerprint, "company": stored.facts.company})
+            for name, content in files.items():
+                path = Path(scratch) / name
+                path.write_bytes(content)
+                mlflow.log_artifact(str(path))
+            for name, figure in figures.items():
+                mlflow.log_figure(figure, f"figures/{name}")
+            model_folder = Path(scratch) / "forecaster"
+            model_folder.mkdir()
+            stored.write(model_folder)
+            info = mlflow.pyfunc.log_model(
+                name="model",
+                loader_module="pipeline.stored_model",
+                data_path=str(model_folder),
+                code_paths=[str(packages / name) for name in ("features", "models", "pipeline")],
+                pip_requirements=[f"{name}=={installed_version(name)}" for name in RUNTIME_PACKAGES],
+                registered_model_name=self.model_name,
+            )
+            version = str(info.registered_model_version)
+            for key, value in {"trained_as_of": stored.facts.trained_as_of, "run_id": run.info.run_id}.items():
+                self.client.set_model_version_tag(self.model_name, version, key, value)
+        return version
+
+    def load(self, which: str) -> tuple[str, StoredModel]:
+        """A model by ``champion``, ``latest`` or its version number.
+
+        Returns
+        -------
+        version, stored : str, StoredModel
+
+        Raises
+        ------
+        UserError
+            If there is no such model; the message says what to do.
+        """
+        version = self.version(which)
+        uri = self.client.get_model_version_download_uri(self.model_name, version)
+        folder = Path(mlflow.artifacts.download_artifacts(uri))
+        return version, read_model(folder / "data" / "forecaster")
+
+    def version(self, which: str) -> str:
+        """The version number that ``champion``, ``latest`` or a number stands for."""
+        versions = self.versions()
+        if not versions:
+            raise UserError(f"no model of {self.model_name} is registered in {self.uri}: run `leadrev train` first")
+        if which == "latest":
+            return versions[-1]
+        if which == CHAMPION:
+            champion = self.champion()
+            if champion is None:
+                raise UserError(
+                    f"no version of {self.model_name} is champion yet (there are: {', '.join(versions)}): look at "
+                    "`leadrev backtest`, then run `leadrev promote latest --by YOU --because WHY`, or score with "
+                    "--model latest"
+                )
+            return champion
+        if which not in versions:
+            raise UserError(
+                f"--model {which}: {self.model_name} has no such version; there are: {', '.join(versions)}, and the "
+                "words champion and latest"
+            )
+        return which
+
+    def versions(self) -> list[str]:
+        """All registered versions, oldest first."""
+        found = self.client.search_model_versions(f"name='{self.model_name}'")
+        return sorted((str(version.version) for version in found), key=int)
+
+    def champion(self) -> str | None:
+        """The version that is champion, if one is."""
+        try:
+            return str(self.client.get_model_version_by_alias(self.model_name, CHAMPION).version)
+        except MlflowException:
+            return None
+
+    def history(self) -> list[dict[str, Any]]:
+        """Who made which version champion, when and why; oldest first."""
+        try:
+            tags = self.client.get_registered_model(self.model_name).tags
+        except MlflowException:
+            return []
+        return json.loads(tags.get(HISTORY_TAG, "[]"))
+
+    def make_champion(self, version: str | None, *, action: str, by: str, because: str, note: str = "") -> None:
+        """Move the alias and write down who did it and why; None leaves no champion."""
+        entry = {"action": action, "version": version, "previous": self.champion(), "by": by, "because": because}
+        entry |= {"at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "note": note}
+        history = [*self.history(), entry]
+        self.client.set_registered_model_tag(self.model_name, HISTORY_TAG, json.dumps(history))
+        if version is None:
+            self.client.delete_registered_model_alias(self.model_name, CHAMPION)
+        else:
+            self.client.set_registered_model_alias(self.model_name, CHAMPION, version)
+
+    @contextmanager
+    def _run(self) -> Iterator[Any]:
+        if self.client.get_experiment_by_name(self.experiment) is None:
+            self.client.create_experiment(self.experiment, artifact_location=self.artifact_root)
+        mlflow.set_experiment(self.experiment)
+        with mlflow.start_run() as run:
+            yield run

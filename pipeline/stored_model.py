@@ -1,0 +1,167 @@
+"""A trained model as a folder: what training writes, and scoring and MLflow's pyfunc read.
+
+Nothing in it is pickled: boosters are LightGBM's own text, arrays are plain NumPy files, the rest is JSON.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import features
+import models
+from features.matrix import FeatureSpec
+from models.forecaster import LeadForecaster
+from pipeline.errors import UserError
+from pipeline.quarters import quarter_ends
+
+KEYS = ["lead_id", "episode", "as_of"]
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a model says of itself, beside its numbers.
+
+    Parameters
+    ----------
+    company, currency, timezone : str
+        As in the params that it was trained with.
+    fiscal_year_start_month : int
+        Month in which the fiscal year starts.
+    trained_as_of : str
+        The instant whose knowledge it was trained on, ISO 8601, UTC.
+    won_count, snapshot_count, lead_count : int
+        What it learned from: leads won, training rows, leads.
+    data_fingerprint : str
+        SHA-256 of the tables it was trained on.
+    source_fingerprint : str
+        SHA-256 of the code of ``features`` and ``models``; see `source_fingerprint`.
+    excluded : dict of str to str
+        The columns that the audit kept out, and why.
+    audit_failed : str
+        Empty, or why the audit says that the model should not be used.
+    """
+
+    company: str
+    currency: str
+    timezone: str
+    fiscal_year_start_month: int
+    trained_as_of: str
+    won_count: int
+    snapshot_count: int
+    lead_count: int
+    data_fingerprint: str
+    source_fingerprint: str
+    excluded: dict[str, str]
+    audit_failed: str = ""
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """A forecaster together with the definition of the features that it was trained on."""
+
+    forecaster: LeadForecaster
+    spec: FeatureSpec
+    facts: ModelFacts
+
+    def feature_columns(self, matrix: pd.DataFrame) -> pd.DataFrame:
+        """The columns of a feature matrix that the forecaster reads."""
+        return matrix.drop(columns=KEYS)
+
+    def forecast(self, matrix: pd.DataFrame) -> pd.DataFrame:
+        """Forecast each row of a feature matrix: one row a lead, the forecast columns of ``scores``.
+
+        Parameters
+        ----------
+        matrix : data frame of shape (n_leads, n_features + 3)
+            As ``leadrev features`` writes it.
+
+        Returns
+        -------
+        data frame of shape (n_leads, n_columns)
+            Probabilities, days and money; the index is that of `matrix`.
+        """
+        return self.forecaster.predict(self.feature_columns(matrix), quarter_ends_days=self.quarter_ends_days(matrix))
+
+    def quarter_ends_days(self, matrix: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """Days from each row's as_of to the end of its fiscal quarter and of the next one."""
+        ends = {
+            as_of: quarter_ends(as_of.to_pydatetime(), self.facts.timezone, self.facts.fiscal_year_start_month)
+            for as_of in matrix["as_of"].unique()
+        }
+        this, following = (
+            matrix["as_of"].map({as_of: (end[which] - as_of) / pd.Timedelta(days=1) for as_of, end in ends.items()})
+            for which in (0, 1)
+        )
+        return this.to_numpy(float), following.to_numpy(float)
+
+    def write(self, folder: Path) -> None:
+        """Write the model into an empty folder."""
+        for name, content in self.forecaster.to_state().items():
+            (folder / name).write_bytes(content)
+        (folder / "spec.json").write_text(self.spec.to_json())
+        (folder / "facts.json").write_text(json.dumps(asdict(self.facts), indent=2, sort_keys=True))
+
+
+def read_model(folder: Path) -> StoredModel:
+    """Read a model that `StoredModel.write` wrote.
+
+    Raises
+    ------
+    UserError
+        If the model was trained by other code than the one that reads it: the same columns could mean something else.
+    """
+    facts = ModelFacts(**json.loads((folder / "facts.json").read_text()))
+    if facts.source_fingerprint != source_fingerprint():
+        raise UserError(
+            f"this model of {facts.company} (trained as of {facts.trained_as_of}) was made by another version of "
+            "leadrev's features/ and models/: run `leadrev train` again, or use the version that made it"
+        )
+    own = {"spec.json", "facts.json"}
+    state = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name not in own}
+    return StoredModel(
+        LeadForecaster.from_state(state), FeatureSpec.from_json((folder / "spec.json").read_text()), facts
+    )
+
+
+def source_fingerprint() -> str:
+    """The SHA-256 of what the code of ``features`` and ``models`` does: comments and docstrings do not count."""
+    digest = hashlib.sha256()
+    for package in (features, models):
+        for path in sorted(Path(str(package.__file__)).parent.glob("*.py")):
+            tree = ast.parse(path.read_text(encoding="utf-8"))
+            for node in ast.walk(tree):
+                body = getattr(node, "body", None)
+                if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
+                    value = body[0].value
+                    if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                        del body[0]
+            digest.update(f"{package.__name__}/{path.name}\n{ast.unparse(tree)}\n".encode())
+    return digest.hexdigest()
+
+
+class _Pyfunc:
+    """The model as MLflow's pyfunc serves it: a feature matrix in, the forecast columns out."""
+
+    def __init__(self, stored: StoredModel):
+        self.stored = stored
+
+    def predict(self, model_input: pd.DataFrame, params: dict | None = None) -> pd.DataFrame:
+        return self.stored.forecast(model_input)
+
+
+def _load_pyfunc(path: str) -> _Pyfunc:
+    """MLflow calls this by name (`loader_module`) with the folder that training wrote."""
+    return _Pyfunc(read_model(Path(path)))
+
+
+def iso(instant: datetime) -> str:
+    """An instant as text: ISO 8601 in UTC, to the second."""
+    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")
