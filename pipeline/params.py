@@ -25,17 +25,17 @@ from pipeline.yaml_file import line_of, read_yaml
 
 
 def _listed(value: Any) -> Any:
-    """One value where a list is wanted is a list of one; nothing is an empty list."""
+    """Read one value where a list is wanted as a list of one, and nothing as an empty list."""
     return [] if value is None else value if isinstance(value, list) else [value]
 
 
 def _as_text(value: Any) -> Any:
-    """A word as the data writes it: YAML reads ``1`` and ``true`` as no text."""
-    return str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, int | float) else value
+    """Give a number as the text the data would write: YAML reads ``1`` as no text."""
+    return str(value) if isinstance(value, int | float) else value
 
 
 def _mapping(value: Any) -> Any:
-    """A key left blank is an empty mapping."""
+    """Read a key left blank as an empty mapping."""
     return {} if value is None else value
 
 
@@ -71,7 +71,7 @@ class Source(_Strict):
         Columns that, by a person's word, never change after the row was made.
     """
 
-    from_: Text | None = Field(None, alias="from")
+    from_: Text | None = Field(default=None, alias="from")
     sql: Text | None = None
     system: Text | None = None
     columns: Annotated[dict[str, Text], BeforeValidator(_mapping)] = {}
@@ -116,8 +116,8 @@ class DataParams(_Strict):
 
     timezone: str = "UTC"
     known_until: Text | None = None
-    amount_window_days: int = Field(90, ge=0, le=3650)
-    quarantined_share_limit: float = Field(0.2, ge=0, le=1)
+    amount_window_days: int = Field(default=90, ge=0, le=3650)
+    quarantined_share_limit: float = Field(default=0.2, ge=0, le=1)
     definitions: Annotated[dict[str, dict[str, Texts]], BeforeValidator(_mapping)] = {}
     sources: SourcesParams
 
@@ -126,7 +126,7 @@ class DataParams(_Strict):
     def _known_zone(cls, value: str) -> str:
         if value not in available_timezones():
             raise ValueError(
-                f"no time zone is called '{value}'{near_miss(value, available_timezones())} Write one such as Europe/Berlin"
+                f"no time zone is called '{value}'{near_miss(value, available_timezones())} An example: Europe/Berlin"
             )
         return value
 
@@ -134,7 +134,7 @@ class DataParams(_Strict):
 class SnapshotsParams(_Strict):
     """How training rows are drawn."""
 
-    rows_limit: int = Field(150_000, ge=1_000)
+    rows_limit: int = Field(default=150_000, ge=1_000)
 
 
 class FeaturesParams(_Strict):
@@ -148,11 +148,11 @@ class FeaturesParams(_Strict):
 class ModelParams(_Strict):
     """How the forecaster learns."""
 
-    trees: int = Field(150, ge=1, le=10_000)
-    leaves: int = Field(8, ge=2, le=1_024)
-    learning_rate: float = Field(0.1, gt=0, le=1)
-    pieces: int = Field(8, ge=1, le=32)
-    half_life_days: float | None = Field(365, gt=0)
+    trees: int = Field(default=150, ge=1, le=10_000)
+    leaves: int = Field(default=8, ge=2, le=1_024)
+    learning_rate: float = Field(default=0.1, gt=0, le=1)
+    pieces: int = Field(default=8, ge=1, le=32)
+    half_life_days: float | None = Field(default=365, gt=0)
 
 
 class AuditParams(_Strict):
@@ -164,8 +164,8 @@ class AuditParams(_Strict):
 class BacktestParams(_Strict):
     """How the past is forecast again."""
 
-    cutoffs_count: int = Field(3, ge=1, le=50)
-    bootstrap_count: int = Field(200, ge=0, le=10_000)
+    cutoffs_count: int = Field(default=3, ge=1, le=50)
+    bootstrap_count: int = Field(default=200, ge=0, le=10_000)
 
 
 class MlflowParams(_Strict):
@@ -183,10 +183,10 @@ class Params(_Strict):
     """
 
     company: Text
-    currency: str = Field("EUR", pattern=r"^[A-Z]{3}$")
-    seed: int = Field(0, ge=0, lt=2**31)
+    currency: str = Field(default="EUR", pattern=r"^[A-Z]{3}$")
+    seed: int = Field(default=0, ge=0, lt=2**31)
     engine: Literal["duckdb"] = "duckdb"
-    fiscal_year_start_month: int = Field(1, ge=1, le=12)
+    fiscal_year_start_month: int = Field(default=1, ge=1, le=12)
     horizons_days: Annotated[list[Annotated[int, Field(ge=1, le=3650)]], BeforeValidator(_listed)] = Field(
         [30, 90, 180, 365], min_length=1
     )

@@ -24,7 +24,7 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
-def _words_stay_words(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+def _keys_once(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
     """Build a mapping, refusing a key that stands twice: YAML would silently keep the last."""
     seen: set[Any] = set()
     for key_node, _ in node.value:
@@ -36,7 +36,7 @@ def _words_stay_words(loader: _Loader, node: yaml.MappingNode, deep: bool = Fals
     return yaml.SafeLoader.construct_mapping(loader, node, deep=True)
 
 
-_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _words_stay_words)
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _keys_once)
 
 
 def read_yaml(path: Path) -> tuple[dict[str, Any], yaml.Node]:
@@ -51,7 +51,7 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], yaml.Node]:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise UserError(
-            f"No params file at {path}: name one with --params, or make a company to try with `leadrev simulate --out demo`."
+            f"No params file at {path}: name one with --params, or make a company to try: `leadrev simulate --out demo`."
         ) from None
     except IsADirectoryError:
         raise UserError(f"{path} is a folder, not a params file: name the YAML file in it.") from None
@@ -69,7 +69,7 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], yaml.Node]:
         raise UserError(f"{path} is not readable YAML: {' '.join(str(error).split())}.") from None
     if content is None:
         raise UserError(f"The params file {path} is empty: it needs at least company and data.sources.leads and deals.")
-    if not isinstance(content, dict):
+    if not isinstance(content, dict) or node is None:
         raise UserError(
             f"{path} line 1: a params file is a list of 'key: value' lines; found {type(content).__name__}."
         )
