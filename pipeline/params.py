@@ -164,6 +164,7 @@ class AuditParams(_Strict):
 class BacktestParams(_Strict):
     """How the past is forecast again."""
 
+    truth: Text | None = None
     cutoffs_count: int = Field(default=3, ge=1, le=50)
     bootstrap_count: int = Field(default=200, ge=0, le=10_000)
 
