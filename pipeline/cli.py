@@ -1,0 +1,293 @@
+"""The command line: one function a command, each a thin door to the module that does the work."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from pipeline.errors import UserError
+
+app = typer.Typer(
+    name="leadrev",
+    help="From a company's own leads and deals to one calibrated forecast per open lead: how likely it is to be won, "
+    "when, for how much, and why.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+
+_debug = False
+
+
+def _set_debug(on: bool) -> None:
+    global _debug
+    _debug = _debug or on
+
+
+ParamsFile = Annotated[Path, typer.Option("--params", "-p", help="The params file.", show_default=True)]
+Debug = Annotated[
+    bool, typer.Option("--debug", help="Show the traceback of an error.", callback=_set_debug, is_eager=True)
+]
+AsOf = Annotated[
+    str | None,
+    typer.Option(
+        "--as-of",
+        metavar="DATE",
+        help="Use only what was known then: 2026-05-15 (midnight in data.timezone) or an instant with its offset. "
+        "Default: data.known_until.",
+    ),
+]
+Out = Annotated[
+    Path | None, typer.Option("--out", metavar="DIR", help="Folder to write to. Default: `artifacts` of the params.")
+]
+Model = Annotated[str, typer.Option("--model", metavar="champion|latest|VERSION", help="Which model scores.")]
+
+
+@app.command()
+def demo(
+    leads: Annotated[int, typer.Option("--leads", min=500, help="How many leads to make up.")] = 20_000,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for everything.")] = Path("demo"),
+    debug: Debug = False,
+) -> None:
+    """The whole job on a company made up on the spot: simulate, check, train, backtest, score, report.
+
+    Example: `leadrev demo --leads 20000 --out demo`
+    """
+    from pipeline.demo import demo as run
+
+    run(out, leads=leads)
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the tables, params.yaml and truth.")],
+    leads: Annotated[int, typer.Option("--leads", min=100, help="How many leads.")] = 20_000,
+    events_per_lead: Annotated[int, typer.Option("--events-per-lead", min=1, help="Events a lead, on average.")] = 18,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same bytes.")] = 0,
+    mess: Annotated[bool, typer.Option("--mess", help="Add what real exports hold: broken dates, duplicates, …")] = False,
+    debug: Debug = False,
+) -> None:
+    """Make up a company's CRM with a known truth.
+
+    Example: `leadrev simulate --out company --leads 5000 --seed 7`
+    """
+    from pipeline.progress import step
+    from pipeline.simulate import simulate as run
+
+    with step(f"simulating {leads:,} leads"):
+        run(out, leads=leads, events_per_lead=events_per_lead, seed=seed, mess=mess)
+    typer.echo(f"A company of {leads:,} leads lies in {out}/; next: leadrev check -p {out}/params.yaml")
+
+
+@app.command()
+def check(params: ParamsFile = Path("params.yaml"), out: Out = None, debug: Debug = False) -> None:
+    """Read all sources, reconcile, validate, and audit for leakage; no model.
+
+    Example: `leadrev check -p company/params.yaml`
+    """
+    from pipeline.check import check as run
+    from pipeline.check import summary
+    from pipeline.params import load_params
+
+    loaded = load_params(params)
+    folder = out or loaded.artifacts_folder
+    typer.echo(summary(run(loaded, folder)))
+    typer.echo(f"Written: {folder}/audit.html, audit.json, quarantine.parquet")
+
+
+@app.command()
+def features(
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Parquet file for the matrix.")] = None,
+    as_of: AsOf = None,
+    describe: Annotated[bool, typer.Option("--describe", help="Print the catalogue of features instead.")] = False,
+    params: ParamsFile = Path("params.yaml"),
+    debug: Debug = False,
+) -> None:
+    """The feature matrix of all leads that are open at a date.
+
+    Example: `leadrev features --as-of 2026-05-01 --out matrix.parquet`
+    """
+    from pipeline.build_features import describe_features, write_features
+    from pipeline.params import load_params
+
+    loaded = load_params(params)
+    if describe:
+        typer.echo(describe_features(loaded, as_of))
+        return
+    if out is None:
+        raise UserError("--out: name the Parquet file to write, for example --out matrix.parquet (or use --describe)")
+    rows, columns = write_features(loaded, as_of, out)
+    typer.echo(f"{rows:,} open leads × {columns} features written to {out}")
+
+
+@app.command()
+def train(params: ParamsFile = Path("params.yaml"), as_of: AsOf = None, debug: Debug = False) -> None:
+    """Train on what was known at a date, log and register in MLflow; promotes nothing.
+
+    Example: `leadrev train --as-of 2026-05-01`
+    """
+    from pipeline.params import load_params
+    from pipeline.train import train as run
+
+    typer.echo(run(load_params(params), as_of).summary())
+
+
+@app.command()
+def backtest(
+    params: ParamsFile = Path("params.yaml"),
+    cutoffs: Annotated[
+        str | None,
+        typer.Option(
+            "--cutoffs", metavar="D1,D2,…", help="Dates to train at. Default: backtest.cutoffs_count, a horizon apart."
+        ),
+    ] = None,
+    out: Out = None,
+    debug: Debug = False,
+) -> None:
+    """Train at each cutoff, score all leads open then, and compare with what came.
+
+    Example: `leadrev backtest --cutoffs 2025-10-01,2026-01-01`
+    """
+    from pipeline.backtest import backtest as run
+    from pipeline.backtest import summary
+    from pipeline.params import load_params
+
+    loaded = load_params(params)
+    folder = out or loaded.artifacts_folder
+    typer.echo(summary(run(loaded, cutoffs.split(",") if cutoffs else None, folder)))
+    typer.echo(f"Written: {folder}/backtest.html, backtest.json")
+
+
+@app.command()
+def score(
+    params: ParamsFile = Path("params.yaml"),
+    as_of: AsOf = None,
+    model: Model = "champion",
+    explain: Annotated[
+        str, typer.Option("--explain", metavar="all|N|none", help="How many leads, from the top, get reasons.")
+    ] = "all",
+    out: Out = None,
+    debug: Debug = False,
+) -> None:
+    """Forecast every open lead: whole, or not at all.
+
+    Example: `leadrev score --as-of 2026-05-15 --explain 500`
+    """
+    from pipeline.params import load_params
+    from pipeline.score import score as run
+
+    loaded = load_params(params)
+    typer.echo(run(loaded, as_of, model=model, explain=explain, out=out or loaded.artifacts_folder).summary())
+
+
+@app.command()
+def explain(
+    lead_id: Annotated[str, typer.Argument(help="The lead, by its id.")],
+    params: ParamsFile = Path("params.yaml"),
+    as_of: AsOf = None,
+    model: Model = "champion",
+    debug: Debug = False,
+) -> None:
+    """One lead's forecast and reasons, in the terminal.
+
+    Example: `leadrev explain L000123`
+    """
+    from pipeline.explain import explain as run
+    from pipeline.params import load_params
+
+    typer.echo(run(load_params(params), lead_id, as_of, model=model))
+
+
+@app.command()
+def report(params: ParamsFile = Path("params.yaml"), out: Out = None, debug: Debug = False) -> None:
+    """A self-contained HTML page for sales and marketing, from the last scores.
+
+    Example: `leadrev report`
+    """
+    from pipeline.params import load_params
+    from pipeline.report import report as run
+
+    loaded = load_params(params)
+    typer.echo(f"Written: {run(loaded, out or loaded.artifacts_folder)}")
+
+
+@app.command()
+def serve(
+    params: ParamsFile = Path("params.yaml"),
+    host: Annotated[str, typer.Option("--host", help="This machine's own addresses only.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")] = 8000,
+    debug: Debug = False,
+) -> None:
+    """The web page and a JSON API over the last scores.
+
+    Example: `leadrev serve --port 8000`
+    """
+    from pipeline.params import load_params
+    from pipeline.serve import serve as run
+
+    run(load_params(params), host, port)
+
+
+@app.command()
+def promote(
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="A version number, or latest.")],
+    by: Annotated[str, typer.Option("--by", metavar="NAME", help="Who decides.")],
+    because: Annotated[str, typer.Option("--because", metavar="TEXT", help="Why, for those who ask later.")],
+    force: Annotated[bool, typer.Option("--force", help="Even if audit or backtest say no.")] = False,
+    params: ParamsFile = Path("params.yaml"),
+    debug: Debug = False,
+) -> None:
+    """Make a version the champion that scores by default.
+
+    Example: `leadrev promote latest --by "Ana" --because "beats version 3 in the backtest of May"`
+    """
+    from pipeline.params import load_params
+    from pipeline.promote import promote as run
+
+    typer.echo(run(load_params(params), version, by=by, because=because, force=force))
+
+
+@app.command()
+def rollback(
+    by: Annotated[str, typer.Option("--by", metavar="NAME", help="Who decides.")] = "",
+    because: Annotated[str, typer.Option("--because", metavar="TEXT", help="Why.")] = "",
+    params: ParamsFile = Path("params.yaml"),
+    debug: Debug = False,
+) -> None:
+    """Undo the last promotion: the champion before it is champion again.
+
+    Example: `leadrev rollback --by "Ana" --because "scores of version 4 look off"`
+    """
+    from pipeline.params import load_params
+    from pipeline.promote import rollback as run
+
+    typer.echo(run(load_params(params), by=by, because=because))
+
+
+def main() -> None:
+    """Run a command; a user's mistake ends in one line on standard error and exit code 2."""
+    try:
+        app()
+    except UserError as mistake:
+        if _debug:
+            raise
+        _fail(str(mistake), 2)
+    except KeyboardInterrupt:
+        _fail("stopped", 130)
+    except Exception as error:
+        if _debug:
+            raise
+        _fail(f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]} (--debug shows where)", 1)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"leadrev: {message}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+if __name__ == "__main__":
+    main()

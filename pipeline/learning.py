@@ -1,0 +1,157 @@
+"""From tables to a model, using only what was known at one instant: what train and backtest share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+
+from features import labels, lifecycle, matrix, snapshots
+from features.matrix import FeatureSpec
+from models.forecaster import LeadForecaster
+from pipeline.audit import AuditResult, audit
+from pipeline.errors import UserError
+from pipeline.params import Params
+from pipeline.stored_model import KEYS, ModelFacts, StoredModel, iso, source_fingerprint
+from pipeline.tables import LoadedCompany
+
+WON = 1
+
+
+@dataclass(frozen=True)
+class Training:
+    """A model and what it was trained on.
+
+    Parameters
+    ----------
+    stored : StoredModel
+        The model.
+    X : data frame of shape (n_snapshots, n_features)
+        The training matrix.
+    y : data frame of shape (n_snapshots, 5)
+        ``event``, ``duration`` (days), ``amount``, ``as_of``, ``lead_id``.
+    audit : AuditResult
+        Which columns were kept out, and what else was noticed.
+    """
+
+    stored: StoredModel
+    X: pd.DataFrame
+    y: pd.DataFrame
+    audit: AuditResult
+
+
+def learn(company: LoadedCompany, params: Params, as_of: datetime) -> Training:
+    """Train a forecaster on what was known at `as_of`: snapshots, labels, features and audit alike.
+
+    Raises
+    ------
+    UserError
+        If nothing can be learned: no lead was known by then, or none had been won.
+    """
+    tables = company.tables
+    findings = audit(company, as_of)
+    spec = feature_spec(company, params, as_of, findings)
+    outcomes = lifecycle.outcomes(
+        tables, known_at=as_of, amount_window_days=params.data.amount_window_days
+    ).cache()
+    grid = snapshots.training_snapshots(
+        tables, cutoff=as_of, rows_limit=params.snapshots.rows_limit, seed=params.seed
+    ).cache()
+    known = to_frame(labels.labels(grid, outcomes, as_of))
+    won_count = int(known.loc[known["event"] == WON, ["lead_id", "episode"]].drop_duplicates().shape[0])
+    if won_count == 0:
+        raise UserError(
+            f"nothing to learn from: of {known['lead_id'].nunique():,} leads seen open before {iso(as_of)}, none was "
+            "won by then; choose a later --as-of, or look at `leadrev check` for deals that were not loaded"
+        )
+    rows = to_frame(matrix.feature_matrix(tables, grid, spec))
+    if not rows[KEYS].equals(known[KEYS]):
+        raise RuntimeError("features and labels do not stand on the same snapshots")
+    X = rows.drop(columns=KEYS)
+    y = pd.DataFrame(
+        {
+            "event": known["event"].to_numpy(int),
+            "duration": known["duration_days"].to_numpy(float),
+            "amount": known["amount"].to_numpy(float),
+            "as_of": known["as_of"],
+            "lead_id": known["lead_id"],
+        }
+    )
+    forecaster = LeadForecaster(
+        horizons_days=tuple(params.horizons_days),
+        primary_horizon_days=params.primary_horizon_days,
+        random_state=params.seed,
+        **params.model.model_dump(),
+    ).fit(X, y)
+    facts = ModelFacts(
+        company=params.company,
+        currency=params.currency,
+        timezone=params.data.timezone,
+        fiscal_year_start_month=params.fiscal_year_start_month,
+        trained_as_of=iso(as_of),
+        won_count=won_count,
+        snapshot_count=len(X),
+        lead_count=int(known["lead_id"].nunique()),
+        data_fingerprint=company.fingerprint,
+        source_fingerprint=source_fingerprint(),
+        excluded=findings.excluded,
+    )
+    return Training(StoredModel(forecaster, spec, facts), X, y, findings)
+
+
+def feature_spec(company: LoadedCompany, params: Params, as_of: datetime, findings: AuditResult) -> FeatureSpec:
+    """Which features are built: what the tables hold by `as_of`, less what the audit keeps out."""
+    return FeatureSpec.from_tables(
+        company.tables,
+        known_at=as_of,
+        excluded=frozenset(findings.excluded),
+        windows_days=tuple(params.features.windows_days),
+        timezone=params.data.timezone,
+        fiscal_year_start_month=params.fiscal_year_start_month,
+        primary_horizon_days=params.primary_horizon_days,
+    )
+
+
+def open_leads_matrix(
+    company: LoadedCompany, spec: FeatureSpec, as_of: datetime, lead_id: str | None = None
+) -> pd.DataFrame:
+    """The features of every lead open at `as_of` (or of one lead), a row a lead, in the order of their ids."""
+    grid = snapshots.open_leads(company.tables, as_of)
+    if lead_id is not None:
+        grid = grid.filter(grid.lead_id == lead_id)
+    return to_frame(matrix.feature_matrix(company.tables, grid.cache(), spec))
+
+
+def what_came(company: LoadedCompany, params: Params, keys: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
+    """What became of leads that were open at `as_of`, as known at the end of the data.
+
+    Parameters
+    ----------
+    keys : data frame
+        ``lead_id``, ``episode`` of the leads, in the order wanted.
+
+    Returns
+    -------
+    data frame of shape (n_leads, 3)
+        ``event`` (0 open, 1 won, 2 lost), ``duration`` in days from `as_of`, ``amount`` of those won.
+    """
+    outcomes = lifecycle.outcomes(
+        company.tables, known_at=company.known_until, amount_window_days=params.data.amount_window_days
+    )
+    grid = snapshots.open_leads(company.tables, as_of)
+    came = to_frame(labels.labels(grid, outcomes, company.known_until))
+    came = keys[["lead_id", "episode"]].merge(came, on=["lead_id", "episode"], how="left", validate="one_to_one")
+    return pd.DataFrame(
+        {
+            "event": came["event"].fillna(0).to_numpy(int),
+            "duration": came["duration_days"].to_numpy(float),
+            "amount": np.where(came["event"] == WON, came["amount"], np.nan).astype(float),
+        }
+    )
+
+
+def to_frame(table) -> pd.DataFrame:
+    """Bring an Ibis table of snapshots into memory, always in the same order."""
+    return table.order_by(KEYS).to_pandas().reset_index(drop=True)
