@@ -1,0 +1,1 @@
+"""A company made up on the spot, with a truth to hold forecasts against."""
