@@ -44,9 +44,7 @@ class Gradients(NamedTuple):
     days: FloatArray
 
 
-def expected_revenue(
-    margins: ArrayLike, value_margins: ArrayLike, grid: TimeGrid, until_days: ArrayLike
-) -> FloatArray:
+def expected_revenue(margins: ArrayLike, value_margins: ArrayLike, grid: TimeGrid, until_days: ArrayLike) -> FloatArray:
     """Expected revenue until given days: Σ over time of ΔF_won(t) · V(t).
 
     Parameters
@@ -73,9 +71,7 @@ def expected_revenue(
     margins = check_margins(margins, grid)
     values = np.asarray(value_margins, dtype=float)
     if values.shape != (len(margins), grid.pieces_count):
-        raise ValueError(
-            f"value_margins must have shape ({len(margins)}, {grid.pieces_count}), got {values.shape}"
-        )
+        raise ValueError(f"value_margins must have shape ({len(margins)}, {grid.pieces_count}), got {values.shape}")
     until = np.asarray(until_days, dtype=float)
     until = np.broadcast_to(until, (len(margins), until.shape[-1])) if until.ndim in (1, 2) else until
     if until.ndim != 2 or not np.isfinite(until).all() or (until < 0).any():
@@ -195,12 +191,8 @@ def gradients(
     money = _piece_gradients(
         rates[:, :near], winning[:near], amounts * g[:near], -amounts * h[:near], open_at[:near], widths[:near], cut
     )
-    points = _piece_gradients(
-        rates[:, :near], winning[:near], g[:near], -h[:near], open_at[:near], widths[:near], cut
-    )
-    timed = _piece_gradients(
-        rates, winning, starts * g + h, -(starts * h + widths**3 * third), open_at, widths, cut
-    )
+    points = _piece_gradients(rates[:, :near], winning[:near], g[:near], -h[:near], open_at[:near], widths[:near], cut)
+    timed = _piece_gradients(rates, winning, starts * g + h, -(starts * h + widths**3 * third), open_at, widths, cut)
     ever = _piece_gradients(rates, winning, g, -h, open_at, widths, cut)
     chance = won.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
