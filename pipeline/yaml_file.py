@@ -51,7 +51,7 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], yaml.Node]:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise UserError(
-            f"No params file at {path}: name one with --params, or make a company to try: `leadrev simulate --out demo`."
+            f"No params file at {path}: name one with --params, or make a company with `leadrev simulate --out demo`."
         ) from None
     except IsADirectoryError:
         raise UserError(f"{path} is a folder, not a params file: name the YAML file in it.") from None

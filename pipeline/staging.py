@@ -1,0 +1,283 @@
+"""From sources to one typed table each: every row is there, and a row that cannot be used says why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import duckdb
+
+from features.tables import MONEY, TIME
+from pipeline.contract import TABLES, WORDS
+from pipeline.databases import quoted
+from pipeline.mapping import Mapping
+from pipeline.parsing import (
+    EMPTY_WORDS,
+    Conventions,
+    clean_sql,
+    id_sql,
+    literal,
+    number_sql,
+    survey,
+    time_sql,
+    word_sql,
+)
+from pipeline.sources import PLACE, ROW
+
+IDS = frozenset({"lead_id", "deal_id", "account_id", "contact_id", "owner_id", "event_id", "parent_id"})
+BAD_COLUMN, BAD_VALUE, REASON = "__bad_column", "__bad_value", "__reason"
+"""Columns that say why a row cannot be used."""
+FIRST_START = "1900-01-01"
+"""A company's first version may be dated back as far as this, so that it holds always."""
+
+UNIQUE = {
+    "leads": ("lead_id",),
+    "deals": ("deal_id", "recorded_at"),
+    "accounts": ("account_id", "valid_from"),
+    "events": ("event_id",),
+}
+_KINDS = {TIME: "time", MONEY: "number", "float64": "number"}
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A table with every row of its sources.
+
+    Besides the contract's columns and the attributes it has, for each row: where it stood (`ROW`, `PLACE`), and where it
+    cannot be used `BAD_COLUMN`, `BAD_VALUE` and `REASON`; and per column that may be unreadable the text as written where
+    it was (``was:created_at``), else null.
+
+    Parameters
+    ----------
+    table : str
+    relation : str
+        Name of the DuckDB table.
+    present : frozenset of str
+        The contract's columns that some source has.
+    attributes : dict of str to str
+        The company's own columns, and their DuckDB types.
+    readable : tuple of str
+        Columns that may be unreadable, and so have their ``was:``.
+    """
+
+    table: str
+    relation: str
+    present: frozenset[str]
+    attributes: dict[str, str]
+    readable: tuple[str, ...]
+
+
+def stage(connection: duckdb.DuckDBPyConnection, table: str, mappings: list[Mapping], *, qualify: bool) -> Staged:
+    """Read every source of a table into one, typed as the contract says.
+
+    Parameters
+    ----------
+    connection : DuckDB connection
+        Its session time zone is the company's.
+    table : str
+        ``leads``, ``deals``, ``accounts`` or ``events``.
+    mappings : list of Mapping
+        Its sources.
+    qualify : bool
+        Put the system's name before each id, as several systems may use the same ids.
+
+    Returns
+    -------
+    Staged
+    """
+    conventions = [_survey(connection, mapping) for mapping in mappings]
+    attributes = _attribute_types(connection, mappings)
+    readable = tuple(
+        name for name, type_ in TABLES[table].items() if type_ in _KINDS or (table, name) in WORDS
+    )
+    selects = [
+        _select(table, mapping, agreed, attributes, readable, qualify=qualify)
+        for mapping, agreed in zip(mappings, conventions, strict=True)
+    ]
+    relation = f"staged_{table}"
+    connection.execute(f"CREATE TABLE {relation} AS {' UNION ALL BY NAME '.join(selects)}")
+    present = frozenset(name for mapping in mappings for name in mapping.columns)
+    staged = Staged(table, relation, present, attributes, readable)
+    _mark_duplicates(connection, staged)
+    return staged
+
+
+def _survey(connection: duckdb.DuckDBPyConnection, mapping: Mapping) -> dict[str, Conventions]:
+    """Ask each column of the source for its conventions, by the contract's name."""
+    contract = TABLES[mapping.raw.table]
+    uses = {
+        theirs: "id" if ours in IDS else _KINDS[contract[ours]]
+        for ours, theirs in mapping.columns.items()
+        if ours in IDS or contract[ours] in _KINDS
+    }
+    found = survey(connection, mapping.raw.relation, uses, mapping.raw.columns)
+    return {ours: found.get(theirs, Conventions()) for ours, theirs in mapping.columns.items()}
+
+
+def _attribute_types(connection: duckdb.DuckDBPyConnection, mappings: list[Mapping]) -> dict[str, str]:
+    """Call an attribute a number where every source has numbers in it; a code with a leading zero is none."""
+    types: dict[str, str] = {}
+    for mapping in mappings:
+        relation = quoted(mapping.raw.relation)
+        texts = [name for name in mapping.attributes if mapping.raw.columns[name] == "VARCHAR"]
+        numeric = {name: _is_number(mapping.raw.columns[name]) for name in mapping.attributes}
+        if texts:
+            tests = ", ".join(
+                f"count({text}) > 0 AND count({text}) = count(TRY_CAST({text} AS DOUBLE)) "
+                f"AND count(CASE WHEN regexp_matches({text}, '^-?0\\d|[a-zA-Z]') THEN 1 END) = 0"
+                for text in (clean_sql(name, "VARCHAR") for name in texts)
+            )
+            answers = connection.execute(f"SELECT {tests} FROM {relation}").fetchall()[0]  # noqa: S608
+            numeric.update(zip(texts, answers, strict=True))
+        for name in mapping.attributes:
+            known = next((other for other in types if other.lower() == name.lower()), name)
+            is_number = numeric[name] and types.get(known, "DOUBLE") == "DOUBLE"
+            types[known] = "DOUBLE" if is_number else "VARCHAR"
+    return types
+
+
+def _is_number(type_: str) -> bool:
+    return type_.startswith(("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "U", "FLOAT", "DOUBLE", "DECIMAL")) and (
+        type_ not in ("UUID", "UNION")
+    )
+
+
+def _select(
+    table: str,
+    mapping: Mapping,
+    agreed: dict[str, Conventions],
+    attributes: dict[str, str],
+    readable: tuple[str, ...],
+    *,
+    qualify: bool,
+) -> str:
+    """Build the query that types one source, and finds for each row the first thing that is wrong with it."""
+    raw = mapping.raw
+    system = literal(raw.source.system) if raw.source.system else "CAST(NULL AS VARCHAR)"
+    inner = [f"{ROW}, {PLACE}"]
+    for name, type_ in TABLES[table].items():
+        value, written = _column(table, mapping, agreed, name, type_, prefix=system if qualify else None)
+        inner.append(f"{value} AS {quoted('=' + name)}")
+        if name in readable:
+            inner.append(f"{written} AS {quoted('was:' + name)}")
+    own = {name.lower(): name for name in mapping.attributes}
+    for name, type_ in attributes.items():
+        theirs = own.get(name.lower())
+        inner.append(f"{_attribute(theirs, raw.columns, raw.source.values, type_)} AS {quoted(name)}")
+    outer = [ROW, PLACE, f"{system} AS system"]
+    outer += [f"CAST({quoted('=' + name)} AS {_sql_type(type_)}) AS {name}" for name, type_ in TABLES[table].items()]
+    outer += [
+        f"CASE WHEN {quoted('=' + name)} IS NULL THEN {quoted('was:' + name)} END AS {quoted('was:' + name)}"
+        for name in readable
+    ]
+    outer += [quoted(name) for name in attributes]
+    checks = _checks(table, agreed)
+    outer += [
+        f"CASE {' '.join(f'WHEN {wrong} THEN {literal(name)}' for name, wrong, _, _ in checks)} END AS {BAD_COLUMN}",
+        f"CASE {' '.join(f'WHEN {wrong} THEN {value}' for _, wrong, _, value in checks)} END AS {BAD_VALUE}",
+        f"CASE {' '.join(f'WHEN {wrong} THEN {reason}' for _, wrong, reason, _ in checks)} END AS {REASON}",
+    ]
+    return f"SELECT {', '.join(outer)} FROM (SELECT {', '.join(inner)} FROM {quoted(raw.relation)})"  # noqa: S608
+
+
+def _column(
+    table: str, mapping: Mapping, agreed: dict[str, Conventions], name: str, type_: str, prefix: str | None
+) -> tuple[str, str]:
+    """SQL for a contract's column of a source: its value, and the text as written."""
+    if name not in mapping.columns:
+        return "NULL", "CAST(NULL AS VARCHAR)"
+    theirs = mapping.columns[name]
+    their_type = mapping.raw.columns[theirs]
+    written = clean_sql(theirs, their_type)
+    words = mapping.raw.source.values.get(name, {})
+    if type_ == TIME:
+        first = {"first_day": FIRST_START} if name == "valid_from" else {}
+        return time_sql(theirs, their_type, agreed[name], **first), written
+    if type_ in _KINDS:
+        return number_sql(theirs, their_type, agreed[name], "DECIMAL(18, 4)" if type_ == MONEY else "DOUBLE"), written
+    if name in IDS:
+        value = id_sql(theirs, their_type, agreed[name])
+        return (f"{prefix} || ':' || {value}" if prefix else value), written
+    readings = {word.strip().lower(): ours for ours, listed in words.items() for word in listed}
+    if (table, name) in WORDS:
+        for ours, usual in WORDS[table, name].items():
+            for word in (ours,) if ours in words else usual:
+                readings.setdefault(word, ours)
+        return word_sql(written, readings, "NULL"), written
+    text = clean_sql(theirs, their_type, EMPTY_WORDS)
+    return word_sql(text, readings, text), written
+
+
+def _attribute(theirs: str | None, types: dict[str, str], values: dict[str, dict[str, list[str]]], type_: str) -> str:
+    if theirs is None:
+        return f"CAST(NULL AS {type_})"
+    if type_ == "DOUBLE":
+        return number_sql(theirs, types[theirs], Conventions())
+    text = clean_sql(theirs, types[theirs], EMPTY_WORDS)
+    words = next((words for name, words in values.items() if name.lower() == theirs.lower()), {})
+    return word_sql(text, {word.strip().lower(): ours for ours, listed in words.items() for word in listed}, text)
+
+
+def _sql_type(type_: str) -> str:
+    return {TIME: "TIMESTAMP", MONEY: "DECIMAL(18, 4)", "float64": "DOUBLE", "string": "VARCHAR"}[type_]
+
+
+def _checks(table: str, agreed: dict[str, Conventions]) -> list[tuple[str, str, str, str]]:
+    """List what may be wrong with a row, gravest first: column, condition, reason, and the value to show."""
+    nothing = "CAST(NULL AS VARCHAR)"
+
+    def missing(name: str, if_: str = "true") -> tuple[str, str, str, str]:
+        is_missing = f"{quoted('=' + name)} IS NULL"
+        if name in agreed and name not in IDS and name != "kind":
+            is_missing += f" AND {quoted('was:' + name)} IS NULL"
+        return name, f"({if_}) AND {is_missing}", literal(f"no {name}"), nothing
+
+    def unreadable(name: str, what: str, if_: str = "true") -> tuple[str, str, str, str]:
+        was = quoted("was:" + name)
+        reason = literal(f"unreadable {what}")
+        convention = agreed.get(name, Conventions())
+        if what == "date" and not (convention.iso_only or convention.day_first or convention.month_first):
+            either = literal("the day or the month may come first, and nothing in the column decides it")
+            reason = f"CASE WHEN regexp_matches({was}, '^\\d{{1,2}}[/-]\\d{{1,2}}[/-]\\d{{4}}') THEN {either} ELSE {reason} END"
+        return name, f"({if_}) AND {quoted('=' + name)} IS NULL AND {was} IS NOT NULL", reason, was
+
+    recorded = unreadable("recorded_at", "date")
+    if table == "leads":
+        return [missing("lead_id"), missing("created_at"), unreadable("created_at", "date"), recorded]
+    if table == "accounts":
+        return [missing("account_id"), unreadable("valid_from", "date"), recorded]
+    if table == "events":
+        needed = [missing("lead_id"), missing("occurred_at"), unreadable("occurred_at", "date"), missing("kind")]
+        return [*needed, recorded]
+    outcome, closed_at = quoted("=outcome"), quoted("=closed_at")
+    closed = f"{outcome} IN ('won', 'lost')"
+    return [
+        missing("deal_id"),
+        unreadable("outcome", "outcome"),
+        missing("outcome", f"{closed_at} IS NOT NULL OR {quoted('was:closed_at')} IS NOT NULL"),
+        unreadable("closed_at", "date", closed),
+        missing("closed_at", closed),
+        recorded,
+        unreadable("amount", "amount", f"{outcome} = 'won'"),
+    ]
+
+
+def _mark_duplicates(connection: duckdb.DuckDBPyConnection, staged: Staged) -> None:
+    """Keep the first usable row of each id; the others are duplicates."""
+    names = [name for name in UNIQUE[staged.table] if name in staged.present]
+    key = UNIQUE[staged.table][0]
+    if key not in names:
+        return
+    listed = ", ".join(names)
+    connection.execute(
+        f"CREATE TEMP TABLE twice AS SELECT {key} FROM {staged.relation} WHERE {REASON} IS NULL AND {key} IS NOT NULL "  # noqa: S608
+        f"GROUP BY {listed} HAVING count(*) > 1"
+    )
+    connection.execute(
+        f"UPDATE {staged.relation} SET {BAD_COLUMN} = '{key}', {BAD_VALUE} = {key}, "  # noqa: S608
+        f"{REASON} = 'duplicate {key}; the first row is kept' "
+        f"WHERE rowid IN (SELECT again FROM (SELECT rowid AS again, "
+        f"row_number() OVER (PARTITION BY {listed} ORDER BY rowid) AS place FROM {staged.relation} "
+        f"WHERE {REASON} IS NULL AND {key} IN (FROM twice)) WHERE place > 1)"
+    )
+    connection.execute("DROP TABLE twice")
+

@@ -1,0 +1,375 @@
+"""Loading a company: sources in, canonical tables out, and a record of every row that could not be used."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tempfile
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import duckdb
+import ibis
+import pandas as pd
+
+from features.tables import MONEY, SCHEMAS, TIME, Tables
+from pipeline.databases import quoted
+from pipeline.errors import UserError
+from pipeline.mapping import map_columns
+from pipeline.params import Params
+from pipeline.sources import PLACE, ROW, RawTable, read_source
+from pipeline.staging import BAD_COLUMN, BAD_VALUE, REASON, Staged, stage
+
+if TYPE_CHECKING:
+    from pipeline.reconciliation import Reconciliation
+
+LOADED = ("leads", "deals", "accounts", "events")
+_KNOWN_AT = {
+    "leads": "coalesce(recorded_at, created_at)",
+    "accounts": "coalesce(recorded_at, valid_from)",
+    "events": "coalesce(recorded_at, occurred_at)",
+}
+_SQL_TYPES = {TIME: "TIMESTAMP", MONEY: "DECIMAL(18, 4)", "float64": "DOUBLE", "string": "VARCHAR"}
+
+
+class TooManyQuarantinedError(UserError):
+    """More rows of a table cannot be used than params allow; `quarantine` holds them."""
+
+    def __init__(self, message: str, quarantine: pd.DataFrame):
+        super().__init__(message)
+        self.quarantine = quarantine
+
+
+@dataclass(eq=False)
+class LoadedCompany:
+    """A company's tables, and how they came to be.
+
+    Parameters
+    ----------
+    params : Params
+    backend : ibis DuckDB backend
+        Holds the tables, in a temporary file: they may be larger than memory.
+    tables : Tables
+        What features are built from.
+    known_until : datetime
+        Where the data end (naive UTC).
+    counts : dict
+        Per table: ``rows`` in the source, ``loaded``, ``quarantined``, ``reasons``, ``unreadable`` (values left empty).
+    staged : dict of str to Staged
+    raws : list of RawTable
+    """
+
+    params: Params
+    backend: Any
+    tables: Tables
+    known_until: datetime
+    counts: dict[str, dict[str, Any]]
+    staged: dict[str, Staged]
+    raws: list[RawTable]
+    scratch: tempfile.TemporaryDirectory = field(repr=False)
+
+    @property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """The DuckDB connection under the tables."""
+        return self.backend.con
+
+    @cached_property
+    def quarantine(self) -> pd.DataFrame:
+        """Rows that could not be used: ``table, source, system, row, column, value, reason, amount``."""
+        return _quarantine(self.connection)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of what was loaded, whatever the order of the rows: the same data, the same fingerprint."""
+        told = []
+        for table in (*LOADED, "closings"):
+            columns = ", ".join(f"coalesce(CAST({quoted(name)} AS VARCHAR), '\\0')" for name in _names(self.tables, table))
+            row = self.connection.execute(
+                f"SELECT count(*), coalesce(sum(hash({columns})::HUGEINT), 0) FROM {table}"  # noqa: S608
+            ).fetchall()[0]
+            told.append(f"{table} {sorted(self.tables.present.get(table, ()))} {row}")
+        return hashlib.sha256("\n".join([*told, str(self.known_until)]).encode()).hexdigest()
+
+    @cached_property
+    def reconciliation(self) -> Reconciliation:
+        """Won deals and revenue per month, in the source and as loaded."""
+        from pipeline.reconciliation import reconcile
+
+        return reconcile(self)
+
+    @cached_property
+    def known_at_creation(self) -> frozenset[str]:
+        """Attributes which, by a person's word, never change after the row was made."""
+        return frozenset(name for raw in self.raws for name in raw.source.known_at_creation)
+
+
+def load_tables(params: Params) -> LoadedCompany:
+    """Read every source of a company into canonical tables.
+
+    Nothing is dropped in silence: for each table, rows loaded and rows quarantined together are the rows of its sources.
+
+    Parameters
+    ----------
+    params : Params
+        What `load_params` gives.
+
+    Returns
+    -------
+    LoadedCompany
+
+    Raises
+    ------
+    UserError
+        A source is missing or empty, a column is misspelt or missing, or more rows cannot be used than
+        ``data.quarantined_share_limit`` allows.
+    """
+    scratch = tempfile.TemporaryDirectory(prefix="leadrev-", ignore_cleanup_errors=True)
+    folder = Path(scratch.name)
+    backend = ibis.duckdb.connect(folder / "company.duckdb", temp_directory=str(folder / "spill"))
+    connection = backend.con
+    connection.execute(f"SET file_search_path = {_text(str(params.folder))}")
+    connection.execute(f"SET TimeZone = {_text(params.data.timezone)}")
+    qualify = _several_systems(params)
+    raws: list[RawTable] = []
+    staged: dict[str, Staged] = {}
+    for table in LOADED:
+        mappings = []
+        sources = getattr(params.data.sources, table)
+        for place, source in enumerate(sources):
+            key = f"data.sources.{table}" + (f".{place}" if len(sources) > 1 else "")
+            raw = read_source(connection, table, key, source, params.folder, folder)
+            raws.append(raw)
+            mappings.append(map_columns(raw))
+        if mappings:
+            staged[table] = stage(connection, table, mappings, qualify=qualify)
+    connection.execute("SET TimeZone = 'UTC'")
+    if "events" in staged:
+        _mark_orphans(connection)
+    _make_views(connection, staged, params.currency)
+    _collect_quarantine(connection, staged, raws)
+    counts = _count(connection, staged, raws)
+    _check_shares(connection, counts, params)
+    tables = Tables(
+        **{table: backend.table(table) for table in SCHEMAS},
+        present={table: staged[table].present if table in staged else frozenset() for table in LOADED},
+        attributes={table: tuple(staged[table].attributes) if table in staged else () for table in LOADED},
+    )
+    known_until = _known_until(connection, params)
+    return LoadedCompany(params, backend, tables, known_until, counts, staged, raws, scratch)
+
+
+def parse_as_of(text: str | None, params: Params) -> datetime:
+    """Read an instant as the command line gives it.
+
+    Parameters
+    ----------
+    text : str
+        ISO 8601: a bare date is 00:00 in the company's time zone; a time without an offset is in that zone too.
+    params : Params
+
+    Returns
+    -------
+    datetime
+        Naive UTC.
+
+    Raises
+    ------
+    UserError
+        It is no date.
+    """
+    written = (text or "").strip()
+    try:
+        moment = datetime.fromisoformat(written)
+    except ValueError:
+        raise UserError(f"'{written}' is no date: write 2018-04-01, or 2018-04-01T12:00:00 with or without an offset.") from None
+    return _utc(moment, params)
+
+
+def _utc(moment: datetime, params: Params) -> datetime:
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=ZoneInfo(params.data.timezone))
+    return moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def _several_systems(params: Params) -> bool:
+    """Whether ids need their system's name before them: several systems are named, and then each source must name its own."""
+    named = {
+        f"data.sources.{table}" + (f".{place}" if len(sources) > 1 else ""): source.system
+        for table in LOADED
+        for sources in [getattr(params.data.sources, table)]
+        for place, source in enumerate(sources)
+    }
+    systems = sorted({system for system in named.values() if system})
+    if len(systems) > 1:
+        for key, system in named.items():
+            if system is None:
+                raise UserError(f"{key}.system: is missing; as ids come from several systems, say from which: {', '.join(systems)}.")
+    return len(systems) > 1
+
+
+def _mark_orphans(connection: duckdb.DuckDBPyConnection) -> None:
+    connection.execute(
+        f"UPDATE staged_events SET {BAD_COLUMN} = 'lead_id', {BAD_VALUE} = lead_id, {REASON} = 'leads to no lead' "  # noqa: S608
+        f"WHERE {REASON} IS NULL AND NOT EXISTS "
+        f"(FROM staged_leads AS known WHERE known.lead_id = staged_events.lead_id AND known.{REASON} IS NULL)"
+    )
+
+
+def _make_views(connection: duckdb.DuckDBPyConnection, staged: dict[str, Staged], currency: str) -> None:
+    """Canonical tables as views of the usable rows, and empty ones for what the company does not have."""
+    ours = _text(currency)
+    special = {
+        ("deals", "closed_at"): "CASE WHEN outcome <> 'open' THEN closed_at END",
+        ("deals", "expected_close_at"): "coalesce(expected_close_at, CASE WHEN outcome = 'open' THEN closed_at END)",
+        ("deals", "outcome"): "coalesce(outcome, 'open')",
+        ("deals", "currency"): f"coalesce(upper(currency), {ours})",
+        # An amount in another currency is no amount in ours; the reconciliation lists it.
+        ("deals", "amount"): f"CASE WHEN coalesce(upper(currency), {ours}) = {ours} THEN amount END",
+    }
+    for table in LOADED:
+        if table not in staged:
+            columns = ", ".join(f"CAST(NULL AS {_SQL_TYPES[type_]}) AS {name}" for name, type_ in SCHEMAS[table].items())
+            connection.execute(f"CREATE VIEW {table} AS SELECT {columns} WHERE false")
+            continue
+        names = [
+            f"{_KNOWN_AT[table] if name == 'known_at' else special.get((table, name), name)} AS {name}"
+            for name in SCHEMAS[table]
+        ]
+        names += [quoted(name) for name in staged[table].attributes]
+        connection.execute(f"CREATE VIEW {table} AS SELECT {', '.join(names)} FROM staged_{table} WHERE {REASON} IS NULL")  # noqa: S608
+    _make_closings(connection)
+
+
+def _make_closings(connection: duckdb.DuckDBPyConnection) -> None:
+    """Leads that have ended with nobody knowing how: by a deal or a status that cannot be read, or lost at no date.
+
+    Where there is no date at all, the lead is censored at its creation: it tells nothing, and is not scored.
+    """
+    connection.execute(
+        f"""
+        CREATE TABLE closings AS
+        SELECT lead_id, closed_at, max(known_at) AS known_at FROM (
+            SELECT leads.lead_id, coalesce(deals.closed_at, deals.recorded_at, deals.opened_at, leads.created_at) AS closed_at,
+                   coalesce(deals.recorded_at, deals.closed_at, deals.opened_at, leads.created_at) AS known_at
+            FROM staged_deals AS deals JOIN leads ON deals.lead_id = leads.lead_id
+            WHERE deals.{REASON} IS NOT NULL AND NOT deals.{REASON} LIKE 'duplicate%'
+              AND (deals.outcome IN ('won', 'lost') OR (deals.outcome IS NULL AND deals.closed_at IS NOT NULL))
+            UNION ALL
+            SELECT lead_id, coalesce(closed_at, created_at), coalesce(recorded_at, closed_at, created_at)
+            FROM staged_leads
+            WHERE {REASON} IS NULL AND ((status = 'lost' AND closed_at IS NULL)
+                OR ("was:status" IS NOT NULL AND closed_at IS NOT NULL))
+        ) GROUP BY lead_id, closed_at ORDER BY lead_id, closed_at
+        """  # noqa: S608
+    )
+
+
+def _collect_quarantine(connection: duckdb.DuckDBPyConnection, staged: dict[str, Staged], raws: list[RawTable]) -> None:
+    connection.execute(
+        "CREATE TABLE quarantine (\"table\" VARCHAR, source VARCHAR, system VARCHAR, row BIGINT, \"column\" VARCHAR, "
+        "value VARCHAR, reason VARCHAR, amount DECIMAL(18, 4))"
+    )
+    for table in LOADED:
+        spoiled = [(raw, *broken) for raw in raws if raw.table == table for broken in raw.spoiled]
+        for raw, place, row, value, reason in spoiled:
+            connection.execute(
+                "INSERT INTO quarantine VALUES ($1, $2, $3, $4, NULL, $5, $6, NULL)",
+                [table, place, raw.source.system, row, value, reason],
+            )
+        if table in staged:
+            amount = "amount" if table == "deals" else "NULL"
+            connection.execute(
+                f"INSERT INTO quarantine SELECT '{table}', {PLACE}, system, {ROW}, {BAD_COLUMN}, "  # noqa: S608
+                f"{BAD_VALUE}, {REASON}, {amount} FROM staged_{table} WHERE {REASON} IS NOT NULL ORDER BY rowid"
+            )
+
+
+def _quarantine(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
+    return connection.execute("FROM quarantine").df()
+
+
+def _count(connection: duckdb.DuckDBPyConnection, staged: dict[str, Staged], raws: list[RawTable]) -> dict[str, dict[str, Any]]:
+    counts: dict[str, dict[str, Any]] = {}
+    for table, made in staged.items():
+        rows = sum(raw.row_count + len(raw.spoiled) for raw in raws if raw.table == table)
+        unreadable = [name for name in made.readable if name in made.present]
+        asked = ", ".join(["count(*)", *(f"count({quoted('was:' + name)})" for name in unreadable)])
+        loaded, *blanked = connection.execute(
+            f"SELECT {asked} FROM {made.relation} WHERE {REASON} IS NULL"  # noqa: S608
+        ).fetchall()[0]
+        reasons = connection.execute(
+            "SELECT coalesce(\"column\" || ': ', '') || reason AS why, count(*) AS n FROM quarantine WHERE \"table\" = $1 "
+            "GROUP BY why ORDER BY n DESC, why",
+            [table],
+        ).fetchall()
+        quarantined = sum(n for _, n in reasons)
+        if loaded + quarantined != rows:
+            raise RuntimeError(f"{table}: {loaded} rows loaded and {quarantined} quarantined, but {rows} in the source")
+        counts[table] = {
+            "rows": rows,
+            "loaded": loaded,
+            "quarantined": quarantined,
+            "reasons": dict(reasons),
+            "unreadable": {name: n for name, n in zip(unreadable, blanked, strict=True) if n},
+        }
+    return counts
+
+
+def _check_shares(connection: duckdb.DuckDBPyConnection, counts: dict[str, dict[str, Any]], params: Params) -> None:
+    limit = params.data.quarantined_share_limit
+    for table, count in counts.items():
+        if count["quarantined"] > limit * count["rows"] or not count["loaded"]:
+            reason, n = next(iter(count["reasons"].items()))
+            column = re.sub(r":.*", "", reason) if ": " in reason else None
+            example = connection.execute(
+                'SELECT source, row, value FROM quarantine WHERE "table" = $1 AND ("column" = $2 OR $2 IS NULL) '
+                "ORDER BY value IS NULL LIMIT 1",
+                [table, column],
+            ).fetchall()
+            where = f" (e.g. {example[0][2]!r} in {example[0][0]}, row {example[0][1]})" if example else ""
+            raise TooManyQuarantinedError(
+                f"data.sources.{table}: {count['quarantined']:,} of {count['rows']:,} rows cannot be used, more than "
+                f"data.quarantined_share_limit ({limit:.0%}) allows; {n:,} of them: {reason}{where}. Mend the source or its "
+                "mapping, or raise the limit.",
+                _quarantine(connection),
+            )
+
+
+def _known_until(connection: duckdb.DuckDBPyConnection, params: Params) -> datetime:
+    """Where the data end: as params say (a bare date to its end), else the newest thing that happened."""
+    if (written := params.data.known_until) is not None:
+        try:
+            moment = datetime.fromisoformat(written)
+        except ValueError:
+            raise UserError(f"data.known_until: '{written}' is no date; write it like 2018-11-14.") from None
+        if len(written) <= 10:
+            moment = moment.replace(hour=23, minute=59, second=59, microsecond=999_999)
+        return _utc(moment, params)
+    newest = connection.execute(
+        """
+        SELECT max(at) FROM (
+            SELECT max(at) AS at FROM (SELECT unnest([created_at, known_at, CASE WHEN status = 'lost' THEN closed_at END]) AS at
+                                       FROM leads) WHERE at <= $now
+            UNION ALL SELECT max(at) FROM (SELECT unnest([opened_at, closed_at, recorded_at]) AS at FROM deals) WHERE at <= $now
+            UNION ALL SELECT max(known_at) FROM events WHERE known_at <= $now
+            UNION ALL SELECT max(known_at) FROM accounts WHERE known_at <= $now
+        )
+        """,
+        {"now": datetime.now(UTC).replace(tzinfo=None)},
+    ).fetchall()[0][0]
+    if newest is None:
+        raise UserError("data.known_until: nothing in the data has happened yet; check the dates of data.sources.leads.")
+    return newest
+
+
+def _names(tables: Tables, table: str) -> list[str]:
+    return [*(name for name in SCHEMAS[table]), *tables.attributes.get(table, ())]
+
+
+def _text(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
+
