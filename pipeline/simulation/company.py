@@ -5,10 +5,10 @@ The story, in the order in which it is drawn
 1. **Territories.** The company is a row of sales territories of `TERRITORY_LEADS` leads each, with accounts and
    salespeople of their own. Each is drawn from a seed of its own, so memory stays bounded and the first territories
    of a larger company are those of a smaller one.
-2. **Accounts** have heavy-tailed sizes: log-normal, with a Pareto tail. One in fourteen has been a customer since before
-   the story begins. An account has an unseen appetite, shared by all its people.
-3. **Leads** come by ten sources of very different quality. Business cards from a prize draw arrive on the days of trade
-   fairs, names from bought lists (``entry`` = contact) on the day a list is loaded; the others come with growth,
+2. **Accounts** have heavy-tailed sizes: log-normal, with a Pareto tail. One in fourteen has been a customer since
+   before the story begins. An account has an unseen appetite, shared by all its people.
+3. **Leads** come by ten sources of very different quality. Business cards from a prize draw arrive on the days of
+   trade fairs, names from bought lists (``entry`` = contact) on the day a list is loaded; the others come with growth,
    weekday and season. One account may send several leads, and one person may come back.
 4. **Intent** is unseen: appetite of the account, the person's own, the source's and the job title's. It raises the
    hazard of being won and the number and kind of touches. It leaves traces in what the lead says on arrival (landing
@@ -203,7 +203,7 @@ def _add_latent(rng: np.random.Generator, leads: pd.DataFrame, accounts: pd.Data
     intent = intent + SOURCES["intent"].to_numpy()[source] + _TITLE_INTENT[title]
     leads["intent"] = intent
     leads["landing_page"] = _choose(rng, np.log(_LANDING_SHARE) + intent[:, None] * _LANDING_INTENT)
-    urgency = intent + rng.normal(0.0, 1.0, count)
+    urgency = intent + rng.normal(0.0, 0.8, count)
     leads["timeframe"] = np.searchsorted(np.array([-1.2, -0.5, 0.4]), -urgency)
     leads["product"] = np.clip(np.floor(1.3 + 0.75 * size + 0.5 * rng.normal(size=count)), 0, 2).astype(np.int64)
     leads["size"] = size
@@ -212,7 +212,7 @@ def _add_latent(rng: np.random.Generator, leads: pd.DataFrame, accounts: pd.Data
     tidiness = np.exp(0.5 * rng.normal(size=owners_count(count)))
     owner = leads["owner"].to_numpy()
     fit = _INDUSTRY_FIT[accounts["industry"].to_numpy()[account]]
-    leads["won_scale"] = np.exp(-2.3 + 0.85 * intent + fit + skill[owner] - 0.05 * size)
+    leads["won_scale"] = np.exp(-2.45 + 0.8 * intent + fit + skill[owner] - 0.05 * size)
     forgotten = rng.random(count) < 0.38
     leads["lost_scale"] = tidiness[owner] * np.where(forgotten, 0.05, 1.0) * np.exp(-0.15 * intent - 0.2 * size) / 100
     leads["pace_days"] = np.clip(40.0 * np.exp(0.65 * size), 5.0, 400.0)
@@ -220,7 +220,7 @@ def _add_latent(rng: np.random.Generator, leads: pd.DataFrame, accounts: pd.Data
     leads["warm_at_start"] = rng.random(count) < SOURCES["warm_share"].to_numpy()[source]
     leads["cool_per_day"] = np.clip(np.exp(-0.35 * size - 0.25 * intent) / 45.0, 0.002, 0.2)
     leads["wake_per_day"] = np.clip(np.exp(0.3 * intent) / 330.0, 0.0003, 0.02)
-    leads["deal_per_day"] = np.clip(0.028 * np.exp(0.3 * intent - 0.3 * size), 0.002, 0.2)
+    leads["deal_per_day"] = np.clip(0.028 * np.exp(0.45 * intent - 0.3 * size), 0.002, 0.2)
     product = leads["product"].to_numpy()
     log_employees = np.log(accounts["employees"].to_numpy()[account])
     leads["amount_log_sd"] = 0.5

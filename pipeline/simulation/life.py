@@ -34,7 +34,7 @@ from pipeline.simulation.company import (
 )
 
 OPEN, WON, LOST = 0, 1, 2
-WON_BY_STATE = np.array([[0.02, 0.20], [0.12, 1.0]])
+WON_BY_STATE = np.array([[0.02, 0.16], [0.22, 0.85]])
 """w[warm, deal]"""
 LOST_BY_STATE = np.array([[1.0, 0.8], [0.20, 0.30]])
 """l[warm, deal]"""
@@ -63,9 +63,7 @@ def contact_lift(age: NDArray[np.int64], first_round: NDArray[np.int64], second_
     """
     last = len(_LIFT) - 2
     return (
-        1.0
-        + _LIFT[np.clip(age - first_round, -1, last) + 1]
-        + 0.7 * _LIFT[np.clip(age - second_round, -1, last) + 1]
+        1.0 + _LIFT[np.clip(age - first_round, -1, last) + 1] + 0.7 * _LIFT[np.clip(age - second_round, -1, last) + 1]
     )
 
 

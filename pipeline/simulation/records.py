@@ -1,7 +1,7 @@
 """From what happened to what stands in the CRM: four tables with names, gaps and all.
 
-A field is empty for reasons that have nothing to do with how the lead ends: small firms publish no revenue, people leave
-boxes of a form empty, a bought list has no telephone numbers.
+A field is empty for reasons that have nothing to do with how the lead ends: small firms publish no revenue, people
+leave boxes of a form empty, a bought list has no telephone numbers.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ class Records:
     events: pd.DataFrame
 
 
-def _named(prefix: str, numbers: NDArray[np.integer], digits: int = 7) -> pd.Series:
+def _named(prefix: str, numbers: NDArray[np.integer] | pd.Series, digits: int = 7) -> pd.Series:
     return prefix + pd.Series(np.asarray(numbers, dtype=np.int64)).astype(str).str.zfill(digits)
 
 
-def _word(choices: list[str] | tuple[str, ...], codes: NDArray[np.integer]) -> NDArray[np.object_]:
+def _word(choices: list[str] | tuple[str, ...], codes: NDArray[np.integer] | pd.Series) -> NDArray[np.object_]:
     """Words for codes; −1 is empty."""
     return np.array([*choices, None], dtype=object)[np.asarray(codes)]
 
 
 def _gaps(rng: np.random.Generator, values: NDArray | pd.Series, filled_share: float | NDArray) -> pd.Series:
-    """The same values, each left empty with its own chance."""
+    """Leave each value empty with a chance of its own."""
     return pd.Series(values).where(rng.random(len(values)) < filled_share, None)
 
 
@@ -85,7 +85,9 @@ def _accounts(rng: np.random.Generator, territory: Territory) -> pd.DataFrame:
         {
             "account_id": _named("A", accounts["account"]),
             "employees": _gaps(rng, accounts["employees"], np.clip(0.82 + 0.05 * size, 0.5, 0.97)).astype("Int64"),
-            "annual_revenue": _gaps(rng, accounts["annual_revenue"], np.clip(0.6 + 0.12 * size, 0.2, 0.95)).astype(float),
+            "annual_revenue": _gaps(rng, accounts["annual_revenue"], np.clip(0.6 + 0.12 * size, 0.2, 0.95)).astype(
+                float
+            ),
             "industry": _gaps(rng, _word(words.INDUSTRIES, accounts["industry"]), 0.88),
             "country": _gaps(rng, _word(words.COUNTRIES, accounts["country"]), 0.98),
             "region": _gaps(rng, _word(words.REGIONS, accounts["region"]), 0.9),

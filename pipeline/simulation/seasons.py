@@ -49,13 +49,13 @@ def wins() -> NDArray[np.float64]:
     """
     dates = _dates()
     years = np.minimum(np.arange(len(dates)), HISTORY_DAYS) / 365.25
-    drift = 0.8 * np.exp(0.22 * years + 0.15 * np.sin(2 * np.pi * (years - 0.3) / 2.1))
+    drift = 0.85 * np.exp(0.15 * years + 0.08 * np.sin(2 * np.pi * (years - 0.3) / 2.1))
     month = np.array([0.85, 1.0, 1.1, 1.0, 1.0, 1.05, 0.9, 0.7, 1.05, 1.1, 1.15, 1.0])[dates.month - 1]
     to_quarter_end = ((dates + pd.offsets.QuarterEnd(0)) - dates).days.to_numpy()
     after_quarter_start = (dates - dates.to_period("Q").start_time).days.to_numpy()
     quarter = 1.0 + 0.9 * (to_quarter_end < 12) - 0.25 * (after_quarter_start < 15)
     weekday = np.where(dates.weekday < 5, 1.38, 0.05)
-    return drift * month * quarter * weekday
+    return np.asarray(drift * month * quarter * weekday, dtype=np.float64)
 
 
 @cache

@@ -17,7 +17,7 @@ from pipeline.simulation import seasons, words
 from pipeline.simulation.company import NEVER, SOURCES, Territory
 from pipeline.simulation.life import WON, Lives, rounds_of_calls
 
-COLD_SHARE = 0.07
+COLD_SHARE = 0.04
 """How much a cold lead acts, compared with a warm one."""
 
 KINDS = pd.DataFrame(
@@ -69,7 +69,12 @@ def touches(rng: np.random.Generator, territory: Territory, lives: Lives, events
     wanted = events_per_lead * len(territory.leads)
     spells = interest_spells(territory.leads, lives)
     given = pd.concat(
-        [_arrivals(rng, territory), _attention(rng, territory, lives, spells), _mails(rng, spells), _proposals(rng, lives)]
+        [
+            _arrivals(rng, territory),
+            _attention(rng, territory, lives, spells),
+            _mails(rng, spells),
+            _proposals(rng, lives),
+        ]
     )
     # Never after the lead's end.
     given = given[given["day"].to_numpy() < lives.end_day[given["lead"].to_numpy()]]
@@ -87,7 +92,13 @@ def touches(rng: np.random.Generator, territory: Territory, lives: Lives, events
 
 
 def interest_spells(leads: pd.DataFrame, lives: Lives) -> pd.DataFrame:
-    """Stretches of unchanging interest, arrival day excluded: ``lead``, ``start_day``, ``end_day`` (not in it), ``warm``."""
+    """Cut lives into stretches of unchanging interest, from the day after arrival.
+
+    Returns
+    -------
+    DataFrame
+        ``lead`` (position), ``start_day``, ``end_day`` (not in the stretch), ``warm``; by lead and day.
+    """
     created, count = leads["created_day"].to_numpy(), len(leads)
     lead = np.r_[np.arange(count), lives.switch_lead]
     start = np.r_[created + 1, lives.switch_day + 1]
@@ -127,14 +138,14 @@ def _times_in(rng: np.random.Generator, spells: pd.DataFrame, counts: NDArray[np
 
 
 def _actions(rng: np.random.Generator, territory: Territory, spells: pd.DataFrame, wanted: float) -> pd.DataFrame:
-    """What the people themselves do; about ``wanted`` in all."""
+    """Draw what the people themselves do; about ``wanted`` in all."""
     leads, time = territory.leads, seasons.working_time()
     lead, warm = spells["lead"].to_numpy(), spells["warm"].to_numpy()
     intent = leads["intent"].to_numpy()[lead]
-    liveliness = np.exp(0.35 * intent + 0.12 * leads["size"].to_numpy()[lead]) * np.where(warm, 1.0, COLD_SHARE)
+    liveliness = np.exp(0.75 * intent + 0.12 * leads["size"].to_numpy()[lead]) * np.where(warm, 1.0, COLD_SHARE)
     exposure = liveliness * (time[spells["end_day"].to_numpy()] - time[spells["start_day"].to_numpy()])
     # Some people leave few traces, whatever they think.
-    traces = rng.gamma(2.0, 0.5, len(leads))[lead]
+    traces = rng.gamma(6.0, 1 / 6, len(leads))[lead]
     exposure = exposure * traces
     counts = rng.poisson(exposure * (max(wanted, 0.0) / max(exposure.sum(), 1e-9)))
     spell, day = _times_in(rng, spells, counts)
@@ -155,12 +166,12 @@ def _actions(rng: np.random.Generator, territory: Territory, spells: pd.DataFram
 def _mails(rng: np.random.Generator, spells: pd.DataFrame) -> pd.DataFrame:
     """Newsletters to everybody who is open: they say nothing."""
     days = (spells["end_day"] - spells["start_day"]).to_numpy()
-    spell, day = _times_in(rng, spells, rng.poisson(0.006 * days))
+    spell, day = _times_in(rng, spells, rng.poisson(0.003 * days))
     return _events(spells["lead"].to_numpy()[spell], day, np.full(len(spell), 9.5 / 24), KIND_CODE["mail_sent"])
 
 
 def _attention(rng: np.random.Generator, territory: Territory, lives: Lives, spells: pd.DataFrame) -> pd.DataFrame:
-    """Calls as planned, got through or not, and the meetings that follow some of them."""
+    """Make calls as planned, got through or not, and the meetings that follow some of them."""
     lead, day = rounds_of_calls(territory.leads)
     order = np.lexsort((day, lead))
     lead, day = lead[order], day[order]
@@ -186,7 +197,7 @@ def _is_warm(spells: pd.DataFrame, lead: NDArray, day: NDArray) -> NDArray[np.bo
 
 
 def _proposals(rng: np.random.Generator, lives: Lives) -> pd.DataFrame:
-    """A proposal goes out some days after a deal is opened, if there is still somebody to send it to."""
+    """Send a proposal some days after a deal is opened, if there is still somebody to send it to."""
     with_deal = np.flatnonzero((lives.deal_day < NEVER) & ~((lives.outcome == WON) & (lives.deal_day == lives.end_day)))
     with_deal = with_deal[rng.random(len(with_deal)) < 0.7]
     day = lives.deal_day[with_deal] + rng.integers(1, 12, len(with_deal))

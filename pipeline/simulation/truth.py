@@ -154,8 +154,8 @@ def truth_table(territory: Territory, lives: Lives, lead_id: pd.Series, ended_at
     Returns
     -------
     DataFrame
-        One row per lead: ``lead_id``, ``created_at``, ``outcome``, ``ended_at``; the latent parameters; then the columns
-        of `true_forecast` at the data's end. Days (``created_day``, ``end_day``, ``deal_day``,
+        One row per lead: ``lead_id``, ``created_at``, ``outcome``, ``ended_at``; the latent parameters; then the
+        columns of `true_forecast` at the data's end. Days (``created_day``, ``end_day``, ``deal_day``,
         ``interest_switch_days``) are local days since `seasons.FIRST_DAY`.
     """
     leads = territory.leads

@@ -5,26 +5,33 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-FIRST_NAMES = (
-    "Anna Ben Carla David Elena Felix Greta Hannes Ines Jonas Katrin Lukas Marta Nils Olga Paul Quirin Rosa Stefan "
-    "Tara Uwe Vera Wim Yara Zoe Adam Beate Cem Dora Emil Fatma Georg Heike Ivan Jana Karl Lena Milan Nora Otto Petra "
-    "Ralf Sofia Tom Ulla Victor Wanda Xenia Yusuf Agnes"
-).split()
-LAST_NAMES = (
-    "Albers Bauer Conrad Dietrich Ebert Franke Gruber Hansen Iversen Jansen Keller Lorenz Mertens Neumann Oster Pohl "
-    "Quandt Richter Sommer Thiel Ulrich Vogt Weber Yilmaz Zander Arnold Berger Claus Drews Engel Fischer Graf Huber "
-    "Jung Kowalski Lang Moser Novak Ott Peters Reuter Schuster Tanner Urban Visser Wolf Maier Kaya Demir Horn"
-).split()
-COMPANY_FIRST = (
-    "Alder Amber Baltic Beacon Birch Blau Bridge Cedar Cobalt Copper Delta Eiche Falken Fjord Garnet Granit Hansa "
-    "Harbour Helio Hill Iris Jade Juno Kern Kiesel Lake Linden Lumen Mark Meridian Mill Nord Nova Oak Ost Orion Park "
-    "Pine Quarz Rhein River Saphir Silber Spree Stern Summit Tal Tannen Terra Ulmen Vega Wald Weser West Zenit"
-).split()
-COMPANY_SECOND = (
-    "bau chem craft data dental drive energy farm foods form freight glass graph heat kraft lab light line logistik "
-    "mark mechanics media medic metal net optik pack pharma plan plast print pumpen quelle safe soft solar stahl "
-    "stoff systems tech textil tools trade trans tronic verlag vision wave werk wood yard"
-).split()
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+FIRST_NAMES = _words(
+    "Anna Ben Carla David Elena Felix Greta Hannes Ines Jonas Katrin Lukas Marta Nils Olga Paul Quirin Rosa "
+    "Stefan Tara Uwe Vera Wim Yara Zoe Adam Beate Cem Dora Emil Fatma Georg Heike Ivan Jana Karl Lena Milan "
+    "Nora Otto Petra Ralf Sofia Tom Ulla Victor Wanda Xenia Yusuf Agnes"
+)
+LAST_NAMES = _words(
+    "Albers Bauer Conrad Dietrich Ebert Franke Gruber Hansen Iversen Jansen Keller Lorenz Mertens Neumann "
+    "Oster Pohl Quandt Richter Sommer Thiel Ulrich Vogt Weber Yilmaz Zander Arnold Berger Claus Drews Engel "
+    "Fischer Graf Huber Jung Kowalski Lang Moser Novak Ott Peters Reuter Schuster Tanner Urban Visser Wolf "
+    "Maier Kaya Demir Horn"
+)
+COMPANY_FIRST = _words(
+    "Alder Amber Baltic Beacon Birch Blau Bridge Cedar Cobalt Copper Delta Eiche Falken Fjord Garnet Granit "
+    "Hansa Harbour Helio Hill Iris Jade Juno Kern Kiesel Lake Linden Lumen Mark Meridian Mill Nord Nova Oak "
+    "Ost Orion Park Pine Quarz Rhein River Saphir Silber Spree Stern Summit Tal Tannen Terra Ulmen Vega Wald "
+    "Weser West Zenit"
+)
+COMPANY_SECOND = _words(
+    "bau chem craft data dental drive energy farm foods form freight glass graph heat kraft lab light line "
+    "logistik mark mechanics media medic metal net optik pack pharma plan plast print pumpen quelle safe soft "
+    "solar stahl stoff systems tech textil tools trade trans tronic verlag vision wave werk wood yard"
+)
 LEGAL_FORMS = ["GmbH", "AG", "GmbH & Co. KG", "SE", "KG", "e.K."]
 INDUSTRIES = ["manufacturing", "software", "logistics", "retail", "health", "construction", "public", "consulting"]
 COUNTRIES = ["DE", "AT", "CH", "NL", "FR", "PL"]

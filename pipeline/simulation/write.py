@@ -13,7 +13,6 @@ import pyarrow.parquet as pq
 INSTANT = pa.timestamp("us", tz="UTC")
 
 
-
 def schema_of(frame: pd.DataFrame) -> pa.Schema:
     """Arrow types of a simulated table: text, UTC microseconds, whole and other numbers, flags, lists of days."""
     fields = []
