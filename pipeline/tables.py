@@ -351,13 +351,12 @@ def _known_until(connection: duckdb.DuckDBPyConnection, params: Params) -> datet
         return _utc(moment, params)
     newest = connection.execute(
         """
-        SELECT max(at) FROM (
-            SELECT max(at) AS at FROM (SELECT unnest([created_at, known_at, CASE WHEN status = 'lost' THEN closed_at END]) AS at
-                                       FROM leads) WHERE at <= $now
-            UNION ALL SELECT max(at) FROM (SELECT unnest([opened_at, closed_at, recorded_at]) AS at FROM deals) WHERE at <= $now
-            UNION ALL SELECT max(known_at) FROM events WHERE known_at <= $now
-            UNION ALL SELECT max(known_at) FROM accounts WHERE known_at <= $now
-        )
+        SELECT max(moment) FROM (
+            SELECT unnest([created_at, known_at, CASE WHEN status = 'lost' THEN closed_at END]) AS moment FROM leads
+            UNION ALL SELECT unnest([opened_at, closed_at, recorded_at]) FROM deals
+            UNION ALL SELECT max(known_at) FILTER (known_at <= $now) FROM events
+            UNION ALL SELECT known_at FROM accounts
+        ) WHERE moment <= $now
         """,
         {"now": datetime.now(UTC).replace(tzinfo=None)},
     ).fetchall()[0][0]
