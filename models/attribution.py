@@ -98,10 +98,10 @@ class Attributor:
         the design columns and, last, the piece.
     calibrations : array-like of shape (boosters, 2)
         a and b of each: its margin is a + b · raw score.
-    background : ndarray of shape (m, design columns)
-        Training leads that a lead is compared with, without the piece column.
-    columns : sequence of str
-        The original column of each design column; several design columns may come from one.
+    background : sequence of ndarray of shape (m, design columns)
+        Training leads that a lead is compared with, as each booster sees them, without the piece column.
+    columns : sequence of sequence of str
+        The original column of each design column, for each booster; several design columns may come from one.
     grid : TimeGrid
         Bins, pieces and base rates.
     horizon_days, ever_days : float
@@ -117,55 +117,59 @@ class Attributor:
         self,
         boosters: Sequence[lgb.Booster],
         calibrations: FloatArray,
-        background: FloatArray,
-        columns: Sequence[str],
+        background: Sequence[FloatArray],
+        columns: Sequence[Sequence[str]],
         grid: TimeGrid,
         horizon_days: float,
         ever_days: float,
     ) -> None:
         if len(boosters) not in (grid.outcomes_count, grid.outcomes_count + 1):
             raise ValueError(f"{grid.outcomes_count} outcomes need as many boosters or one more, got {len(boosters)}")
-        if background.shape[1] != len(columns):
-            raise ValueError(f"background has {background.shape[1]} columns, but {len(columns)} are named")
+        for design, names in zip(background, columns, strict=True):
+            if design.shape[1] != len(names):
+                raise ValueError(f"background has {design.shape[1]} columns, but {len(names)} are named")
         self.boosters = boosters
         self.calibrations = np.asarray(calibrations, dtype=float)
         self.background = background
         self.grid = grid
         self.horizon_days, self.ever_days = horizon_days, ever_days
-        self.names = list(dict.fromkeys(columns))
-        self._owner = np.array([self.names.index(column) for column in columns], dtype=np.intp)
+        self.names = list(dict.fromkeys(column for names in columns for column in names))
+        self._owners = [[self.names.index(column) for column in names] for names in columns]
         self.base_margins_ = self.margins(background).mean(axis=0)
-        self._trees = [_trees_by_pieces(booster, len(columns), grid.pieces_count) for booster in boosters]
+        self._trees = [
+            _trees_by_pieces(booster, len(names), grid.pieces_count)
+            for booster, names in zip(boosters, columns, strict=True)
+        ]
 
     @property
     def has_value(self) -> bool:
         """Whether the last booster is the value's."""
         return len(self.boosters) > self.grid.outcomes_count
 
-    def margins(self, design: FloatArray) -> FloatArray:
+    def margins(self, designs: Sequence[FloatArray]) -> FloatArray:
         """Calibrated margins of each booster in each piece.
 
         Parameters
         ----------
-        design : ndarray of shape (n, design columns)
-            Leads, without the piece column.
+        designs : sequence of ndarray of shape (n, design columns)
+            Leads, as each booster sees them, without the piece column.
 
         Returns
         -------
         ndarray of shape (n, boosters, pieces)
             a + b · raw score.
         """
-        seen = np.column_stack([design, np.zeros(len(design))])
-        result = np.empty((len(design), len(self.boosters), self.grid.pieces_count))
-        for piece in range(self.grid.pieces_count):
-            seen[:, -1] = piece
-            for index, booster in enumerate(self.boosters):
+        result = np.empty((len(designs[0]), len(self.boosters), self.grid.pieces_count))
+        for index, (booster, design) in enumerate(zip(self.boosters, designs, strict=True)):
+            seen = np.column_stack([design, np.zeros(len(design))])
+            for piece in range(self.grid.pieces_count):
+                seen[:, -1] = piece
                 result[:, index, piece] = booster.predict(seen, raw_score=True)
         return self.calibrations[:, 0, None] + self.calibrations[:, 1, None] * result
 
     def explain(
         self,
-        design: FloatArray,
+        designs: Sequence[FloatArray],
         margins: FloatArray | None = None,
         index: pd.Index | None = None,
         check_count: int = 8,
@@ -177,10 +181,10 @@ class Attributor:
 
         Parameters
         ----------
-        design : ndarray of shape (n, design columns)
-            Leads, without the piece column.
+        designs : sequence of ndarray of shape (n, design columns)
+            Leads, as each booster sees them, without the piece column.
         margins : ndarray of shape (n, boosters, pieces), optional
-            `margins` of the design where they are at hand.
+            `margins` of the designs where they are at hand.
         index : Index of length n, optional
             Of the frames that are returned.
         check_count : int, default=8
@@ -192,14 +196,14 @@ class Attributor:
         Attributions
             One row a lead, one column an original column.
         """
-        margins = self.margins(design) if margins is None else margins
-        index = pd.RangeIndex(len(design)) if index is None else index
+        margins = self.margins(designs) if margins is None else margins
+        index = pd.RangeIndex(len(margins)) if index is None else index
         method = "woodelf"
-        units = np.empty((3, len(self.names), len(design)))
-        trouble = self._disagreement_with_shap(design, check_count)
+        units = np.empty((3, len(self.names), len(margins)))
+        trouble = self._disagreement_with_shap(designs, check_count)
         if trouble is None:
-            for rows in _slices(len(design), _LEADS_AT_ONCE):
-                gap = self._split(design[rows], margins[rows], units[..., rows], self._fast)
+            for rows in _slices(len(margins), _LEADS_AT_ONCE):
+                gap = self._split([d[rows] for d in designs], margins[rows], units[..., rows], self._fast)
                 if not gap <= _TOLERANCE:
                     trouble = f"the parts of a score miss it by {gap:.1e}"
                     break
@@ -210,8 +214,8 @@ class Attributor:
                 stacklevel=2,
             )
             method = "shap"
-            for rows in _slices(len(design), 2_000):
-                self._split(design[rows], margins[rows], units[..., rows], self._slow)
+            for rows in _slices(len(margins), 2_000):
+                self._split([d[rows] for d in designs], margins[rows], units[..., rows], self._slow)
 
         base = self._shown(self.base_margins_[None])[:, 0]
         shown = self._shown(margins)
@@ -276,18 +280,18 @@ class Attributor:
         result[1] *= 100.0
         return result
 
-    def _split(self, design: FloatArray, margins: FloatArray, units: FloatArray, method: Any) -> float:
+    def _split(self, designs: list[FloatArray], margins: FloatArray, units: FloatArray, method: Any) -> float:
         """Fill (3, names, n) with each column's share; returns the largest gap between a margin and its parts."""
         weights = self.path_weights(margins) * self.calibrations[:, 1, None]
         missing = margins - self.base_margins_
         scale = 1.0 + np.abs(missing)
         units[:] = 0.0
         for booster in range(len(self.boosters)):
-            for pieces, parts in method(booster, design):
+            for pieces, parts in method(booster, designs[booster]):
                 together = weights[:, :, booster, pieces].sum(axis=-1)
-                whole = np.zeros(len(design))
+                whole = np.zeros(len(margins))
                 for column, part in parts:
-                    units[:, self._owner[column]] += together * part
+                    units[:, self._owners[booster][column]] += together * part
                     whole += part
                 missing[:, booster, pieces] -= self.calibrations[booster, 1] * whole[:, None]
         return float(np.max(np.abs(missing) / scale, initial=0.0))
@@ -297,7 +301,7 @@ class Attributor:
         from woodelf.explainer import WoodelfExplainer
 
         names = [str(column) for column in range(design.shape[1])]
-        leads, background = pd.DataFrame(design, columns=names), pd.DataFrame(self.background, columns=names)
+        leads, background = pd.DataFrame(design, columns=names), pd.DataFrame(self.background[booster], columns=names)
         for shared in self._trees[booster]:
             values = WoodelfExplainer(shared.ensemble, background).shap_values(
                 leads, as_df=True, exclude_zero_contribution_features=True, verbose=False
@@ -305,7 +309,7 @@ class Attributor:
             yield shared.pieces, [(int(name), values[name].to_numpy()) for name in values.columns]
 
     def _slow(self, booster: int, design: FloatArray) -> Iterator[tuple[NDArray[np.intp], list]]:
-        """The same by shap, whose cost grows with leads times background, piece after piece."""
+        """Do the same by shap, whose cost grows with leads times background, piece after piece."""
         for piece in range(self.grid.pieces_count):
             values = self._shap(booster, piece, design)
             yield np.array([piece]), list(enumerate(values.T))
@@ -314,7 +318,9 @@ class Attributor:
         """Interventional Shapley values by shap: (n, design columns)."""
         import shap
 
-        seen = [np.column_stack([rows, np.full(len(rows), float(piece))]) for rows in (design, self.background)]
+        seen = [
+            np.column_stack([rows, np.full(len(rows), float(piece))]) for rows in (design, self.background[booster])
+        ]
         # LightGBM reads a gap as 0 in a column that had none in training; shap does not know.
         never = ~_columns_with_gaps(self.boosters[booster])
         for rows in seen:
@@ -323,13 +329,14 @@ class Attributor:
         explainer = shap.TreeExplainer(self.boosters[booster], masker, feature_perturbation="interventional")
         return np.asarray(explainer.shap_values(seen[0], check_additivity=False))[:, :-1]
 
-    def _disagreement_with_shap(self, design: FloatArray, check_count: int) -> str | None:
-        """What is wrong with the fast values of a few leads, or None."""
-        rows = np.unique(np.linspace(0, len(design) - 1, check_count).astype(int)) if len(design) else np.empty(0, int)
-        if len(rows) == 0 or check_count == 0:
+    def _disagreement_with_shap(self, designs: Sequence[FloatArray], check_count: int) -> str | None:
+        """Say what is wrong with the fast values of a few leads, or None."""
+        count = len(designs[0])
+        if count == 0 or check_count == 0:
             return None
-        leads = design[rows]
+        rows = np.unique(np.linspace(0, count - 1, check_count).astype(int))
         for booster in range(len(self.boosters)):
+            leads = designs[booster][rows]
             piece = booster % self.grid.pieces_count
             fast = np.zeros(leads.shape)
             try:

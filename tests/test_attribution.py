@@ -4,6 +4,7 @@ import math
 import lightgbm as lgb
 import numpy as np
 import pytest
+
 from models import attribution
 from models.attribution import Attributor
 from models.hazards import TimeGrid
@@ -32,7 +33,7 @@ def make(seed=0, columns=5, has_value=True, missing=0.1, n=1500, trees=25, leave
     grid = TimeGrid(np.array([0, 10, 30, 60, 120, 200, 400.0]), np.array([0, 0, 1, 1, 2, 2]), np.full((2, 6), 0.004))
     calibrations = np.array([[0.1, 0.8], [-0.2, 1.1], [8.0, 0.9]])[: len(boosters)]
     names = [f"c{i}" for i in range(columns)]
-    return Attributor(boosters, calibrations, X[-60:], names, grid, 90.0, 365.0), X
+    return Attributor(boosters, calibrations, [X[-60:]] * len(boosters), [names] * len(boosters), grid, 90.0, 365.0), X
 
 
 def shown(attributor, margins):
@@ -51,9 +52,9 @@ def brute_force(attributor, lead):
     count = len(lead)
     value = {}
     for members in itertools.chain.from_iterable(itertools.combinations(range(count), k) for k in range(count + 1)):
-        mixed = attributor.background.copy()
+        mixed = attributor.background[0].copy()
         mixed[:, list(members)] = lead[list(members)]
-        value[members] = attributor.margins(mixed).mean(axis=0)
+        value[members] = attributor.margins([mixed] * 3).mean(axis=0)
     result = np.zeros((*value[()].shape, count))
     for column in range(count):
         for members in value:
@@ -67,8 +68,8 @@ def brute_force(attributor, lead):
 @pytest.mark.parametrize("seed", range(4))
 def test_reasons_add_up_for_every_lead(seed):
     attributor, X = make(seed)
-    reasons = attributor.explain(X[:400], check_count=0)
-    numbers = shown(attributor, attributor.margins(X[:400]))
+    reasons = attributor.explain([X[:400]] * 3, check_count=0)
+    numbers = shown(attributor, attributor.margins([X[:400]] * 3))
     for base, parts, number in zip(
         (reasons.base_money, reasons.base_points, reasons.base_days),
         (reasons.money, reasons.points, reasons.days),
@@ -81,7 +82,7 @@ def test_reasons_add_up_for_every_lead(seed):
 
 def test_what_no_booster_looks_at_gets_nothing():
     attributor, X = make()
-    reasons = attributor.explain(X[:50], check_count=0)
+    reasons = attributor.explain([X[:50]] * 3, check_count=0)
     for parts in (reasons.money, reasons.points, reasons.days):
         assert (parts["c4"] == 0).all()
         assert "piece" not in parts
@@ -89,11 +90,11 @@ def test_what_no_booster_looks_at_gets_nothing():
 
 def test_reasons_are_brute_force_shapley_values_carried_along_the_path():
     attributor, X = make(columns=4, n=600, trees=8)
-    attributor.background = attributor.background[:15]
+    attributor.background = [X[-15:]] * 3
     attributor.base_margins_ = attributor.margins(attributor.background).mean(axis=0)
     leads = X[:4]
-    margins = attributor.margins(leads)
-    reasons = attributor.explain(leads, margins, check_count=0)
+    margins = attributor.margins([leads] * 3)
+    reasons = attributor.explain([leads] * 3, margins, check_count=0)
     weights = attributor.path_weights(margins)
     for row, lead in enumerate(leads):
         parts = brute_force(attributor, lead)
@@ -115,25 +116,25 @@ def test_columns_that_play_the_same_part_get_the_same():
     booster = lgb.train(settings, lgb.Dataset(seen, label), 40)
     grid = TimeGrid(np.array([0, 100.0]), np.array([0]), np.full((1, 1), 0.005))
     background = np.array(list(itertools.product([0.0, 1.0], repeat=3)))
-    attributor = Attributor([booster], np.array([[0.0, 1.0]]), background, ["a", "b", "c"], grid, 50.0, 90.0)
-    points = attributor.explain(np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]), check_count=0).points
+    attributor = Attributor([booster], np.array([[0.0, 1.0]]), [background], [["a", "b", "c"]], grid, 50.0, 90.0)
+    points = attributor.explain([np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])], check_count=0).points
     np.testing.assert_allclose(points["a"], points["b"], rtol=1e-3)
 
 
 def test_several_design_columns_of_one_original_are_summed():
     attributor, X = make()
-    apart = attributor.explain(X[:20], check_count=0)
+    apart = attributor.explain([X[:20]] * 3, check_count=0)
     joined = Attributor(
-        attributor.boosters, attributor.calibrations, attributor.background, ["x", "y", "x", "y", "z"],
+        attributor.boosters, attributor.calibrations, attributor.background, [["x", "y", "x", "y", "z"]] * 3,
         attributor.grid, 90.0, 365.0,
-    ).explain(X[:20], check_count=0)  # fmt: skip
+    ).explain([X[:20]] * 3, check_count=0)  # fmt: skip
     np.testing.assert_allclose(joined.money["x"], apart.money["c0"] + apart.money["c2"], rtol=1e-9)
     assert list(joined.money.columns) == ["x", "y", "z"]
 
 
 def test_without_amounts_there_is_no_money_and_the_rest_stands():
     attributor, X = make(has_value=False)
-    reasons = attributor.explain(X[:30], check_count=0)
+    reasons = attributor.explain([X[:30]] * 2, check_count=0)
     assert reasons.money is None
     assert math.isnan(reasons.base_money)
     assert reasons.largest_gap < 1e-6
@@ -144,14 +145,14 @@ def test_agrees_with_shap_also_on_gaps_that_training_never_saw():
     attributor, X = make()
     leads = X[:20].copy()
     leads[0, 0] = np.nan
-    reasons = attributor.explain(leads, check_count=20)
+    reasons = attributor.explain([leads] * 3, check_count=20)
     assert reasons.method == "woodelf"
     assert reasons.largest_gap < 1e-6
 
 
 def test_falls_back_to_shap_with_a_warning(monkeypatch):
     attributor, X = make(n=800, trees=8)
-    right = attributor.explain(X[:10], check_count=0)
+    right = attributor.explain([X[:10]] * 3, check_count=0)
     truth = Attributor._fast
 
     def wrong(self, booster, design):
@@ -161,6 +162,6 @@ def test_falls_back_to_shap_with_a_warning(monkeypatch):
     monkeypatch.setattr(Attributor, "_fast", wrong)
     for check_count in (0, 4):
         with pytest.warns(attribution.AttributionWarning, match=r"shap\.TreeExplainer takes over"):
-            slow = attributor.explain(X[:10], check_count=check_count)
+            slow = attributor.explain([X[:10]] * 3, check_count=check_count)
         assert slow.method == "shap"
         np.testing.assert_allclose(slow.money, right.money, rtol=1e-4, atol=1e-4)
