@@ -153,6 +153,34 @@ def happened_events(tables: Tables) -> ir.Table:
     return events.mutate(visible_at=ibis.greatest(events.known_at, events.occurred_at))
 
 
+def seen(snapshots: ir.Table, happened: ir.Table, keys: Sequence[str]) -> ir.Table:
+    """Pair each snapshot with what had happened to its lead, and was known, by its ``as_of``.
+
+    Parameters
+    ----------
+    snapshots : ibis table
+        With `keys`, ``lead_id`` and ``as_of`` among them.
+    happened : ibis table
+        ``lead_id, visible_at, occurred_at`` and more.
+    keys : sequence of str
+
+    Returns
+    -------
+    ibis table
+        `keys`, the other columns of `happened`, and ``age``: whole microseconds from ``occurred_at`` to ``as_of``.
+    """
+    dates = snapshots.select(*keys)
+    pairs = dates.join(happened, ["lead_id", dates.as_of >= happened.visible_at])
+    return pairs.mutate(age=microseconds_between(pairs.occurred_at, pairs.as_of)).drop("occurred_at", "visible_at")
+
+
+def within_days(
+    visible_at: ir.TimestampValue, occurred_at: ir.TimestampValue, as_of: ir.TimestampValue, days: int
+) -> ir.BooleanValue:
+    """Say whether something that was known by ``as_of`` happened within so many days before it."""
+    return known_by(visible_at, as_of) & (microseconds_between(occurred_at, as_of) < days * MICROSECONDS_PER_DAY)
+
+
 def closing_dates(tables: Tables) -> ir.Table:
     """Give the closings that say how a lead itself ended, each with the instant from which that was known.
 

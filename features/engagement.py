@@ -1,0 +1,183 @@
+"""Engagement: what the lead did, how often, how lately, and whether others at its company did too."""
+
+from __future__ import annotations
+
+import ibis
+import ibis.expr.types as ir
+
+from features import clock, sales_activity
+from features.spec import FeatureSpec, slugs
+from features.tables import TIME, Tables
+from features.timing import standard_offset_seconds
+
+HALF_LIFE_DAYS = 14
+MOMENTUM_DAYS = (7, 28)
+OTHERS_DAYS = 30
+WEIGHT_SCALE = 1_000_000
+KEYS = ["lead_id", "episode", "as_of"]
+
+
+def _events(tables: Tables, spec: FeatureSpec) -> ir.Table:
+    """Slim the events to what is counted: kind and channel as places in the spec's lists, direction as flags."""
+    events = clock.happened_events(tables).filter(ibis._.lead_id.notnull())
+    columns: dict[str, ir.Value] = {
+        "kind_place": ibis.cases(*((events.kind == kind, i) for i, kind in enumerate(spec.event_kinds)), else_=-1)
+        if spec.event_kinds
+        else ibis.literal(-1)
+    }
+    if spec.channels:
+        places = ((events.channel == channel, i) for i, channel in enumerate(spec.channels))
+        columns["channel_place"] = ibis.cases(*places, else_=-1)
+    if spec.has("events.direction"):
+        columns["outbound"] = ibis.coalesce(events.direction == "outbound", False)
+        columns["inbound"] = ibis.coalesce(events.direction == "inbound", False)
+    slim = events.select("lead_id", "visible_at", "occurred_at", **columns)
+    if spec.has("events.direction"):
+        first = slim.filter(slim.outbound).group_by("lead_id").agg(first_outbound_at=ibis._.visible_at.min())
+        slim = slim.left_join(first, "lead_id").drop("lead_id_right")
+        # Only the first outbound touch that was known counts: later news can then not change who answered whom.
+        answered = slim.inbound & (slim.visible_at > slim.first_outbound_at)
+        delay = clock.microseconds_between(slim.first_outbound_at, slim.visible_at)
+        slim = slim.mutate(reply_delay=ibis.ifelse(answered, delay, ibis.null("int64"))).drop("first_outbound_at")
+    return slim
+
+
+def _measures(pairs: ir.Table, spec: FeatureSpec) -> dict[str, ir.Value]:
+    """Sum over a snapshot's events; integers, so that no order of adding changes a sum."""
+    day = clock.MICROSECONDS_PER_DAY
+    age = pairs.age
+    weight = (2.0 ** (-age.cast("float64") / (HALF_LIFE_DAYS * day)) * WEIGHT_SCALE).round().cast("int64")
+    measures = {
+        "touch_count": pairs.count(),
+        "touch_recency": age.min(),
+        "touch_decayed": weight.sum(),
+        "touch_week_count": pairs.count(where=age < MOMENTUM_DAYS[0] * day),
+        "touch_month_count": pairs.count(where=age < MOMENTUM_DAYS[1] * day),
+    }
+    for days in spec.windows_days:
+        measures[f"touch_{days}d_count"] = pairs.count(where=age < days * day)
+    for kind, name in slugs(spec.event_kinds).items():
+        is_kind = pairs.kind_place == spec.event_kinds.index(kind)
+        measures[f"touch_{name}_recency"] = age.min(where=is_kind)
+        for days in spec.windows_days:
+            measures[f"touch_{name}_{days}d_count"] = pairs.count(where=is_kind & (age < days * day))
+    for channel, name in slugs(spec.channels).items():
+        is_channel = pairs.channel_place == spec.channels.index(channel)
+        days = spec.middle_window_days
+        measures[f"touch_channel_{name}_{days}d_count"] = pairs.count(where=is_channel & (age < days * day))
+    if spec.has("events.direction"):
+        measures["touch_inbound_recency"] = age.min(where=pairs.inbound)
+        measures["touch_reply_delay"] = pairs.reply_delay.min()
+        for days in spec.windows_days:
+            measures[f"touch_inbound_{days}d_count"] = pairs.count(where=pairs.inbound & (age < days * day))
+        measures |= sales_activity.measures(pairs, spec)
+    return measures
+
+
+def _firsts(tables: Tables, spec: FeatureSpec) -> ir.Table:
+    """Give the instant at which each active day of a lead, and each topic it touched, was first known."""
+    events = clock.happened_events(tables).filter(ibis._.lead_id.notnull())
+    offset = ibis.interval(seconds=standard_offset_seconds(spec.timezone))
+    days = events.mutate(day=(events.occurred_at + offset).truncate("D"))
+    days = days.group_by("lead_id", "day").agg(visible_at=days.visible_at.min())
+    firsts = days.select("lead_id", "visible_at", is_day=ibis.literal(True), starts_at=(days.day - offset).cast(TIME))
+    if spec.has("events.topic"):
+        topics = events.filter(events.topic.notnull())
+        topics = topics.group_by("lead_id", "topic").agg(visible_at=topics.visible_at.min())
+        topics = topics.select("lead_id", "visible_at", is_day=ibis.literal(False), starts_at=ibis.null(TIME))
+        firsts = firsts.union(topics)
+    return firsts
+
+
+def _others(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table:
+    """Count the people known of the lead's company, and the others among them who did something lately."""
+    leads = tables.leads
+    people = leads.filter(leads.account_id.notnull()).select("lead_id", "account_id", "known_at")
+    rows = snapshots.select(*KEYS).join(people.drop("known_at"), "lead_id")
+    dates = rows.select("account_id", "as_of").distinct()
+    known = people.rename(person="lead_id").join(dates, "account_id")
+    known = known.filter(clock.known_by(known.known_at, known.as_of))
+    counts = known.group_by("account_id", "as_of").agg(acct_people_count=known.count())
+    rows = rows.left_join(counts, ["account_id", "as_of"]).drop("account_id_right", "as_of_right")
+    if not spec.has("events.kind"):
+        return rows.select(*KEYS, "acct_people_count")
+    shared = people.group_by("account_id").agg(size=ibis._.count())
+    shared = shared.filter(shared["size"] > 1)
+    # What one person did counts once a day, whoever looks: pairs stay few.
+    events = clock.happened_events(tables).select("lead_id", "visible_at", "occurred_at")
+    events = events.join(people.drop("known_at").semi_join(shared, "account_id"), "lead_id")
+    seen = events.join(dates, "account_id")
+    seen = seen.filter(clock.within_days(seen.visible_at, seen.occurred_at, seen.as_of, OTHERS_DAYS))
+    active = seen.group_by("account_id", "as_of", "lead_id").agg(touches=seen.count())
+    totals = active.group_by("account_id", "as_of").agg(people=active.count(), touches=active.touches.sum())
+    own = active.select("lead_id", "as_of", own_touches="touches")
+    rows = rows.left_join(totals, ["account_id", "as_of"]).drop("account_id_right", "as_of_right")
+    rows = rows.left_join(own, ["lead_id", "as_of"]).drop("lead_id_right", "as_of_right")
+    others = ibis.coalesce(rows.people, 0) - rows.own_touches.notnull().cast("int64")
+    touches = ibis.coalesce(rows.touches, 0) - ibis.coalesce(rows.own_touches, 0)
+    return rows.select(
+        *KEYS,
+        "acct_people_count",
+        acct_others_active_count=others.cast("float64"),
+        acct_others_touch_count=touches.cast("float64"),
+    )
+
+
+def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table:
+    """Give each snapshot its engagement and, from the same pass over the events, its sales activity.
+
+    Every sum is over integers, one pass over the pairs of a snapshot and an event known by then.
+
+    Returns
+    -------
+    ibis table
+        ``lead_id, episode, as_of`` and the features of engagement and sales activity; nothing done counts 0, a time
+        since something that never was is unknown.
+    """
+    rows = snapshots.select(*KEYS)
+    if spec.has("events.kind"):
+        pairs = clock.seen(snapshots, _events(tables, spec), KEYS)
+        measures = _measures(pairs, spec)
+        sums = pairs.group_by(KEYS).agg(**measures)
+        rows = _left(rows, sums)
+        firsts = clock.seen(snapshots, _firsts(tables, spec).rename(occurred_at="starts_at"), KEYS)
+        window = spec.middle_window_days * clock.MICROSECONDS_PER_DAY
+        distinct = {
+            "touch_active_days_count": firsts.count(where=firsts.is_day),
+            f"touch_active_days_{spec.middle_window_days}d_count": firsts.count(
+                where=firsts.is_day & (firsts.age < window)
+            ),
+        }
+        if spec.has("events.topic"):
+            distinct["touch_topics_count"] = firsts.count(where=~firsts.is_day)
+        rows = _left(rows, firsts.group_by(KEYS).agg(**distinct))
+        rows = _finished(rows, tables, [*measures, *distinct], spec)
+    if spec.has("leads.account_id"):
+        rows = _left(rows, _others(tables, snapshots, spec))
+        if "acct_people_count" in rows.columns:
+            rows = rows.mutate(acct_people_count=rows.acct_people_count.cast("float64"))
+    return rows
+
+
+def _left(rows: ir.Table, facts: ir.Table) -> ir.Table:
+    return rows.left_join(facts, KEYS).drop(*(f"{key}_right" for key in KEYS))
+
+
+def _finished(rows: ir.Table, tables: Tables, names: list[str], spec: FeatureSpec) -> ir.Table:
+    """Turn sums into features: counts and days as numbers, momentum, decay and shares worked out."""
+    day = clock.MICROSECONDS_PER_DAY
+    values: dict[str, ir.Value] = {}
+    for name in names:
+        if name.endswith("_count"):
+            values[name] = ibis.coalesce(rows[name], 0).cast("float64")
+        elif name.endswith(("_recency", "_delay")):
+            values[f"{name}_days"] = rows[name].cast("float64") / day
+    week, month = values.pop("touch_week_count"), values.pop("touch_month_count")
+    weeks_before = (MOMENTUM_DAYS[1] - MOMENTUM_DAYS[0]) // 7
+    values["touch_momentum_ratio"] = (week + 1) / ((month - week) / weeks_before + 1)
+    values["touch_decayed_count"] = ibis.coalesce(rows.touch_decayed, 0).cast("float64") / WEIGHT_SCALE
+    if spec.has("events.direction"):
+        created = tables.leads.select("lead_id", "created_at")
+        rows = rows.left_join(created, "lead_id").drop("lead_id_right")
+        values |= sales_activity.finished(rows)
+    return rows.select(*KEYS, **values)

@@ -1,0 +1,43 @@
+"""The feature matrix: what each lead looked like at each date, one row a snapshot."""
+
+from __future__ import annotations
+
+import ibis.expr.types as ir
+
+from features import catalogue, engagement, fit, history, sales_activity, source, timing
+from features.snapshots import KEYS
+from features.spec import FeatureSpec
+from features.tables import Tables
+
+__all__ = ["FeatureSpec", "feature_matrix"]
+
+
+def feature_matrix(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table:
+    """Build the features of every snapshot from what was known at its date, and nothing later.
+
+    Parameters
+    ----------
+    tables : Tables
+    snapshots : ibis table
+        ``lead_id, episode, as_of``, no row twice. It is read several times: pass a table, or an expression that was
+        written to one.
+    spec : FeatureSpec
+        What flows in; the same spec always gives the same columns.
+
+    Returns
+    -------
+    ibis table
+        ``lead_id, episode, as_of`` and one column for each entry of the catalogue, in its order: numbers as float64,
+        words as text, unknown as null. Rows come in no certain order.
+    """
+    keys = list(KEYS)
+    rows = snapshots.select(*keys)
+    themes = [timing.features, fit.features, source.features, engagement.features]
+    if spec.has_open_deals():
+        themes.append(sales_activity.features)
+    if spec.has("leads.account_id"):
+        themes.append(history.features)
+    for features in themes:
+        facts = features(tables, snapshots, spec)
+        rows = rows.left_join(facts, keys).drop(*(f"{key}_right" for key in keys))
+    return rows.select(*keys, *(entry.name for entry in catalogue.entries(spec)))

@@ -1,0 +1,202 @@
+"""What flows into a company's feature matrix: chosen once, at training, and kept with the model."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Collection, Iterable
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+
+import ibis
+import ibis.expr.types as ir
+
+from features import clock
+from features.tables import Tables
+
+KINDS_LIMIT = 15
+CHANNELS_LIMIT = 6
+CONVERTING = ("source", "campaign", "product", "owner_id")
+"""Columns of leads, besides their text attributes, whose values are told apart by how their leads converted."""
+
+RECENT_RATIO = ("source", "campaign", "owner_id")
+"""Those of them whose last months are looked at as well."""
+FORM_FIELDS = ("email", "phone", "title", "name", "company_name")
+"""What a person fills in; a field written later by sales would tell the future."""
+
+
+def slugs(words: Iterable[str]) -> dict[str, str]:
+    """Give each of a company's own words a name fit for a column; different words get different names."""
+    names: dict[str, str] = {}
+    for word in words:
+        plain = unicodedata.normalize("NFKD", word).encode("ascii", "ignore").decode().lower()
+        name = base = re.sub(r"[^a-z0-9]+", "_", plain).strip("_") or "other"
+        number = 2
+        while name in names.values():
+            name, number = f"{base}_{number}", number + 1
+        names[word] = name
+    return names
+
+
+def _attribute_type(column: ir.Column) -> str | None:
+    """Say how an attribute flows in: as a 'number', a 'time' or a 'category'; None if it cannot."""
+    kind = column.type()
+    if kind.is_numeric() or kind.is_boolean():
+        return "number"
+    if kind.is_temporal() and not kind.is_time() and not kind.is_interval():
+        return "time"
+    return "category" if kind.is_string() else None
+
+
+def _most_frequent(values: ir.Table, column: str, limit: int) -> tuple[str, ...]:
+    counts = values.filter(values[column].notnull()).group_by(column).agg(rows=ibis._.count())
+    counts = counts.order_by(counts.rows.desc(), counts[column].asc()).limit(limit)
+    return tuple(counts.to_pandas()[column])
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """All that is needed to build the same features again on another day.
+
+    Parameters
+    ----------
+    columns : tuple of str
+        The company's own canonical columns that may be used, as ``table.column``.
+    lead_attributes, account_attributes : tuple of (str, str)
+        The company's other columns that may be used, each with its type: 'number', 'time' or 'category'.
+    event_kinds, channels : tuple of str
+        The most frequent kinds and channels of events, most frequent first.
+    outbound_kinds : tuple of str
+        Those kinds that mostly the company's own people do.
+    windows_days : tuple of int
+        How far back events are counted; ascending.
+    primary_horizon_days : int
+        The horizon at which the calendar is read as well.
+    timezone : str
+        Where the company's days begin and end.
+    fiscal_year_start_month : int
+        1 to 12.
+    """
+
+    columns: tuple[str, ...]
+    lead_attributes: tuple[tuple[str, str], ...] = ()
+    account_attributes: tuple[tuple[str, str], ...] = ()
+    event_kinds: tuple[str, ...] = ()
+    outbound_kinds: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    windows_days: tuple[int, ...] = (7, 30, 90)
+    primary_horizon_days: int = 90
+    timezone: str = "UTC"
+    fiscal_year_start_month: int = 1
+
+    @classmethod
+    def from_tables(
+        cls,
+        tables: Tables,
+        known_at: datetime,
+        *,
+        windows_days: Collection[int] = (7, 30, 90),
+        primary_horizon_days: int = 90,
+        timezone: str = "UTC",
+        fiscal_year_start_month: int = 1,
+        excluded: Collection[str] = (),
+    ) -> FeatureSpec:
+        """Choose what flows in, from what the company has and what was known at ``known_at``.
+
+        Parameters
+        ----------
+        tables : Tables
+        known_at : datetime
+            Kinds and channels of events are those seen by then.
+        windows_days, primary_horizon_days, timezone, fiscal_year_start_month
+            As in the class.
+        excluded : collection of str
+            Columns that must stay out, as ``column`` or ``table.column``.
+        """
+
+        def allowed(table: str, column: str) -> bool:
+            return column not in excluded and f"{table}.{column}" not in excluded
+
+        columns = tuple(
+            sorted(
+                f"{table}.{name}" for table, names in tables.present.items() for name in names if allowed(table, name)
+            )
+        )
+        attributes = {}
+        for table in ("leads", "accounts"):
+            names = [name for name in tables.attributes.get(table, ()) if allowed(table, name)]
+            typed = [(name, _attribute_type(getattr(tables, table)[name])) for name in names]
+            attributes[table] = tuple((name, type_) for name, type_ in typed if type_)
+        kinds: tuple[str, ...] = ()
+        channels: tuple[str, ...] = ()
+        outbound: tuple[str, ...] = ()
+        if tables.has("events"):
+            events = clock.happened_events(tables)
+            events = events.filter(clock.known_by(events.visible_at, known_at))
+            kinds = _most_frequent(events, "kind", KINDS_LIMIT)
+            if "events.channel" in columns:
+                channels = _most_frequent(events, "channel", CHANNELS_LIMIT)
+            if "events.direction" in columns:
+                shares = events.group_by("kind").agg(
+                    ours=(events.direction == "outbound").cast("int64").sum(), rows=events.direction.count()
+                )
+                shares = shares.to_pandas()
+                ours_mostly = set(shares.kind[shares.ours * 2 > shares.rows])
+                outbound = tuple(kind for kind in kinds if kind in ours_mostly)
+        return cls(
+            columns=columns,
+            lead_attributes=attributes["leads"],
+            account_attributes=attributes["accounts"],
+            event_kinds=kinds,
+            outbound_kinds=outbound,
+            channels=channels,
+            windows_days=tuple(sorted(set(windows_days))),
+            primary_horizon_days=primary_horizon_days,
+            timezone=timezone,
+            fiscal_year_start_month=fiscal_year_start_month,
+        )
+
+    def has(self, *columns: str) -> bool:
+        """Whether all of these (``table.column``) may be used."""
+        return all(column in self.columns for column in columns)
+
+    @property
+    def middle_window_days(self) -> int:
+        """The window used where one is enough."""
+        return self.windows_days[len(self.windows_days) // 2]
+
+    def form_columns(self) -> list[str]:
+        """Name the contact's fields that the company keeps."""
+        return [f"leads.{name}" for name in FORM_FIELDS if self.has(f"leads.{name}")]
+
+    def has_open_deals(self) -> bool:
+        """Whether it can be known that a deal was open before it closed."""
+        return self.has("deals.opened_at") or self.has("deals.recorded_at")
+
+    def attribute_names(self, table: str) -> dict[str, str]:
+        """Name the feature of each attribute of ``leads`` or ``accounts``."""
+        attributes = self.lead_attributes if table == "leads" else self.account_attributes
+        prefix = "lead" if table == "leads" else "acct"
+        # "own" keeps a company's column apart from a feature of ours that happens to have its name.
+        return {word: f"{prefix}_own_{slug}" for word, slug in slugs(name for name, _ in attributes).items()}
+
+    def converting_columns(self) -> dict[str, str]:
+        """Name the feature stem of each column of leads whose values are told apart by how their leads converted."""
+        stems = {name: f"lead_{name.removesuffix('_id')}" for name in CONVERTING if self.has(f"leads.{name}")}
+        own = self.attribute_names("leads")
+        return stems | {name: own[name] for name, type_ in self.lead_attributes if type_ == "category"}
+
+    def to_json(self) -> str:
+        """Give the spec as JSON text."""
+        return json.dumps(asdict(self), sort_keys=True, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> FeatureSpec:
+        """Read what `to_json` wrote."""
+        found = json.loads(text)
+        values = {item.name: found[item.name] for item in fields(cls)}
+        for name, value in values.items():
+            if isinstance(value, list):
+                values[name] = tuple(tuple(part) if isinstance(part, list) else part for part in value)
+        return cls(**values)

@@ -1,0 +1,96 @@
+"""Timing: how old the lead is, and where the date lies in the week, the year and the fiscal quarter."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+import ibis
+import ibis.expr.types as ir
+
+from features import clock
+from features.spec import FeatureSpec
+from features.tables import Tables
+
+YEARS = (2000, 2045)
+
+
+@lru_cache
+def _offset_changes(timezone: str) -> tuple[tuple[datetime, int], ...]:
+    """Give the instants (UTC) at which a zone's offset changes, each with the offset in seconds from then on."""
+    zone = ZoneInfo(timezone)
+
+    def offset(moment: datetime) -> int:
+        return int(moment.astimezone(zone).utcoffset().total_seconds())  # type: ignore[union-attr]
+
+    changes = []
+    day, end = datetime(YEARS[0], 1, 1, tzinfo=UTC), datetime(YEARS[1], 1, 1, tzinfo=UTC)
+    changes.append((clock.ALWAYS, offset(day)))
+    while day < end:
+        following = day + timedelta(days=1)
+        if offset(day) != offset(following):
+            low, high = day, following
+            while high - low > timedelta(minutes=1):
+                middle = low + (high - low) / 2
+                middle = middle.replace(second=0, microsecond=0)
+                if middle <= low:
+                    break
+                low, high = (middle, high) if offset(middle) == offset(day) else (low, middle)
+            changes.append((high.replace(tzinfo=None), offset(following)))
+        day = following
+    return tuple(changes)
+
+
+def local(moment: ir.TimestampValue, timezone: str) -> ir.TimestampValue:
+    """Give a moment in UTC as the wall clock of a zone."""
+    changes = _offset_changes(timezone)
+    if len(changes) == 1:
+        return moment + ibis.interval(seconds=changes[0][1])
+    branches = [(moment >= clock.instant(since), ibis.literal(seconds)) for since, seconds in reversed(changes)]
+    return moment + ibis.cases(*branches, else_=ibis.literal(changes[0][1])).as_interval("s")
+
+
+def standard_offset_seconds(timezone: str) -> int:
+    """Give the seconds from UTC to a zone's winter time: one figure, for where an hour does not matter."""
+    newest = _offset_changes(timezone)[-2:]
+    return min(seconds for _, seconds in newest)
+
+
+def _quarter_end_days(moment: ir.TimestampValue, fiscal_year_start_month: int) -> ir.FloatingValue:
+    """Days from a local moment to the first instant after its fiscal quarter."""
+    month_of_quarter = (moment.month() - fiscal_year_start_month + 12) % 3
+    month = moment.truncate("M")
+    end = ibis.cases(
+        (month_of_quarter == 0, month + ibis.interval(months=3)),
+        (month_of_quarter == 1, month + ibis.interval(months=2)),
+        else_=month + ibis.interval(months=1),
+    )
+    return clock.days_between(moment, end)
+
+
+def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table:
+    """Give each snapshot its timing.
+
+    Returns
+    -------
+    ibis table
+        ``lead_id, episode, as_of`` and the timing features.
+    """
+    dates = snapshots.select("as_of").distinct()
+    here = dates.mutate(here=local(dates.as_of, spec.timezone))
+    later = here.here + ibis.interval(days=spec.primary_horizon_days)
+    start_month = spec.fiscal_year_start_month
+    calendar = here.select(
+        "as_of",
+        cal_weekday=here.here.day_of_week.index().cast("float64"),
+        cal_month=here.here.month().cast("float64"),
+        cal_quarter_end_days=_quarter_end_days(here.here, start_month),
+        cal_quarter_end_at_horizon_days=_quarter_end_days(later, start_month),
+    )
+    leads = tables.leads
+    created_here = leads.created_at + ibis.interval(seconds=standard_offset_seconds(spec.timezone))
+    born = leads.select("lead_id", "created_at", lead_created_weekday=created_here.day_of_week.index().cast("float64"))
+    rows = snapshots.select("lead_id", "episode", "as_of").join(born, "lead_id")
+    rows = rows.mutate(lead_age_days=clock.days_between(rows.created_at, rows.as_of)).drop("created_at")
+    return rows.join(calendar, "as_of")

@@ -1,0 +1,101 @@
+"""Plain words for values: how often, how long, how large; and the names of common kinds of events."""
+
+from __future__ import annotations
+
+import math
+import re
+
+EVENT_WORDS = {
+    "demo_request": ("Asked for a demo", "demo request"),
+    "demo_requested": ("Asked for a demo", "demo request"),
+    "form": ("Filled in a form", "form"),
+    "form_fill": ("Filled in a form", "form"),
+    "form_submit": ("Filled in a form", "form"),
+    "visit": ("Visited the website", "visit to the website"),
+    "web_visit": ("Visited the website", "visit to the website"),
+    "page_view": ("Visited the website", "visit to the website"),
+    "pricing_view": ("Looked at the prices", "look at the prices"),
+    "email_open": ("Opened a mail", "opened mail"),
+    "mail_open": ("Opened a mail", "opened mail"),
+    "email_click": ("Clicked in a mail", "click in a mail"),
+    "mail_click": ("Clicked in a mail", "click in a mail"),
+    "email_reply": ("Answered a mail", "answer to a mail"),
+    "mail_reply": ("Answered a mail", "answer to a mail"),
+    "reply": ("Answered", "answer"),
+    "download": ("Downloaded something", "download"),
+    "webinar": ("Took part in a webinar", "webinar"),
+    "trial": ("Tried the product", "trial"),
+    "trial_start": ("Started a trial", "trial"),
+    "unsubscribe": ("Unsubscribed", "unsubscription"),
+    "email": ("Mail", "mail"),
+    "mail": ("Mail", "mail"),
+    "mail_sent": ("Mail sent", "mail sent"),
+    "email_sent": ("Mail sent", "mail sent"),
+    "call": ("Call", "call"),
+    "meeting": ("Meeting", "meeting"),
+}
+"""Kind of event: what the lead did, and the noun for it. Any other kind is read as a noun as it stands."""
+
+PERSONAL = re.compile(
+    r"(^|_)(age|alter|birth\w*|dob|gender|sex|geschlecht|salutation|anrede|nationality|ethnic\w*|race|religion|marital\w*"
+    r"|disab\w*|health|pregnan\w*|orientation|children)(_|$)"
+)
+"""Names of columns that tell of the person and not of the business: never a reason."""
+
+
+def readable(word: str) -> str:
+    """Turn a code word such as ``demo_request`` or ``leadOrigin`` into plain words."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", word)
+    return re.sub(r"[_\W]+", " ", spaced, flags=re.UNICODE).strip().lower() or word
+
+
+def readable_value(word: str) -> str:
+    """Turn a code value such as ``paid_search`` into plain words; ids and proper names stay as they are."""
+    return word.replace("_", " ") if re.fullmatch(r"[a-z]+(_[a-z]+)+", word) else word
+
+
+def event_words(kind: str) -> tuple[str, str]:
+    """Give what happened, to open a sentence, and the noun for it."""
+    key = re.sub(r"[^a-z0-9]+", "_", kind.lower()).strip("_")
+    if key in EVENT_WORDS:
+        return EVENT_WORDS[key]
+    noun = readable(kind)
+    return noun[:1].upper() + noun[1:], noun
+
+
+def times(count: float) -> str:
+    """Say how often: 'once', 'twice', '3 times'."""
+    whole = round(count)
+    return {1: "once", 2: "twice"}.get(whole, f"{whole:,} times")
+
+
+def number(value: float) -> str:
+    """Say a number at the precision a reader takes in: 4,300; 12.5; 1.2 million."""
+    if abs(value) >= 999_500:
+        return f"{value / 1e6:,.1f} million"
+    if abs(value) >= 100:
+        return f"{float(f'{value:.3g}'):,.0f}"
+    return f"{value:,.1f}".removesuffix(".0")
+
+
+def days(value: float) -> str:
+    """Say a length of time: 'less than an hour', '5 hours', '1 day', '12 days', '3 months', '2 years'."""
+    value = abs(value)
+    if value < 1 / 24:
+        return "less than an hour"
+    if value < 1:
+        return _counted(math.floor(value * 24), "hour")
+    if value < 60:
+        return _counted(math.floor(value), "day")
+    if value < 730:
+        return f"about {_counted(round(value / 30.44), 'month')}"
+    return f"about {_counted(round(value / 365.25), 'year')}"
+
+
+def counted(value: float, noun: str, plural: str | None = None) -> str:
+    """Say how many of something: '1 person', '3 people'."""
+    return _counted(round(value), noun, plural)
+
+
+def _counted(whole: int, noun: str, plural: str | None = None) -> str:
+    return f"{whole:,} {noun if whole == 1 else plural or noun + 's'}"
