@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,9 @@ import pandas as pd
 
 from pipeline.errors import UserError
 from pipeline.simulation.company import TERRITORY_LEADS, draw_territory
+from pipeline.simulation.exports import Exports
 from pipeline.simulation.life import live
+from pipeline.simulation.mess import spoil
 from pipeline.simulation.records import Records, records
 from pipeline.simulation.touches import touches
 from pipeline.simulation.truth import truth_table
@@ -26,18 +30,19 @@ horizons_days: [30, 90, 180, 365]   # forecasts reach this far, counted from as_
 primary_horizon_days: 90            # the horizon that ranks
 artifacts: .                        # where results are written, relative to this file
 
+backtest:
+  truth: truth.parquet              # lets the backtest ask the oracle, too
+
 data:
-  timezone: Europe/Berlin           # of dates and times without an offset (the Parquet files hold UTC and say so)
+  timezone: Europe/Berlin           # of {zone_of}
   known_until: 2026-05-15T00:00     # where the data ends
   sources:
-    leads:
-      from: leads.parquet
-    deals:
-      from: deals.parquet
-    accounts:
-      from: accounts.parquet
-    events:
-      from: events.parquet
+{sources}"""
+CLEAN_SOURCES = """\
+leads: {from: leads.parquet}
+deals: {from: deals.parquet}
+accounts: {from: accounts.parquet}
+events: {from: events.parquet}
 """
 
 
@@ -94,7 +99,8 @@ def simulate(
     seed : int
         Another seed, another company.
     mess : bool
-        Write the tables as real exports would be: see `pipeline.simulation.mess`.
+        Write the tables as two systems' text exports (`pipeline.simulation.mess`), ``mess.parquet`` (every row that was
+        touched, and how) and ``mess.json`` (counts of both); ``truth.parquet`` then names leads ``system:id``.
     progress : callable, optional
         Called with (leads done, leads in all) after every territory.
 
@@ -117,16 +123,31 @@ def simulate(
     if out.exists() and not out.is_dir():
         raise UserError(f"--out: {out} is a file, name a folder")
     out.mkdir(parents=True, exist_ok=True)
+    exports = Exports(out) if mess else None
     counts: dict[str, int] = {}
     done = 0
     with ParquetFiles(out) as files:
-        for chapter in chapters(leads, events_per_lead, seed):
-            tables = {**vars(chapter.records), "truth": chapter.truth}
-            for name, frame in tables.items():
-                files.append(name, frame)
-                counts[name] = counts.get(name, 0) + len(frame)
-            done += len(chapter.truth)
+        for index, chapter in enumerate(chapters(leads, events_per_lead, seed)):
+            truth = chapter.truth
+            if exports:
+                rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index, 1)))
+                notes, lead_names = exports.append(spoil(rng, chapter.records))
+                files.append("mess", notes)
+                truth["lead_id"] = truth["lead_id"].map(lead_names)
+            else:
+                for name, frame in vars(chapter.records).items():
+                    files.append(name, frame)
+                    counts[name] = counts.get(name, 0) + len(frame)
+            files.append("truth", truth)
+            done += len(truth)
             if progress:
                 progress(done, leads)
-    (out / "params.yaml").write_text(PARAMS.format(company="demo", seed=seed), encoding="utf-8")
+    sources, zone_of = CLEAN_SOURCES, "dates without an offset; the Parquet files hold UTC and say so"
+    if exports:
+        summary = exports.summary()
+        (out / "mess.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+        counts = {table: sum(systems.values()) for table, systems in summary["rows"].items()}
+        sources, zone_of = exports.sources(), "dates without an offset, as the CRM writes them"
+    params = PARAMS.format(company="demo", seed=seed, zone_of=zone_of, sources=textwrap.indent(sources, " " * 4))
+    (out / "params.yaml").write_text(params, encoding="utf-8")
     return counts

@@ -55,7 +55,7 @@ def wins() -> NDArray[np.float64]:
     after_quarter_start = (dates - dates.to_period("Q").start_time).days.to_numpy()
     quarter = 1.0 + 0.9 * (to_quarter_end < 12) - 0.25 * (after_quarter_start < 15)
     weekday = np.where(dates.weekday < 5, 1.38, 0.05)
-    return np.asarray(drift * month * quarter * weekday, dtype=np.float64)
+    return (drift * month * quarter * weekday).astype(np.float64)
 
 
 @cache
