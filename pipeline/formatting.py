@@ -160,10 +160,3 @@ def instant(value: str | datetime | None, timezone: str = "UTC") -> str:
     local = to_instant(value).replace(tzinfo=UTC).astimezone(ZoneInfo(timezone))
     clock = "" if (local.hour, local.minute) in ((0, 0), (23, 59)) else f", {local:%H:%M}"
     return day(local.date()) + clock
-
-
-def quarter_end(today: date, fiscal_year_start_month: int, ahead: int = 0) -> date:
-    """Return the last day of the fiscal quarter that holds a day, or of one ahead of it."""
-    months_in = (today.month - fiscal_year_start_month) % 3
-    first_month = today.year * 12 + today.month - 1 + 3 * (ahead + 1) - months_in
-    return date.fromordinal(date(first_month // 12, first_month % 12 + 1, 1).toordinal() - 1)

@@ -1,0 +1,100 @@
+"""Small charts as inline SVG: no script, no font, no file beside the page.
+
+Bars are measured in percent of their cell, so they need no scaling on a phone; every bar stands beside its figure, so
+that nothing is said by colour or length alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from markupsafe import Markup, escape
+
+from pipeline import formatting
+
+Point = tuple[float, float, int]
+
+
+def bar(share: float | None, style: str = "first") -> Markup:
+    """Draw a bar over a share (0 to 1) of its cell's width.
+
+    Parameters
+    ----------
+    share : float or None
+        How much of the width; beyond 0 and 1 it is cut, None draws nothing.
+    style : str
+        The CSS class that gives the colour: ``first``, ``second``, ``third``, ``for`` or ``against``.
+    """
+    if share is None or not formatting.known(share):
+        return Markup("")
+    width = max(0.0, min(1.0, share)) * 100
+    return Markup(
+        '<svg class="bar" aria-hidden="true" focusable="false"><rect class="{}" width="{:.2f}%" height="100%"/></svg>'
+    ).format(style, width)
+
+
+def balance_bar(share: float | None) -> Markup:
+    """Draw a bar from the middle of its cell: to the right for a share above 0 (up to 1), to the left below."""
+    if share is None or not formatting.known(share):
+        return Markup("")
+    width = min(1.0, abs(share)) * 50
+    style, start = ("for", 50.0) if share >= 0 else ("against", 50.0 - width)
+    return Markup(
+        '<svg class="bar" aria-hidden="true" focusable="false"><rect class="{}" x="{:.2f}%" width="{:.2f}%" '
+        'height="100%"/><line class="axis" x1="50%" x2="50%" y1="0" y2="100%"/></svg>'
+    ).format(style, start, width)
+
+
+def calibration_plot(groups: Sequence[Point], outcome: str) -> Markup:
+    """Draw forecast chance against what came: on the diagonal, a chance of 20% came true in 20 of 100 leads.
+
+    Parameters
+    ----------
+    groups : sequence of (float, float, int)
+        Mean forecast, share observed, and count of leads of groups of like forecasts.
+    outcome : str
+        What is forecast, for the axes: "won within 90 days".
+    """
+    size, left, top, right, bottom = 240, 52, 12, 12, 44
+    top_share = _round_up(max([0.01, *(max(p, observed) for p, observed, _ in groups)]))
+
+    def x(share: float) -> float:
+        return left + size * share / top_share
+
+    def y(share: float) -> float:
+        return top + size * (1 - share / top_share)
+
+    parts = []
+    for tick in range(5):
+        share = top_share * tick / 4
+        label = f"{share * 100:.3g}%"
+        parts.append(f'<line class="grid" x1="{left}" x2="{left + size}" y1="{y(share):.1f}" y2="{y(share):.1f}"/>')
+        parts.append(f'<text x="{left - 6}" y="{y(share) + 4:.1f}" text-anchor="end">{label}</text>')
+        parts.append(f'<text x="{x(share):.1f}" y="{top + size + 16}" text-anchor="middle">{label}</text>')
+    parts.append(f'<line class="ideal" x1="{x(0)}" y1="{y(0)}" x2="{x(top_share)}" y2="{y(top_share)}"/>')
+    most = max([1, *(count for *_, count in groups)])
+    for p, observed, count in groups:
+        radius = 3 + 5 * (count / most) ** 0.5
+        said = f"{count} leads: forecast {formatting.percent(p)}, came {formatting.percent(observed)}"
+        parts.append(
+            f'<circle class="first" cx="{x(p):.1f}" cy="{y(observed):.1f}" r="{radius:.1f}"><title>{escape(said)}'
+            "</title></circle>"
+        )
+    parts.append(f'<text x="{left + size / 2}" y="{top + size + 36}" text-anchor="middle">forecast chance</text>')
+    middle = top + size / 2
+    parts.append(
+        f'<text x="12" y="{middle}" text-anchor="middle" transform="rotate(-90 12 {middle})">share {escape(outcome)}'
+        "</text>"
+    )
+    drawn = Markup("".join(parts))
+    return Markup('<svg class="plot" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
+        left + size + right,
+        top + size + bottom,
+        f"Forecast chance against the share {outcome}, in {len(groups)} groups of leads",
+        drawn,
+    )
+
+
+def _round_up(share: float) -> float:
+    """Return the next even axis end: 0.01, 0.02, 0.04, 0.1, 0.2, 0.4, 0.6, 0.8 or 1."""
+    return next((end for end in (0.01, 0.02, 0.04, 0.1, 0.2, 0.4, 0.6, 0.8) if share <= end), 1.0)

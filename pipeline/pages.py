@@ -1,0 +1,194 @@
+"""Pages as text: templates filled with figures, everything escaped, nothing from another host."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from pipeline import charts, formatting, story
+
+MODELS = story.MODELS
+KINDS = {
+    "new_business": "new business",
+    "expansion": "expansion",
+    "hand_raised": "raised a hand",
+    "contact": "contact from a list",
+}
+FACETS = {
+    "size": "Company size",
+    "source": "Source",
+    "owner": "Owner",
+    "grade": "Grade",
+    "kind": "Kind",
+    "entry": "How they came",
+}
+SORTS = {
+    "rank": "rank",
+    "this_quarter": "revenue this quarter",
+    "next_quarter": "revenue next quarter",
+    "later": "revenue later",
+    "chance": "chance",
+    "deal_value": "deal if won",
+    "soonest": "soonest",
+    "name": "name",
+}
+METRICS = {
+    "capture_at_10": ("Revenue in the top tenth", "share of the revenue that came, in the first tenth of the list", True),
+    "forecast_ratio": ("Expected ÷ came", "expected over actual revenue; 1 is right", False),
+    "wins_ratio": ("Wins expected ÷ came", "expected over actual number of wins; 1 is right", False),
+    "auc": ("AUC", "chance that a lead that is won stands above one that is not; 0.5 is a coin", False),
+    "brier": ("Brier", "mean squared error of the chances; lower is better", False),
+    "ece": ("Calibration error", "mean distance of forecast chance and share that came", True),
+    "ibs": ("IBS", "squared error over all times, censoring weighed; lower is better", False),
+    "interval_coverage": ("Interval coverage", "share of deal amounts inside their 80% interval", True),
+}
+
+
+def word(value: str) -> str:
+    """Say a value of a table in words; what has no words of its own stays as it is."""
+    return KINDS.get(value, value)
+
+
+def web_link(url: str | None) -> str | None:
+    """Return a record's address if it is one of the web; anything else (a script, a file) is no link."""
+    try:
+        return url if url and urlsplit(url).scheme in ("http", "https") else None
+    except ValueError:
+        return None
+
+
+def title_of(lead: Mapping[str, Any]) -> str:
+    """Return what to call a lead: its company, else its person, else its id."""
+    return str(lead["company_name"] or lead["name"] or lead["lead_id"])
+
+
+def subtitle_of(lead: Mapping[str, Any]) -> str:
+    """Say who stands behind the title: person and job title."""
+    person = lead["name"] if lead["company_name"] else None
+    return " · ".join(text for text in (person, lead["title"]) if text)
+
+
+@cache
+def environment() -> Environment:
+    """Return the templates with every filter and function that they use."""
+    env = Environment(
+        loader=PackageLoader("pipeline", "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    env.filters |= {name: getattr(formatting, name) for name in ("money", "money_short", "percent", "points", "days")}
+    env.filters |= {"count": formatting.count, "instant": formatting.instant, "word": word, "web_link": web_link}
+    env.filters |= {"title_of": title_of, "subtitle_of": subtitle_of, "tell": story.tell}
+    env.filters["path"] = lambda text: quote(str(text), safe="")
+    env.globals |= {"bar": charts.bar, "balance_bar": charts.balance_bar, "calibration_plot": charts.calibration_plot}
+    env.globals |= {"METRICS": METRICS, "MODELS": MODELS, "FACETS": FACETS, "SORTS": SORTS}
+    return env
+
+
+def source(name: str) -> str:
+    """Return a template file as it is: the style sheet, or a script."""
+    text, _, _ = environment().loader.get_source(environment(), name)  # type: ignore[union-attr]
+    return text
+
+
+def script_hash(script: str) -> str:
+    """Return what a content security policy allows a script by: the SHA-256 of its text."""
+    digest = hashlib.sha256(script.encode()).digest()
+    return f"'sha256-{base64.b64encode(digest).decode()}'"
+
+
+def script_data(value: Any) -> Markup:
+    """Write JSON that stays data inside an HTML page: no `<` that could end the script or open another."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character, code in (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026"), ("\u2028", "\\u2028")):
+        text = text.replace(character, code)
+    return Markup(text.replace("\u2029", "\\u2029"))  # noqa: S704 - escaped just above
+
+
+def render(template: str, **content: Any) -> str:
+    """Fill a template."""
+    return environment().get_template(template).render(**content)
+
+
+def render_alone(template: str, script: str = "", **content: Any) -> str:
+    """Fill a template into one file that needs nothing else: style and script inside, any request forbidden."""
+    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+    if script:
+        policy += f"; script-src {script_hash(script)}"
+    return render(
+        template,
+        policy=policy,
+        style=Markup(source("style.css")),  # noqa: S704 - our own files
+        script=Markup(script),  # noqa: S704
+        **content,
+    )
+
+
+def render_audit(audit: Mapping[str, Any]) -> str:
+    """Render what `check` found: reconciliation, rows set aside, columns kept out, warnings, definitions.
+
+    Parameters
+    ----------
+    audit : mapping
+        The content of ``audit.json``. Parts that are absent are left out of the page.
+    """
+    reconciliation = audit.get("reconciliation") or {}
+    months = reconciliation.get("months") or []
+    total = reconciliation.get("total") or {}
+    differences = list(reconciliation.get("differences") or [])
+    return render_alone(
+        "audit.html",
+        company=audit.get("company", ""),
+        currency=audit.get("currency", "EUR"),
+        as_of=audit.get("as_of") or audit.get("known_until"),
+        counts=audit.get("counts") or {},
+        months=months,
+        most=max([1e-9, *(float(month.get("source_amount") or 0) for month in months)]),
+        total=total,
+        unattached=reconciliation.get("unattached") or {},
+        differences=differences,
+        excluded=audit.get("excluded") or {},
+        warnings=audit.get("warnings") or [],
+        definitions=audit.get("definitions") or {},
+        quarantined=audit.get("quarantine") or [],
+    )
+
+
+def render_backtest(backtest: Mapping[str, Any]) -> str:
+    """Render how right the forecasts of the past were, beside what a company would use instead.
+
+    Parameters
+    ----------
+    backtest : mapping
+        The content of ``backtest.json``.
+    """
+    shown = []
+    for cutoff in reversed(backtest["cutoffs"]):
+        models = cutoff["models"]
+        names = [name for name in MODELS if name in models] + sorted(set(models) - set(MODELS))
+        metrics = [key for key in METRICS if any(formatting.known(models[name].get(key)) for name in names)]
+        groups = [(row["p_mean"], row["observed"], int(row["count"])) for row in cutoff.get("calibration") or []]
+        shown.append({**cutoff, "names": names, "metrics": metrics, "groups": groups})
+    return render_alone("backtest.html", backtest=backtest, cutoffs=shown, accuracy=story.accuracy(backtest))
+
+
+def render_report(report: Mapping[str, Any]) -> str:
+    """Render the report for sales and marketing as one file.
+
+    Parameters
+    ----------
+    report : mapping
+        As `pipeline.report.report_content` makes it: ``ranking``, ``backtest``, ``leads`` (rows shown without
+        script), ``segments`` and ``data`` (what the page's script reads).
+    """
+    return render_alone("report.html", source("report.js"), **report)

@@ -1,0 +1,310 @@
+"""The ranked list that people read: the last scores beside the leads' names, to be filtered, sorted and summed.
+
+Sums are taken over cents, so that what a filter shows and what it hides add up to the whole, to the cent.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline import formatting
+from pipeline.errors import UserError
+from pipeline.quarters import quarter_ends
+
+SIZES = ("1–9 people", "10–49 people", "50–249 people", "250–999 people", "1,000 people or more")
+SIZE_LIMITS = (10, 50, 250, 1000)
+FACETS = {"size": "size", "source": "source", "owner": "owner", "grade": "grade", "kind": "kind", "entry": "entry"}
+SORTS = {
+    "rank": "rank",
+    "this_quarter": "expected_revenue_this_quarter DESC NULLS LAST",
+    "next_quarter": "expected_revenue_next_quarter DESC NULLS LAST",
+    "later": "expected_revenue_later DESC NULLS LAST",
+    "chance": "p_win_primary DESC NULLS LAST",
+    "deal_value": "deal_value DESC NULLS LAST",
+    "soonest": "days_to_win_p50 NULLS LAST",
+    "name": "lower(coalesce(company_name, name, lead_id))",
+}
+REASONS = ("reasons_positive", "reasons_negative")
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Filters:
+    """What the reader asked to see: a piece of text, and one value each of some facets."""
+
+    search: str = ""
+    values: Mapping[str, str] = field(default_factory=dict)
+
+    def where(self) -> tuple[str, list[str]]:
+        """Return an SQL condition with question marks, and what stands for them."""
+        terms, given = ["true"], []
+        if self.search.strip():
+            terms.append("contains(searchable, lower(?))")
+            given.append(self.search.strip())
+        for facet, value in self.values.items():
+            terms.append(f"{FACETS[facet]} = ?")
+            given.append(value)
+        return " AND ".join(terms), given
+
+    def __bool__(self) -> bool:
+        return bool(self.search.strip() or self.values)
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over some leads; money is None where the model knows no amounts.
+
+    Parameters
+    ----------
+    leads : int
+        How many.
+    wins : float
+        Expected number won within the primary horizon.
+    revenue : float or None
+        Expected within the primary horizon.
+    this_quarter, next_quarter, later : float or None
+        Expected by the end of this fiscal quarter; in the next one; after that up to the longest horizon.
+    """
+
+    leads: int
+    wins: float
+    revenue: float | None
+    this_quarter: float | None
+    next_quarter: float | None
+    later: float | None
+
+    def __sub__(self, other: Totals) -> Totals:
+        def minus(a: float | None, b: float | None) -> float | None:
+            return None if a is None else round(a - (b or 0.0), 6)
+
+        return Totals(
+            self.leads - other.leads,
+            round(self.wins - other.wins, 6),
+            *(minus(getattr(self, key), getattr(other, key)) for key in MONEY_TOTALS),
+        )
+
+
+MONEY_TOTALS = ("revenue", "this_quarter", "next_quarter", "later")
+_SUMS = """
+    count(*), coalesce(sum(CAST(p_win_primary AS DECIMAL(9, 6))), 0), sum(CAST(revenue AS DECIMAL(18, 2))),
+    sum(CAST(expected_revenue_this_quarter AS DECIMAL(18, 2))),
+    sum(CAST(expected_revenue_next_quarter AS DECIMAL(18, 2))), sum(CAST(expected_revenue_later AS DECIMAL(18, 2)))
+"""
+
+
+def _totals(row: tuple[Any, ...], whole: Totals | None = None) -> Totals:
+    money = [None if value is None else float(value) for value in row[2:]]
+    if whole is not None:  # no lead at all brings nothing, unless the model knows no money
+        money = [
+            0.0 if value is None and getattr(whole, key) is not None else value
+            for key, value in zip(MONEY_TOTALS, money, strict=True)
+        ]
+    return Totals(int(row[0]), float(row[1]), *money)
+
+
+class Ranking:
+    """The scores of one run, joined with names, held in a compressed table in memory.
+
+    Parameters
+    ----------
+    folder : Path
+        Where ``leadrev score`` wrote.
+    names : table
+        As `pipeline.names.lead_names` gives it.
+    timezone : str
+        The company's, for dates that people read.
+    fiscal_year_start_month : int
+        The month (1 to 12) in which the fiscal year starts.
+
+    Raises
+    ------
+    UserError
+        If there are no finished scores.
+    """
+
+    def __init__(self, folder: Path, names: pa.Table, timezone: str = "UTC", fiscal_year_start_month: int = 1):
+        self.manifest = read_manifest(folder)
+        self.timezone = timezone
+        self.horizons_days = sorted(int(days) for days in self.manifest["horizons_days"])
+        self.primary_horizon_days = int(self.manifest["primary_horizon_days"])
+        self.as_of = formatting.to_instant(self.manifest["as_of"])
+        self.quarter_ends = quarter_ends(self.as_of, timezone, fiscal_year_start_month)
+        self.last_days = tuple(
+            formatting.day(formatting.local_date(end - timedelta(microseconds=1), timezone)) for end in self.quarter_ends
+        )
+        self.connection = duckdb.connect()
+        self.connection.execute("ATTACH ':memory:' AS held (COMPRESS); USE held")
+        self._load(folder, names)
+        self.totals = self.totals_of(Filters())
+        self.has_money = self.totals.revenue is not None
+
+    def _load(self, folder: Path, names: pa.Table) -> None:
+        found = pq.read_schema(folder / "scores.parquet")
+        wanted = self._columns()
+        missing = [name for name in ("lead_id", "rank", f"p_win_{self.primary_horizon_days}d") if name not in found.names]
+        if missing:
+            raise UserError(f"{folder / 'scores.parquet'} has no column {missing[0]}: run `leadrev score` again")
+        picked = []
+        for name, kind in wanted.items():
+            if name not in found.names:
+                picked.append(f"CAST(NULL AS {kind}) AS {name}")
+            elif kind == "DOUBLE":  # a NaN in a sum would swallow the sum
+                picked.append(f"CASE WHEN isfinite({name}::DOUBLE) THEN {name}::DOUBLE END AS {name}")
+            else:
+                picked.append(f"{name}::{kind} AS {name}")
+        later = "NULL"
+        if (self.quarter_ends[1] - self.as_of).days <= self.horizons_days[-1]:
+            later = "greatest(expected_revenue_ever - expected_revenue_this_quarter - expected_revenue_next_quarter, 0)"
+        size = " ".join(
+            f"WHEN employees < {limit} THEN '{label}'" for limit, label in zip(SIZE_LIMITS, SIZES, strict=False)
+        )
+        base = "SELECT NULL::VARCHAR AS lead_id, NULL::DOUBLE AS base_money WHERE false"
+        attributions = folder / "attributions.parquet"
+        if attributions.exists() and "base_money" in pq.read_schema(attributions).names:
+            base = f"SELECT lead_id::VARCHAR AS lead_id, base_money FROM read_parquet({_literal(attributions)})"
+        self.connection.register("names_given", names)
+        self.connection.execute(f"""
+            CREATE TABLE leads AS
+            WITH scored AS (SELECT {", ".join(picked)} FROM read_parquet({_literal(folder / "scores.parquet")})),
+                 based AS (SELECT lead_id, any_value(base_money) AS base_money FROM ({base}) GROUP BY lead_id)
+            SELECT scored.*, names_given.* EXCLUDE (lead_id, source, entry), based.base_money,
+                   coalesce(nullif(trim(names_given.source), ''), '{UNKNOWN}') AS source,
+                   coalesce(nullif(trim(names_given.entry), ''), '{UNKNOWN}') AS entry,
+                   coalesce(nullif(trim(names_given.owner_name), ''), scored.owner_id, 'no owner') AS owner,
+                   CASE WHEN employees IS NULL THEN '{UNKNOWN}' {size} ELSE '{SIZES[-1]}' END AS size,
+                   p_win_{self.primary_horizon_days}d AS p_win_primary,
+                   expected_revenue_{self.primary_horizon_days}d AS revenue,
+                   {later} AS expected_revenue_later,
+                   lower(concat_ws(' ', scored.lead_id, names_given.name, names_given.company_name)) AS searchable
+            FROM scored LEFT JOIN names_given USING (lead_id) LEFT JOIN based USING (lead_id)
+            ORDER BY rank
+        """)  # noqa: S608 - every piece is a constant of this module, a whole number or an escaped path
+        self.connection.unregister("names_given")
+        self.columns = [row[0] for row in self.connection.execute("DESCRIBE leads").fetchall()]
+
+    def _columns(self) -> dict[str, str]:
+        texts = ("lead_id", "model_version", "account_id", "owner_id", "currency", "grade", *REASONS, "data_quality_flags")
+        ends = [f"{days}d" for days in self.horizons_days]
+        numbers = [f"p_win_{end}" for end in ends] + [f"expected_revenue_{end}" for end in ends]
+        numbers += ["p_win_ever", "p_lost_ever", "p_win_this_quarter", "deal_value", "deal_value_p10", "deal_value_p90"]
+        numbers += [f"expected_revenue_{span}" for span in ("ever", "this_quarter", "next_quarter")]
+        numbers += [f"days_to_win_{which}" for which in ("p10", "p50", "p90", "mean")]
+        columns = dict.fromkeys(texts, "VARCHAR") | dict.fromkeys(("rank", "score", "episode"), "BIGINT")
+        return columns | {"kind": "VARCHAR"} | dict.fromkeys(numbers, "DOUBLE")
+
+    def totals_of(self, filters: Filters) -> Totals:
+        """Sum over the leads that pass the filters."""
+        where, given = filters.where()
+        row = self._run(f"SELECT {_SUMS} FROM leads WHERE {where}", given).fetchone()
+        return _totals(row, getattr(self, "totals", None))
+
+    def by(self, facet: str, limit: int = 12) -> list[tuple[str, Totals]]:
+        """Sum over each value of a facet: sizes from small to large, anything else by what it is worth."""
+        sql = f"SELECT {FACETS[facet]} AS value, {_SUMS} FROM leads GROUP BY 1 ORDER BY 4 DESC NULLS LAST, 2 DESC, 1"
+        rows = [(row[0], _totals(row[1:], self.totals)) for row in self._run(sql).fetchall()]
+        if facet == "size":
+            rows.sort(key=lambda row: SIZES.index(row[0]) if row[0] in SIZES else len(SIZES))
+        return rows[:limit]
+
+    def combinations(self, facets: tuple[str, ...], skip: int) -> list[tuple[tuple[str, ...], Totals]]:
+        """Sum over each combination of facet values, leaving out the first leads of the ranking."""
+        columns = [FACETS[facet] for facet in facets]
+        names, places = ", ".join(columns), ", ".join(str(place + 1) for place in range(len(columns)))
+        grouped = f"GROUP BY {places} ORDER BY {places}" if columns else ""
+        sql = f"SELECT {names}{', ' if names else ''}{_SUMS} FROM (FROM leads ORDER BY rank, lead_id OFFSET {int(skip)}) {grouped}"
+        return [(row[: len(columns)], _totals(row[len(columns) :], self.totals)) for row in self._run(sql).fetchall()]
+
+    def choices(self) -> dict[str, list[tuple[str, int]]]:
+        """List, for each facet that tells leads apart, its values and how many leads have each, most first."""
+        found = {}
+        for facet, column in FACETS.items():
+            sql = f"SELECT {column}, count(*) FROM leads WHERE {column} IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1"
+            rows = self._run(sql).fetchall()
+            if facet in ("size", "grade"):
+                rows.sort(key=lambda row: (SIZES.index(row[0]) if row[0] in SIZES else len(SIZES), row[0]))
+            if len(rows) > 1:
+                found[facet] = rows
+        return found
+
+    def page(
+        self, filters: Filters, sort: str = "rank", start: int = 0, limit: int = 50, reasons: bool = True
+    ) -> list[dict[str, Any]]:
+        """Fetch some leads that pass the filters, in order; ties stand in the order of their rank."""
+        where, given = filters.where()
+        hidden = ["searchable"] if reasons else ["searchable", *REASONS]
+        sql = f"SELECT * EXCLUDE ({', '.join(hidden)}) FROM leads WHERE {where} ORDER BY {SORTS[sort]}, rank, lead_id"
+        return self._dicts(f"{sql} LIMIT {int(limit)} OFFSET {int(start)}", given)
+
+    def lead(self, lead_id: str) -> dict[str, Any] | None:
+        """Fetch one lead; None if it was not open when the scores were made."""
+        rows = self._dicts("SELECT * EXCLUDE (searchable) FROM leads WHERE lead_id = ?", [lead_id])
+        return rows[0] if rows else None
+
+    def _run(self, sql: str, given: list[str] | None = None) -> duckdb.DuckDBPyConnection:
+        cursor = self.connection.cursor()  # one a call: several threads may ask at once
+        cursor.execute("USE held")
+        return cursor.execute(sql, given or [])
+
+    def _dicts(self, sql: str, given: list[str]) -> list[dict[str, Any]]:
+        result = self._run(sql, given)
+        names = [column[0] for column in result.description or []]
+        rows = [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+        for row in rows:
+            for column in (*REASONS, "data_quality_flags"):
+                if column in row:
+                    row[column] = _json_list(row[column])
+        return rows
+
+
+def open_ranking(params: Any) -> Ranking:
+    """Open the last scores of a company, with the names from its own tables.
+
+    Raises
+    ------
+    UserError
+        If there are no finished scores yet, or the company's sources cannot be read.
+    """
+    from pipeline.names import lead_names
+    from pipeline.tables import load_tables
+
+    read_manifest(params.artifacts_folder)  # before the sources, which take longer
+    names = lead_names(load_tables(params))
+    return Ranking(params.artifacts_folder, names, params.data.timezone, params.fiscal_year_start_month)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Read what the scores say of themselves.
+
+    Raises
+    ------
+    UserError
+        If scores or their manifest are not there: nothing was scored yet, or a run was killed midway.
+    """
+    for name in ("scores.parquet", "manifest.json"):
+        if not (folder / name).exists():
+            raise UserError(f"no finished scores in {folder} ({name} is not there): run `leadrev score` first")
+    return json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+
+
+def read_backtest(folder: Path) -> dict[str, Any] | None:
+    """Read the last backtest; None if there was none."""
+    path = folder / "backtest.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def _literal(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"
+
+
+def _json_list(text: str | None) -> list[Any]:
+    value = json.loads(text) if text and text.lstrip().startswith("[") else text
+    return value if isinstance(value, list) else [value] if value else []

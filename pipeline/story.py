@@ -1,0 +1,126 @@
+"""What a page says of one lead, in figures that add up as they are printed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline import formatting
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One reason: its words, and its weight in money (or in percentage points, where there is no money)."""
+
+    text: str
+    weight: float
+
+
+@dataclass(frozen=True)
+class Story:
+    """A forecast from the typical lead to this one.
+
+    ``typical`` + the reasons for + the reasons against + ``other`` = ``total``, exactly, as rounded to ``decimals``.
+
+    Parameters
+    ----------
+    unit : str
+        ``money`` or ``points``.
+    decimals : int
+        How many decimals every figure here is rounded to.
+    typical, other, total : float or None
+        The typical lead; everything that has no line of its own; this lead. None where reasons were not made.
+    reasons_for, reasons_against : tuple of Reason
+        At most four each, as scored.
+    """
+
+    unit: str
+    decimals: int
+    typical: float | None
+    reasons_for: tuple[Reason, ...]
+    reasons_against: tuple[Reason, ...]
+    other: float | None
+    total: float | None
+
+    @property
+    def reach(self) -> float:
+        """The longest step, which bars are measured against."""
+        steps = [abs(reason.weight) for reason in (*self.reasons_for, *self.reasons_against)]
+        return max([*steps, abs(self.other or 0.0), 1e-9])
+
+
+def tell(lead: Mapping[str, Any]) -> Story:
+    """Put one lead's reasons into a story that adds up.
+
+    Parameters
+    ----------
+    lead : mapping
+        A row of `pipeline.ranking.Ranking`: the columns of ``scores``, and ``base_money``, ``revenue``.
+    """
+    unit = "points" if lead["revenue"] is None else "money"
+    total, typical = lead["revenue"], lead["base_money"]
+    given = [_weights(lead[column], unit) for column in ("reasons_positive", "reasons_negative")]
+    figures = [abs(reason.weight) for reasons in given for reason in reasons]
+    figures += [abs(figure) for figure in (total, typical) if figure is not None and unit == "money"]
+    decimals = 1 if unit == "points" else 0 if max(figures, default=0.0) >= 100 else 2
+    positive, negative = (
+        tuple(Reason(reason.text, round(reason.weight, decimals)) for reason in reasons) for reasons in given
+    )
+    if unit == "points" or typical is None or total is None:
+        return Story(unit, decimals, None, positive, negative, None, None)
+    typical, total = round(typical, decimals), round(total, decimals)
+    other = round(total - typical - sum(reason.weight for reason in (*positive, *negative)), decimals)
+    return Story(unit, decimals, typical, positive, negative, other, total)
+
+
+def _weights(reasons: Sequence[Mapping[str, Any]], unit: str) -> list[Reason]:
+    found = []
+    for reason in reasons:
+        weight = reason.get(unit)
+        if weight is not None and formatting.known(weight):
+            found.append(Reason(str(reason["text"]), float(weight)))
+    return found
+
+
+def accuracy(backtest: Mapping[str, Any] | None, timezone: str = "UTC") -> list[str]:
+    """Say in plain sentences how right the last backtest was; nothing if there was none."""
+    if not backtest or not backtest.get("cutoffs"):
+        return []
+    last = backtest["cutoffs"][-1]
+    models = last["models"]
+    ours = models["leadrev"]
+    horizon = f"within {backtest['primary_horizon_days']} days"
+    said = [
+        f"The {formatting.count(last['open_count'], 'lead', 'leads')} open on {formatting.instant(last['cutoff'], timezone)} "
+        f"were forecast from what was known that day."
+    ]
+    if formatting.known(ours.get("expected_wins")):
+        said.append(
+            f"Expected to be won {horizon}: {formatting.count(ours['expected_wins'])}; "
+            f"came: {formatting.count(ours['actual_wins'])}."
+        )
+    ratio, actual = ours.get("forecast_ratio"), last.get("actual_revenue")
+    if formatting.known(ratio) and formatting.known(actual):
+        said.append(
+            f"Expected revenue: {formatting.money_short(ratio * actual, backtest['currency'])}; "
+            f"came: {formatting.money_short(actual, backtest['currency'])}."
+        )
+    if formatting.known(ours.get("capture_at_10")):
+        others = [
+            f"{MODELS[name]} {formatting.percent(models[name]['capture_at_10'])}"
+            for name in ("recent_activity", "biggest_company")
+            if formatting.known(models.get(name, {}).get("capture_at_10"))
+        ]
+        beside = f"; {' and '.join(others)}" if others else ""
+        said.append(f"The top tenth of the list brought {formatting.percent(ours['capture_at_10'])} of it{beside}.")
+    return said
+
+
+MODELS = {
+    "leadrev": "leadrev",
+    "recent_activity": "most recent activity first",
+    "biggest_company": "biggest company first",
+    "logistic_regression": "logistic regression",
+    "oracle": "the truth of a simulated company",
+}
