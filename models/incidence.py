@@ -1,0 +1,421 @@
+"""How likely each outcome is, and when: a piecewise-exponential model of competing outcomes on boosted trees."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightgbm as lgb
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from models.calibration import poisson_level_and_slope
+from models.encoding import FrameEncoder
+from models.exposure import Clock, Exposure, base_rates, calendar_days, event_quantile_edges, time_at_risk
+from models.hazards import TimeGrid, cumulative_incidence, quantile_days
+
+FloatArray = NDArray[np.float64]
+
+_HELD_OUT_SHARE = 0.25
+_FOLDS = 4
+_CALIBRATION_ROWS_LIMIT = 200_000
+
+
+class IncidenceBooster(BaseEstimator):
+    """Estimate F_k(t | x): the probability that outcome k happens within t days from ``as_of``.
+
+    Outcomes compete, and whoever is still open when last seen is censored: it adds time at risk, never a failure.
+
+    The rate of outcome k at t days after ``as_of`` is r_k(t) · exp(m_k(x, piece(t))): r_k is the rate without features
+    on bins that hold about equally many outcomes, and m_k one gradient-boosted Poisson regression an outcome, on one row
+    for each (row, piece of time) at risk, with log(∫ r_k over the time at risk) as its offset. A piece is a few bins
+    together, within which features act in one way. Then m_k becomes a_k + b_k · m_k, fitted where the model had not
+    looked: on exposure after a date, by a model that knew only what was known by that date (with ``as_of``), else on
+    leads left out. Every prediction is a smooth function of these margins.
+
+    Parameters
+    ----------
+    trees : int, default=150
+        Trees an outcome. More follow finer detail, and noise.
+    leaves : int, default=8
+        Leaves a tree: how many features may act together.
+    learning_rate : float, default=0.1
+        Step of each tree. Lower is smoother and wants more trees.
+    pieces : int, default=8
+        Pieces of time in which features may act differently. More cost time and memory in proportion.
+    bins : int, default=32
+        Bins of the rates without features. More follow sharper deadlines.
+    bagging_share : float, default=0.5
+        Share of the rows that each tree sees.
+    min_leaf_outcomes : float, default=5
+        Outcomes, in leads, that a leaf must expect. Raising it draws small companies' scores to the base rate.
+    half_life_days : float or None, default=None
+        Exposure this much older, by the calendar, counts half. Shorter follows drift; None counts all alike. Needs
+        ``as_of``.
+    recalibrate : bool, default=True
+        Fit level and slope on held-out exposure. Costs a second fit on part of the rows.
+    random_state : int, RandomState or None, default=None
+        Seed of bagging and folds; the same seed gives the same bytes.
+    threads : int or None, default=None
+        Threads; None: all cores.
+
+    Attributes
+    ----------
+    outcomes_ : ndarray of int, shape (outcomes,)
+        1 … K. At least one, even where none was seen.
+    grid_ : TimeGrid
+        Bins, pieces and rates without features; also as ``bin_edges_days_`` (bins + 1,), ``bin_piece_`` (bins,) and
+        ``base_rates_`` (outcomes, bins) per day.
+    boosters_ : list of lightgbm.Booster
+        One an outcome.
+    encoder_ : FrameEncoder
+        Numbers from the columns.
+    columns_ : list
+        Original column of each design column; the last is ``'piece'``.
+    calibration_ : ndarray of shape (outcomes, 2)
+        a_k and b_k.
+    longest_days_ : float
+        Longest follow-up seen in training. Past it, the last rate is only continued.
+    n_features_in_ : int
+        Columns of X.
+    feature_names_in_ : ndarray of str
+        Their names, where all are strings.
+
+    References
+    ----------
+    Bender, Rügamer, Scheipl and Bischl (2020), *A general machine learning framework for survival analysis*.
+    """
+
+    def __init__(
+        self,
+        trees: int = 150,
+        leaves: int = 8,
+        learning_rate: float = 0.1,
+        pieces: int = 8,
+        bins: int = 32,
+        bagging_share: float = 0.5,
+        min_leaf_outcomes: float = 5.0,
+        half_life_days: float | None = None,
+        recalibrate: bool = True,
+        random_state: Any = None,
+        threads: int | None = None,
+    ) -> None:
+        self.trees = trees
+        self.leaves = leaves
+        self.learning_rate = learning_rate
+        self.pieces = pieces
+        self.bins = bins
+        self.bagging_share = bagging_share
+        self.min_leaf_outcomes = min_leaf_outcomes
+        self.half_life_days = half_life_days
+        self.recalibrate = recalibrate
+        self.random_state = random_state
+        self.threads = threads
+
+    def fit(
+        self, X: Any, y: pd.DataFrame, sample_weight: ArrayLike | None = None, groups: ArrayLike | None = None
+    ) -> IncidenceBooster:
+        """Learn rates and margins.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n, columns)
+            Numbers, booleans, strings or categories; missing values allowed.
+        y : DataFrame of shape (n, 2 or 3)
+            ``event`` (0 still open when last seen, 1 … K the outcome), ``duration`` (days from ``as_of``, > 0), and if
+            known ``as_of`` (dates, or days as numbers).
+        sample_weight : array-like of shape (n,), optional
+            Weights ≥ 0.
+        groups : array-like of shape (n,), optional
+            The lead of each row: a lead's rows count as one lead's evidence, and stand on one side of any fold.
+
+        Returns
+        -------
+        IncidenceBooster
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If y or the weights are not as described, or X holds infinite values.
+        TypeError
+            If a column holds neither numbers nor words.
+        """
+        frame = self._check_frame(X, reset=True)
+        exposure = _check_y(y, len(frame), sample_weight)
+        lead = np.arange(len(frame)) if groups is None else pd.factorize(np.asarray(groups))[0]
+        if len(lead) != len(frame):
+            raise ValueError(f"groups has {len(lead)} values for {len(frame)} rows")
+        self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
+        self.outcomes_ = np.arange(1, max(1, int(exposure.event.max())) + 1)
+        self.longest_days_ = float(exposure.stop_days.max())
+        self._fit_part(frame, exposure, lead)
+        self.calibration_ = np.tile([0.0, 1.0], (len(self.outcomes_), 1))
+        if self.recalibrate:
+            self._calibrate(frame, exposure, lead)
+        return self
+
+    def margins(self, X: Any) -> FloatArray:
+        """Return log-multipliers of the base rates, calibrated.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n, columns)
+            The columns of training.
+
+        Returns
+        -------
+        ndarray of shape (n, outcomes, pieces)
+            a_k + b_k · m_k(x, piece).
+        """
+        check_is_fitted(self)
+        return self._margins(self._check_frame(X))
+
+    def design(self, X: Any, piece: int) -> FloatArray:
+        """Return what the boosters see of each row in one piece of time.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n, columns)
+            The columns of training.
+        piece : int
+            0 … pieces − 1.
+
+        Returns
+        -------
+        ndarray of shape (n, len(columns_))
+            The last column is the piece.
+        """
+        check_is_fitted(self)
+        numbers = self.encoder_.transform(self._check_frame(X))
+        return np.column_stack([numbers, np.full(len(numbers), float(piece))])
+
+    def predict_cumulative_incidence(self, X: Any, times: ArrayLike) -> FloatArray:
+        """Return the probability of each outcome by each time.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n, columns)
+            The columns of training.
+        times : array-like of shape (times,)
+            Days from ``as_of``, ≥ 0. Past ``longest_days_`` the last rate is continued.
+
+        Returns
+        -------
+        ndarray of shape (n, outcomes + 1, times)
+            Index 0: still open. Rows sum to one; no incidence falls with time.
+        """
+        return cumulative_incidence(self.margins(X), self.grid_, times)
+
+    def predict_proba(self, X: Any, horizon: float | None = None) -> FloatArray:
+        """Return the probability of each outcome within a horizon.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n, columns)
+            The columns of training.
+        horizon : float, optional
+            Days from ``as_of``; by default ``longest_days_``.
+
+        Returns
+        -------
+        ndarray of shape (n, outcomes + 1)
+            Index 0: still open.
+        """
+        margins = self.margins(X)
+        return cumulative_incidence(margins, self.grid_, self.longest_days_ if horizon is None else horizon)[:, :, 0]
+
+    def predict_days(
+        self, X: Any, quantiles: ArrayLike = (0.1, 0.5, 0.9), until_days: float | None = None
+    ) -> FloatArray:
+        """Return when outcome 1 happens, given that it does.
+
+        Parameters
+        ----------
+        X : DataFrame or array-like of shape (n, columns)
+            The columns of training.
+        quantiles : array-like of shape (quantiles,), default=(0.1, 0.5, 0.9)
+            Shares of F_1(t) / F_1(until_days).
+        until_days : float, optional
+            Where its time is cut off; by default ``longest_days_``.
+
+        Returns
+        -------
+        ndarray of shape (n, quantiles)
+            Days from ``as_of``.
+        """
+        margins = self.margins(X)
+        return quantile_days(margins, self.grid_, quantiles, self.longest_days_ if until_days is None else until_days)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.string = True
+        tags.target_tags.required = True
+        tags.target_tags.two_d_labels = True
+        return tags
+
+    def _check_frame(self, X: Any, reset: bool = False) -> pd.DataFrame:
+        if isinstance(X, pd.DataFrame):
+            validate_data(self, X, skip_check_array=True, reset=reset)
+            if reset and not X.shape[1]:
+                raise ValueError(f"0 feature(s) (shape={X.shape}) while a minimum of 1 is required.")
+            if reset and not len(X):
+                raise ValueError(f"0 sample(s) (shape={X.shape}) while a minimum of 1 is required.")
+            frame = X
+        else:
+            frame = pd.DataFrame(validate_data(self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan"))
+            frame = frame.infer_objects()
+        for name, column in frame.select_dtypes("number").items():
+            if np.isinf(column.to_numpy(dtype=float, na_value=np.nan)).any():
+                raise ValueError(
+                    f"column {name!r} contains infinity; missing values are allowed, infinite ones are not"
+                )
+        return frame
+
+    def _margins(self, frame: pd.DataFrame) -> FloatArray:
+        numbers = self.encoder_.transform(frame)
+        seen = np.column_stack([numbers, np.zeros(len(numbers))])
+        result = np.empty((len(numbers), len(self.outcomes_), self.grid_.pieces_count))
+        for piece in range(self.grid_.pieces_count):
+            seen[:, -1] = piece
+            for k, booster in enumerate(self.boosters_):
+                level, slope = self.calibration_[k]
+                raw = booster.predict(seen, raw_score=True, num_threads=self.threads or 0)
+                result[:, k, piece] = level + slope * np.asarray(raw)
+        return result
+
+    def _fit_part(self, frame: pd.DataFrame, exposure: Exposure, lead: NDArray[np.intp]) -> None:
+        """Learn grid, encoder and boosters; margins are left uncalibrated."""
+        outcomes = len(self.outcomes_)
+        clock = exposure.with_half_life(self.half_life_days)
+        rows_per_lead = len(lead) / len(np.unique(lead))
+        # Weights in leads, so that limits on outcomes mean the same with any weights and any number of snapshots.
+        clock = Clock(clock.growth, clock.factor / (clock.factor.mean() * rows_per_lead))
+        edges = event_quantile_edges(exposure, clock, self.bins)
+        at_risk = time_at_risk(exposure, clock, edges)
+        rates = base_rates(exposure, clock, edges, at_risk, outcomes)
+        bins = len(edges) - 1
+        pieces = min(self.pieces, bins)
+        self.grid_ = TimeGrid(edges, np.arange(bins) * pieces // bins, rates)
+        self.bin_edges_days_, self.bin_piece_, self.base_rates_ = edges, self.grid_.bin_piece, rates
+        counted = clock.speed(exposure.stop_days)
+        observed = np.stack([counted * (exposure.event == k) for k in self.outcomes_], axis=1)
+        self.encoder_ = FrameEncoder(random_state=self._seed)
+        weight = clock.factor[:, None]
+        numbers = self.encoder_.fit_transform(frame, weight * observed, weight * (at_risk @ rates.T), lead)
+        self.columns_ = [*self.encoder_.columns_, "piece"]
+        self.boosters_ = self._boost(numbers, observed, clock.factor, _pieces(exposure, at_risk, self.grid_))
+
+    def _boost(
+        self, numbers: FloatArray, observed: FloatArray, factor: FloatArray, rows: tuple[NDArray, ...]
+    ) -> list[lgb.Booster]:
+        """Fit one Poisson booster an outcome, on one row for each (row, piece) at risk."""
+        row, piece, expected, last = rows
+        params = {
+            "objective": "poisson",
+            "num_leaves": self.leaves,
+            "learning_rate": self.learning_rate,
+            "bagging_fraction": self.bagging_share,
+            "bagging_freq": 1,
+            "min_sum_hessian_in_leaf": self.min_leaf_outcomes,
+            "min_data_in_leaf": 1,
+            "boost_from_average": False,
+            "feature_pre_filter": False,
+            "seed": self._seed,
+            "deterministic": True,
+            "force_row_wise": True,
+            "num_threads": self.threads or 0,
+            "verbose": -1,
+        }
+        # Values are sorted into LightGBM's bins once a row; its pieces are then copies of bytes, not of floats.
+        once = lgb.Dataset(numbers, params=params, free_raw_data=False).construct()
+        data = once.subset(row.astype(np.int32), params=params).construct()  # type: ignore[arg-type]
+        data.add_features_from(lgb.Dataset(piece.astype(float)[:, None], params=params).construct())
+        data.set_weight(factor[row])
+        boosters = []
+        for k in range(observed.shape[1]):
+            data.set_label(np.where(last, observed[row, k], 0.0))
+            data.set_init_score(np.log(expected[:, k]))
+            trained = lgb.train(params, data, num_boost_round=self.trees)
+            boosters.append(lgb.Booster(model_str=trained.model_to_string()))  # lets go of the training data
+        return boosters
+
+    def _calibrate(self, frame: pd.DataFrame, exposure: Exposure, lead: NDArray[np.intp]) -> None:
+        """Set ``calibration_`` from exposure that models, trained for this alone, have not seen."""
+        if lead.max() + 1 < 2 * _FOLDS:
+            return
+        rng = np.random.default_rng(self._seed)
+        if len(frame) > _CALIBRATION_ROWS_LIMIT:
+            kept = np.flatnonzero(rng.random(lead.max() + 1)[lead] < _CALIBRATION_ROWS_LIMIT / len(frame))
+            frame, exposure = frame.iloc[kept], exposure.take(kept)
+            lead = pd.factorize(lead[kept])[0]
+        parts: list[tuple[NDArray, Exposure, NDArray, Exposure]] = []
+        if exposure.as_of_days is not None:
+            ended = exposure.as_of_days + exposure.stop_days
+            happened = exposure.event > 0
+            day = np.quantile(ended[happened] if happened.any() else ended, 1 - _HELD_OUT_SHARE)
+            parts.append((*exposure.until(day), *exposure.since(day)))
+        else:
+            fold = rng.permutation(np.arange(lead.max() + 1) % _FOLDS)[lead]
+            for f in range(_FOLDS):
+                parts.append((fold != f, exposure.take(fold != f), fold == f, exposure.take(fold == f)))
+        scored: list[tuple[FloatArray, ...]] = []
+        for training, known, held_out, came in parts:
+            if not training.any():
+                return
+            earlier = IncidenceBooster(**self.get_params()).set_params(recalibrate=False)
+            earlier.outcomes_, earlier._seed = self.outcomes_, self._seed
+            earlier.calibration_ = self.calibration_
+            earlier._fit_part(frame[training], known, pd.factorize(lead[training])[0])
+            scored.append(earlier._held_out(frame[held_out], came, lead[held_out]))
+        margin, observed, expected, weight = (np.concatenate(values) for values in zip(*scored, strict=True))
+        for k in range(len(self.outcomes_)):
+            self.calibration_[k] = poisson_level_and_slope(margin[:, k], observed[:, k], expected[:, k], weight)
+
+    def _held_out(self, frame: pd.DataFrame, came: Exposure, lead: NDArray[np.intp]) -> tuple[FloatArray, ...]:
+        """Margins, outcomes, expected outcomes and weights of what came, one row for each (row, piece) at risk."""
+        clock = came.with_half_life(None)
+        row, piece, expected, last = _pieces(came, time_at_risk(came, clock, self.grid_.bin_edges_days), self.grid_)
+        margin = self._margins(frame)[row, :, piece]
+        observed = last[:, None] & (came.event[row][:, None] == self.outcomes_)
+        rows_per_lead = len(lead) / len(np.unique(lead))
+        weight = clock.factor[row] / (clock.factor.mean() * rows_per_lead)
+        return margin, observed.astype(float), expected, weight
+
+
+def _pieces(exposure: Exposure, at_risk: NDArray, grid: TimeGrid) -> tuple[NDArray, ...]:
+    """One entry for each row and piece in which it was at risk: row, piece, expected outcomes (entries, K), is last."""
+    starts = np.flatnonzero(np.diff(grid.bin_piece, prepend=-1))
+    final = grid.bin_piece[grid.bin_of(exposure.stop_days)]
+    watched = np.add.reduceat(at_risk, starts, axis=1) > 0
+    watched[np.arange(len(final)), final] = True
+    row, piece = np.nonzero(watched)
+    expected = np.empty((len(row), grid.outcomes_count))
+    for k in range(grid.outcomes_count):
+        of_k = np.add.reduceat(at_risk * grid.base_rates[k].astype(np.float32), starts, axis=1)
+        expected[:, k] = of_k[row, piece]
+    return row, piece, np.maximum(expected, 1e-12), piece == final[row]
+
+
+def _check_y(y: pd.DataFrame, rows: int, sample_weight: ArrayLike | None) -> Exposure:
+    """Return y as exposure, or say what is wrong with it."""
+    if not isinstance(y, pd.DataFrame) or not {"event", "duration"} <= set(y.columns):
+        raise ValueError(f"y must be a data frame with the columns event and duration, got {type(y).__name__}")
+    if len(y) != rows:
+        raise ValueError(f"y has {len(y)} rows, X has {rows}")
+    event, duration = y["event"].to_numpy(), y["duration"].to_numpy(dtype=float)
+    if not np.array_equal(event, event.astype(np.intp)) or (event.astype(np.intp) < 0).any():
+        raise ValueError("y['event'] must hold whole numbers: 0 still open, 1 … K the outcome")
+    if not (np.isfinite(duration) & (duration > 0)).all():
+        raise ValueError("y['duration'] must be finite and above 0 days")
+    weight = np.ones(rows) if sample_weight is None else np.asarray(sample_weight, dtype=float)
+    if weight.shape != (rows,) or not np.isfinite(weight).all() or (weight < 0).any() or not weight.any():
+        raise ValueError(f"sample_weight must be {rows} finite values ≥ 0, and one of them above 0")
+    as_of = calendar_days(y["as_of"]) if "as_of" in y else None
+    if as_of is not None and not np.isfinite(as_of).all():
+        raise ValueError("y['as_of'] must have no missing dates")
+    return Exposure(event.astype(np.intp), duration, weight, as_of)
