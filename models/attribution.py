@@ -106,6 +106,8 @@ class Attributor:
         Bins, pieces and base rates.
     horizon_days, ever_days : float
         Money and points are those within the first, the mean days those of leads won within the second.
+    threads : int, optional
+        Threads of LightGBM; by default all cores.
 
     Attributes
     ----------
@@ -122,6 +124,7 @@ class Attributor:
         grid: TimeGrid,
         horizon_days: float,
         ever_days: float,
+        threads: int | None = None,
     ) -> None:
         if len(boosters) not in (grid.outcomes_count, grid.outcomes_count + 1):
             raise ValueError(f"{grid.outcomes_count} outcomes need as many boosters or one more, got {len(boosters)}")
@@ -133,6 +136,7 @@ class Attributor:
         self.background = background
         self.grid = grid
         self.horizon_days, self.ever_days = horizon_days, ever_days
+        self.threads = threads
         self.names = list(dict.fromkeys(column for names in columns for column in names))
         self._owners = [[self.names.index(column) for column in names] for names in columns]
         self.base_margins_ = self.margins(background).mean(axis=0)
@@ -164,7 +168,7 @@ class Attributor:
             seen = np.column_stack([design, np.zeros(len(design))])
             for piece in range(self.grid.pieces_count):
                 seen[:, -1] = piece
-                result[:, index, piece] = booster.predict(seen, raw_score=True)
+                result[:, index, piece] = booster.predict(seen, raw_score=True, num_threads=self.threads or 0)
         return self.calibrations[:, 0, None] + self.calibrations[:, 1, None] * result
 
     def explain(

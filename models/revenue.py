@@ -6,8 +6,8 @@ For a lead with rates a = λ_won, λ = Σ_k λ_k in each bin of time and expecte
     F(t) = the same with V = 1         the chance to be won by t
     D(t) = Σ_b S_b a_b (t_b g_b + h_b) / F(t),  h_b = ∫₀^w u e^{−λ_b u} du      mean days, given won by t
 
-S_b is the chance to be open when b starts at day t_b. All three are smooth functions of the margins, and with T_{>b} the
-terms behind bin b their gradients are sums over bins of closed forms::
+S_b is the chance to be open when b starts at day t_b. All three are smooth functions of the margins, and with T_{>b}
+the terms behind bin b their gradients are sums over bins of closed forms::
 
     ∂E/∂m_won,b  = a_b [S_b (Q_b + a_b Q'_b) − w_b T_{>b}]      Q_b = V_b g_b,  Q'_b = dQ_b/dλ
     ∂E/∂m_k,b    = λ_kb [S_b a_b Q'_b − w_b T_{>b}]             any other outcome k
@@ -35,8 +35,8 @@ _SERIES = np.array([(-1.0) ** j / (float(np.prod(np.arange(1, j + 1))) * (j + 3)
 class Gradients(NamedTuple):
     """Gradients of the three shown quantities with respect to every margin.
 
-    Each has shape (outcomes + 1, pieces, n): the outcomes in the grid's order, the value margin last. Lead last, because
-    everything that sums over outcomes and pieces is then contiguous.
+    Each has shape (outcomes + 1, pieces, n): the outcomes in the grid's order, the value margin last. Leads come last,
+    because everything that sums over outcomes and pieces is then contiguous.
     """
 
     money: FloatArray
@@ -45,7 +45,7 @@ class Gradients(NamedTuple):
 
 
 def expected_revenue(margins: ArrayLike, value_margins: ArrayLike, grid: TimeGrid, until_days: ArrayLike) -> FloatArray:
-    """Expected revenue until given days: Σ over time of ΔF_won(t) · V(t).
+    """Return expected revenue until given days: Σ over time of ΔF_won(t) · V(t).
 
     Parameters
     ----------

@@ -143,7 +143,8 @@ class ValueBooster(BaseEstimator):
         piece = grid.bin_piece[grid.bin_of(np.asarray(days_to_win, dtype=float))]
         wins = _Wins(X, amount, weight, lead, piece)
 
-        self.encoder_, self.booster_, score = self._learn(wins)
+        self.encoder_, booster, score = self._learn(wins)
+        self.booster_ = lgb.Booster(model_str=booster.model_to_string())  # lets go of the training data
         self.columns_ = [*self.encoder_.columns_, "piece"]
         self._calibrate(score, wins, *self._held_out(wins, won_at))
         return self

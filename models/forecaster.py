@@ -1,0 +1,421 @@
+"""One forecast per open lead: how likely, when, for how much, and why."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+
+from models.attribution import Attributions, Attributor
+from models.exposure import calendar_days
+from models.grading import Grading
+from models.hazards import cumulative_incidence, quantile_days
+from models.incidence import IncidenceBooster
+from models.revenue import expected_revenue, mean_days_to_win, p_win
+from models.state import (
+    State,
+    array_bytes,
+    array_from,
+    booster_bytes,
+    booster_from,
+    incidence_facts,
+    incidence_from,
+    value_facts,
+    value_from,
+)
+from models.value import ValueBooster
+
+FloatArray = NDArray[np.float64]
+
+WON, LOST = 1, 2
+FEW_WINS = 120
+_REFERENCE_DAYS = 90
+_REFERENCE_ROWS = 5_000
+_BACKGROUND_ROWS = 200
+_ROWS_AT_ONCE = 100_000
+
+
+class LeadForecaster(BaseEstimator):
+    """Forecast open leads: chance, time and amount of winning, composed into expected revenue.
+
+    Estimand: for a lead with facts x, open at ``as_of``, F_won(t | x) and F_lost(t | x), the probability that it is won
+    (lost) within t days; V(x, t), the expected amount given that it is won at t; and what follows from them, foremost
+    E(h | x) = Σ over time up to h of ΔF_won(t | x) · V(x, t), the expected revenue within h days, which ranks.
+
+    `IncidenceBooster` gives F, `ValueBooster` V, both from the same snapshots. Everything shown is a smooth function of
+    their margins, so that `explain` can split it exactly. What the past cannot tell is left empty, and `absent_` says
+    why: a horizon longer than any lead was ever followed, money without amounts, losing without lost leads.
+
+    With fewer than 120 wins the boosters are held to a few small trees of many leads each, which is little more than
+    smoothed segment rates, and `notes_` says so.
+
+    Parameters
+    ----------
+    horizons_days : sequence of int, default=(30, 90, 180, 365)
+        Horizons that are forecast. "Ever" is the longest of them that was ever observed.
+    primary_horizon_days : int, default=90
+        The horizon that ranks, scores and is explained; one of the horizons.
+    trees, leaves, learning_rate, pieces, half_life_days
+        As in `IncidenceBooster`.
+    random_state : int or None, default=None
+        Seed; None is 0.
+    threads : int or None, default=None
+        Threads; None: all cores.
+
+    Attributes
+    ----------
+    incidence_ : IncidenceBooster
+        Chances and times.
+    value_ : ValueBooster or None
+        Amounts; None where no won lead has one.
+    has_value_ : bool
+        Whether there are amounts.
+    wins_count_ : int
+        Won leads it learnt from.
+    ever_days_ : float
+        What "ever" means: the longest horizon that was ever observed, or else the longest follow-up.
+    rank_days_ : float
+        The horizon that ranks: the primary one, or ``ever_days_`` where that is shorter.
+    rank_key_ : str
+        The forecast column that ranks leads: expected revenue, or the chance to be won where there are no amounts.
+    absent_ : dict of str to str
+        Columns that cannot be said, and why.
+    notes_ : dict of str to str
+        What a reader of the forecasts should know, by code.
+    grading_ : Grading
+        Scores and grades of values of ``rank_key_``, frozen on recent training snapshots.
+    background_ : list of ndarray of shape (≤ 200, design columns)
+        Recent training snapshots as the boosters of `incidence_`, and of `value_`, see them: the typical lead that
+        reasons compare with.
+    """
+
+    def __init__(
+        self,
+        horizons_days: tuple[int, ...] = (30, 90, 180, 365),
+        primary_horizon_days: int = 90,
+        trees: int = 150,
+        leaves: int = 8,
+        learning_rate: float = 0.1,
+        pieces: int = 8,
+        half_life_days: float | None = 365.0,
+        random_state: int | None = None,
+        threads: int | None = None,
+    ) -> None:
+        self.horizons_days = horizons_days
+        self.primary_horizon_days = primary_horizon_days
+        self.trees = trees
+        self.leaves = leaves
+        self.learning_rate = learning_rate
+        self.pieces = pieces
+        self.half_life_days = half_life_days
+        self.random_state = random_state
+        self.threads = threads
+
+    def fit(self, X: pd.DataFrame, y: pd.DataFrame, sample_weight: ArrayLike | None = None) -> LeadForecaster:
+        """Learn from snapshots: leads as they looked on dates on which they were open.
+
+        Parameters
+        ----------
+        X : DataFrame of shape (n, columns)
+            Numbers, booleans, strings or categories; missing values allowed; column names are strings.
+        y : DataFrame of shape (n, 5)
+            ``event`` (0 still open, 1 won, 2 lost), ``duration`` (days from ``as_of``), ``amount`` (NaN where not known
+            or not won), ``as_of`` (dates) and ``lead_id``.
+        sample_weight : array-like of shape (n,), optional
+            Weights of the snapshots for chances and times.
+
+        Returns
+        -------
+        LeadForecaster
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If no lead was won, or y is not as described.
+        """
+        missing = {"event", "duration", "amount", "as_of", "lead_id"} - set(y.columns)
+        if missing:
+            raise ValueError(f"y lacks {sorted(missing)}")
+        if self.primary_horizon_days not in self.horizons_days:
+            raise ValueError(
+                f"primary_horizon_days must be one of horizons_days {self.horizons_days}, "
+                f"got {self.primary_horizon_days}"
+            )
+        won = y["event"].to_numpy() == WON
+        self.wins_count_ = int(y.loc[won, "lead_id"].nunique())
+        if self.wins_count_ == 0:
+            raise ValueError("no lead was won: there is nothing to learn from")
+        seed = self.random_state or 0
+        self.incidence_ = IncidenceBooster(**self._incidence_settings(), random_state=seed, threads=self.threads)
+        self.incidence_.fit(X, y[["event", "duration", "as_of"]], sample_weight, groups=y["lead_id"])
+        self.value_ = self._fit_value(X, y, won, seed)
+        self._settle()
+
+        recent = self._recent(calendar_days(y["as_of"]), seed)
+        spread = np.linspace(0, len(recent) - 1, min(len(recent), _BACKGROUND_ROWS)).astype(int)
+        self.background_ = self._encoded(X.iloc[recent[spread]])
+        self._prepare()
+        reference = self._forecast(X.iloc[recent], np.full((len(recent), 2), np.nan))
+        self.grading_ = Grading.of_population(reference[self.rank_key_])
+        return self
+
+    def predict(
+        self,
+        X: pd.DataFrame,
+        quarter_ends_days: tuple[ArrayLike, ArrayLike] | None = None,
+    ) -> pd.DataFrame:
+        """Forecast leads.
+
+        Parameters
+        ----------
+        X : DataFrame of shape (n, columns)
+            The columns of training, in any order; others are left aside.
+        quarter_ends_days : pair of float or of array-like of shape (n,), optional
+            Days from ``as_of`` to the end of the fiscal quarter and of the next one; without it the quarters' columns
+            are empty.
+
+        Returns
+        -------
+        DataFrame of shape (n, columns of the forecast)
+            ``p_win_{h}d``, ``p_win_ever``, ``p_lost_ever``, ``p_win_this_quarter``, ``days_to_win_p10/p50/p90/mean``,
+            ``deal_value`` with ``_p10`` and ``_p90``, ``expected_revenue_{h}d``, ``_ever``, ``_this_quarter``,
+            ``_next_quarter``; then ``score`` (int, 1–99) and ``grade`` (A–D). NaN where `absent` says so. X's index.
+
+        Raises
+        ------
+        ValueError
+            If X lacks columns of training.
+        """
+        quarters = np.full((len(X), 2), np.nan)
+        if quarter_ends_days is not None:
+            for place, days in enumerate(quarter_ends_days):
+                quarters[:, place] = days
+        blocks = [
+            self._forecast(X.iloc[start : start + _ROWS_AT_ONCE], quarters[start : start + _ROWS_AT_ONCE])
+            for start in range(0, max(len(X), 1), _ROWS_AT_ONCE)
+        ]
+        forecast = pd.concat(blocks) if len(blocks) > 1 else blocks[0]
+        forecast["score"] = self.grading_.score(forecast[self.rank_key_])
+        forecast["grade"] = self.grading_.grade(forecast[self.rank_key_])
+        return forecast
+
+    def absent(self, quarter_ends_days: tuple[ArrayLike, ArrayLike] | None = None) -> dict[str, str]:
+        """Return the columns that cannot be said for these quarters, and why; see `predict`."""
+        result = dict(self.absent_)
+        names = (["p_win_this_quarter", "expected_revenue_this_quarter"], ["expected_revenue_next_quarter"])
+        for place, columns in enumerate(names):
+            for column in columns:
+                if quarter_ends_days is None:
+                    result.setdefault(column, "the ends of the fiscal quarters were not given")
+                elif np.max(np.asarray(quarter_ends_days[place], dtype=float), initial=0.0) > self._longest_days:
+                    result.setdefault(column, self._too_long("to the quarter's end"))
+        return result
+
+    def explain(self, X: pd.DataFrame, check_count: int = 8) -> Attributions:
+        """Split each lead's expected revenue, chance and days over the columns of X.
+
+        Parameters
+        ----------
+        X : DataFrame of shape (n, columns)
+            The columns of training.
+        check_count : int, default=8
+            Leads on which the fast Shapley values are compared with ``shap.TreeExplainer``; 0 leaves shap alone.
+
+        Returns
+        -------
+        Attributions
+            Money and points within ``rank_days_``, days given that the lead is won within ``ever_days_``.
+        """
+        return self._attributor.explain(
+            self._for_each_booster(self._encoded(X)), index=X.index, check_count=check_count
+        )
+
+    def to_state(self) -> State:
+        """Return the fitted model as files: name to content, JSON, NumPy and LightGBM's text."""
+        facts = {
+            "params": {**self.get_params(), "horizons_days": list(self.horizons_days)},
+            "wins_count": self.wins_count_,
+            "score_cuts": self.grading_.score_cuts.tolist(),
+            "grade_cuts": self.grading_.grade_cuts,
+            "incidence": incidence_facts(self.incidence_),
+            "value": None if self.value_ is None else value_facts(self.value_),
+        }
+        state = {
+            "forecaster.json": json.dumps(facts, ensure_ascii=False).encode(),
+        }
+        for outcome, booster in zip(self.incidence_.outcomes_, self.incidence_.boosters_, strict=True):
+            state[f"outcome_{outcome}.txt"] = booster_bytes(booster)
+        if self.value_ is not None:
+            state["value.txt"] = booster_bytes(self.value_.booster_)
+        for place, design in enumerate(self.background_):
+            state[f"background_{place}.npy"] = array_bytes(design)
+        return state
+
+    @classmethod
+    def from_state(cls, state: State) -> LeadForecaster:
+        """Return the model that `to_state` wrote: it gives the same numbers."""
+        facts = json.loads(state["forecaster.json"])
+        self = cls(**{**facts["params"], "horizons_days": tuple(facts["params"]["horizons_days"])})
+        outcomes = facts["incidence"]["outcomes"]
+        boosters = [booster_from(state[f"outcome_{outcome}.txt"]) for outcome in outcomes]
+        self.incidence_ = incidence_from(facts["incidence"], boosters)
+        valued = facts["value"] is not None
+        self.value_ = value_from(facts["value"], booster_from(state["value.txt"])) if valued else None
+        self.background_ = [array_from(state[f"background_{place}.npy"]) for place in range(1 + valued)]
+        self.wins_count_ = facts["wins_count"]
+        self.grading_ = Grading(np.asarray(facts["score_cuts"]), facts["grade_cuts"])
+        self._settle()
+        self._prepare()
+        return self
+
+    def _incidence_settings(self) -> dict[str, Any]:
+        settings = {name: getattr(self, name) for name in ("trees", "leaves", "learning_rate", "pieces")}
+        settings["half_life_days"] = self.half_life_days
+        if self.wins_count_ < FEW_WINS:
+            settings["trees"] = min(self.trees, 40)
+            settings["leaves"] = min(self.leaves, 4)
+            settings["pieces"] = min(self.pieces, 2)
+            settings["learning_rate"] = min(self.learning_rate, 0.05)
+        return settings
+
+    def _fit_value(self, X: pd.DataFrame, y: pd.DataFrame, won: NDArray[np.bool_], seed: int) -> ValueBooster | None:
+        """Learn amounts from the won leads that have one; None where there is nothing to learn."""
+        amount = y["amount"].to_numpy(float)
+        known = won & np.isfinite(amount)
+        per_lead = pd.Series(amount[known]).groupby(y.loc[known, "lead_id"].to_numpy()).first()
+        if not per_lead.sum() > 0:
+            return None
+        duration = y["duration"].to_numpy(float)[known]
+        return ValueBooster(random_state=seed, threads=self.threads).fit(
+            X[known],
+            amount[known],
+            duration,
+            self.incidence_.grid_,
+            groups=y.loc[known, "lead_id"],
+            won_at=calendar_days(y["as_of"])[known] + duration,
+        )
+
+    def _settle(self) -> None:
+        """Derive what can be said, and what ranks."""
+        self._longest_days = self.incidence_.longest_days_
+        self.has_value_ = self.value_ is not None
+        said = [days for days in self.horizons_days if days <= self._longest_days]
+        self.ever_days_ = float(max(said, default=self._longest_days))
+        self.rank_days_ = float(min(self.primary_horizon_days, self.ever_days_))
+        name = f"{self.primary_horizon_days}d" if self.primary_horizon_days in said else "ever"
+        self.rank_key_ = f"expected_revenue_{name}" if self.has_value_ else f"p_win_{name}"
+
+        self.absent_: dict[str, str] = {}
+        for days in self.horizons_days:
+            if days not in said:
+                for column in (f"p_win_{days}d", f"expected_revenue_{days}d"):
+                    self.absent_[column] = self._too_long(f"for {days} days")
+        if LOST not in self.incidence_.outcomes_:
+            self.absent_["p_lost_ever"] = "no lead was lost in the data that the model learnt from"
+        if not self.has_value_:
+            for column in self._columns():
+                if column.startswith(("deal_value", "expected_revenue")):
+                    self.absent_[column] = "no won lead has an amount"
+        self.notes_: dict[str, str] = {}
+        if self.wins_count_ < FEW_WINS:
+            self.notes_["few_wins"] = (
+                f"only {self.wins_count_} won leads to learn from (fewer than {FEW_WINS}): "
+                "forecasts are little more than averages of a few large groups of leads"
+            )
+        if self.ever_days_ < max(self.horizons_days):
+            self.notes_["ever_is_shorter"] = (
+                f"'ever' means within {self.ever_days_:g} days here: {self._too_long('for longer')}"
+            )
+
+    def _too_long(self, what: str) -> str:
+        return f"no lead was followed {what}: the longest follow-up is {self._longest_days:.0f} days"
+
+    def _prepare(self) -> None:
+        """Set up what splits forecasts, and makes margins for them."""
+        value = [] if self.value_ is None else [self.value_]
+        outcomes = len(self.incidence_.outcomes_)
+        self._attributor = Attributor(
+            boosters=[*self.incidence_.boosters_, *(v.booster_ for v in value)],
+            calibrations=np.vstack([self.incidence_.calibration_, *(v.calibration_ for v in value)]),
+            background=self._for_each_booster(self.background_),
+            columns=[
+                *[self.incidence_.columns_[:-1]] * outcomes,
+                *(v.columns_[:-1] for v in value),
+            ],
+            grid=self.incidence_.grid_,
+            horizon_days=self.rank_days_,
+            ever_days=self.ever_days_,
+            threads=self.threads,
+        )
+
+    def _encoded(self, X: pd.DataFrame) -> list[FloatArray]:
+        """Return leads as the boosters of `incidence_`, and of `value_`, see them, without the piece."""
+        names = list(self.incidence_.feature_names_in_)
+        missing = [name for name in names if name not in X.columns]
+        if missing:
+            raise ValueError(f"X lacks the columns {missing} that the model learnt from")
+        encoders = [self.incidence_.encoder_] + ([] if self.value_ is None else [self.value_.encoder_])
+        return [encoder.transform(X[names]) for encoder in encoders]
+
+    def _for_each_booster(self, encoded: list[FloatArray]) -> list[FloatArray]:
+        return [encoded[0]] * len(self.incidence_.outcomes_) + encoded[1:]
+
+    def _recent(self, as_of_days: FloatArray, seed: int) -> NDArray[np.intp]:
+        """Rows of the last snapshots: what the population to be scored looks like."""
+        recent = np.flatnonzero(as_of_days >= as_of_days.max() - _REFERENCE_DAYS)
+        if len(recent) > _REFERENCE_ROWS:
+            recent = np.sort(np.random.default_rng(seed).choice(recent, _REFERENCE_ROWS, replace=False))
+        return recent
+
+    def _columns(self) -> list[str]:
+        horizons = [f"{days}d" for days in self.horizons_days]
+        return [
+            *(f"p_win_{name}" for name in (*horizons, "ever")),
+            "p_lost_ever",
+            "p_win_this_quarter",
+            *(f"days_to_win_{name}" for name in ("p10", "p50", "p90", "mean")),
+            *(f"deal_value{name}" for name in ("", "_p10", "_p90")),
+            *(f"expected_revenue_{name}" for name in (*horizons, "ever", "this_quarter", "next_quarter")),
+        ]
+
+    def _forecast(self, X: pd.DataFrame, quarters: FloatArray) -> pd.DataFrame:
+        """Forecast leads; quarters (n, 2) are days to the ends of two quarters, NaN where not given."""
+        margins = self._attributor.margins(self._for_each_booster(self._encoded(X)))
+        grid = self.incidence_.grid_
+        outcomes = margins[:, : grid.outcomes_count]
+        said = [days for days in self.horizons_days if days <= self._longest_days]
+        names = [*(f"{days}d" for days in said), "ever"]
+        times = np.array([*said, self.ever_days_], dtype=float)
+        beyond = ~(quarters <= self._longest_days)
+        until_quarters = np.where(beyond, 0.0, quarters)
+
+        result: dict[str, FloatArray] = {}
+        incidence = cumulative_incidence(outcomes, grid, times)
+        for place, name in enumerate(names):
+            result[f"p_win_{name}"] = incidence[:, WON, place]
+        if LOST in self.incidence_.outcomes_:
+            result["p_lost_ever"] = incidence[:, LOST, -1]
+        this_quarter = p_win(outcomes, grid, until_quarters[:, :1])[:, 0]
+        result["p_win_this_quarter"] = np.where(beyond[:, 0], np.nan, this_quarter)
+        days = quantile_days(outcomes, grid, [0.1, 0.5, 0.9], self.ever_days_)
+        for place, name in enumerate(("p10", "p50", "p90")):
+            result[f"days_to_win_{name}"] = days[:, place]
+        result["days_to_win_mean"] = mean_days_to_win(outcomes, grid, self.ever_days_)
+        if self.value_ is not None:
+            until = np.column_stack([np.broadcast_to(times, (len(X), len(times))), until_quarters])
+            revenue = expected_revenue(outcomes, margins[:, -1], grid, until)
+            for place, name in enumerate(names):
+                result[f"expected_revenue_{name}"] = revenue[:, place]
+            result["expected_revenue_this_quarter"] = np.where(beyond[:, 0], np.nan, revenue[:, -2])
+            result["expected_revenue_next_quarter"] = np.where(
+                beyond.any(axis=1), np.nan, revenue[:, -1] - revenue[:, -2]
+            )
+            result["deal_value"] = result["expected_revenue_ever"] / result["p_win_ever"]
+            for name, factor in zip(("p10", "p90"), self.value_.interval_factors_, strict=True):
+                result[f"deal_value_{name}"] = factor * result["deal_value"]
+        return pd.DataFrame(result, index=X.index).reindex(columns=self._columns())
