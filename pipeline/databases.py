@@ -112,7 +112,8 @@ def _copy_postgresql(connection: duckdb.DuckDBPyConnection, url: str, key: str, 
         if not types:
             raise UserError(f"{key}.from: {without_password(url)}: no such table, or no right to read it.")
         columns = ", ".join(
-            quoted(name) if type_ in _PLAIN_TYPES else f"{quoted(name)}::text AS {quoted(name)}" for name, type_ in types
+            quoted(name) if type_ in _PLAIN_TYPES else f"{quoted(name)}::text AS {quoted(name)}"
+            for name, type_ in types
         )
         place = f"{quoted(schema)}.{quoted(table)}" if schema else quoted(table)
         cursor.execute(f"SELECT {columns} FROM {place}")  # noqa: S608

@@ -67,9 +67,7 @@ def map_columns(raw: RawTable) -> Mapping:
             )
         if ours in contract:
             mapped[ours] = name
-    attributes = tuple(
-        name for name in raw.columns if name not in taken | ignored and name not in mapped.values()
-    )
+    attributes = tuple(name for name in raw.columns if name not in taken | ignored and name not in mapped.values())
     _check_needed(raw, mapped)
     for name in attributes:
         if name.lower() in DERIVED:

@@ -14,7 +14,7 @@ from pipeline.databases import quoted
 
 EMPTY_WORDS = ("", "null", "nan", "n/a", "#n/a", "\\n")
 """Words that stand for nothing in any column."""
-EMPTY_FACTS = (*EMPTY_WORDS, "none", "na", "nat", "-", "--", "?", "0000-00-00", "0000-00-00 00:00:00")
+EMPTY_FACTS = (*EMPTY_WORDS, "none", "na", "nat", "-", "--", "?")
 """Words that stand for nothing where a time, a number or an id is wanted."""
 
 FIRST_DAY, LAST_DAY = "1980-01-01", "2100-01-01"
@@ -58,14 +58,27 @@ def text_sql(column: str, type_: str) -> str:
     name = quoted(column)
     if type_ in ("DOUBLE", "FLOAT"):
         whole = f"{name} = floor({name}) AND abs({name}) < 9e15"
-        return f"CASE WHEN {whole} THEN CAST(CAST({name} AS BIGINT) AS VARCHAR) ELSE CAST({name} AS VARCHAR) END"
+        return (
+            f"CASE WHEN isnan({name}) THEN NULL WHEN {whole} THEN CAST(CAST({name} AS BIGINT) AS VARCHAR) "
+            f"ELSE CAST({name} AS VARCHAR) END"
+        )
     return name if type_ == "VARCHAR" else f"CAST({name} AS VARCHAR)"
 
 
 def clean_sql(column: str, type_: str, empty: tuple[str, ...] = EMPTY_FACTS) -> str:
     """Text of a column without blanks around it, null where it stands for nothing."""
-    text = f"trim({text_sql(column, type_)}, ' \t\r\n\u00a0')"
-    return f"CASE WHEN lower({text}) NOT IN ({', '.join(map(literal, empty))}) THEN {text} END"
+    text = text_sql(column, type_)
+    if type_ not in ("VARCHAR", "JSON"):
+        return text
+    # Nearly every text is clean, and one look tells: it has no blanks around it and is too long for an empty word, or
+    # begins with a letter that none does. The rest is looked up in a lambda, as DuckDB would work out an expression that
+    # stands twice for every row, branch or not.
+    inside = "[^\\s\u00a0]"
+    other = "[^\\s\u00a0nN#?\\\\-]"
+    ready = f"regexp_full_match({text}, '{other}|{other}.*{inside}|{inside}.{{3,}}{inside}')"
+    words = ", ".join(map(literal, empty))
+    looked_up = f"list_filter([trim({text}, ' \t\r\n\u00a0')], lambda word: lower(word) NOT IN ({words}))[1]"
+    return f"CASE WHEN {ready} THEN {text} ELSE {looked_up} END"
 
 
 def id_sql(column: str, type_: str, conventions: Conventions) -> str:
@@ -202,7 +215,12 @@ def survey(
                 "0",
             ]
         else:
-            counts += [f"count({text})", f"count(CASE WHEN regexp_full_match({text}, '\\d+\\.0') THEN 1 END)", "0"]
+            ends = f"CASE WHEN ends_with({quoted(column)}, '.0') THEN"
+            counts += [
+                f"count(nullif({quoted(column)}, ''))",
+                f"count({ends} CASE WHEN regexp_full_match({text}, '\\d+\\.0') THEN 1 END END)",
+                "0",
+            ]
     found = {column: Conventions() for column in wanted}
     if not asked:
         return found

@@ -225,7 +225,9 @@ def _paths(raw: RawTable, folder: Path) -> list[Path]:
 def _format(path: Path, key: str) -> str:
     suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
     if suffix not in FORMATS:
-        raise UserError(f"{key}.from: cannot tell the format of {path.name}; it may end in {', '.join(FORMATS)} (.gz too).")
+        raise UserError(
+            f"{key}.from: cannot tell the format of {path.name}; it may end in {', '.join(FORMATS)} (.gz too)."
+        )
     return FORMATS[suffix]
 
 

@@ -86,9 +86,7 @@ def stage(connection: duckdb.DuckDBPyConnection, table: str, mappings: list[Mapp
     """
     conventions = [_survey(connection, mapping) for mapping in mappings]
     attributes = _attribute_types(connection, mappings)
-    readable = tuple(
-        name for name, type_ in TABLES[table].items() if type_ in _KINDS or (table, name) in WORDS
-    )
+    readable = tuple(name for name, type_ in TABLES[table].items() if type_ in _KINDS or (table, name) in WORDS)
     selects = [
         _select(table, mapping, agreed, attributes, readable, qualify=qualify)
         for mapping, agreed in zip(mappings, conventions, strict=True)
@@ -136,9 +134,9 @@ def _attribute_types(connection: duckdb.DuckDBPyConnection, mappings: list[Mappi
 
 
 def _is_number(type_: str) -> bool:
-    return type_.startswith(("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "U", "FLOAT", "DOUBLE", "DECIMAL")) and (
-        type_ not in ("UUID", "UNION")
-    )
+    return type_.startswith(
+        ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "U", "FLOAT", "DOUBLE", "DECIMAL")
+    ) and (type_ not in ("UUID", "UNION"))
 
 
 def _select(
@@ -158,17 +156,14 @@ def _select(
         value, written = _column(table, mapping, agreed, name, type_, prefix=system if qualify else None)
         inner.append(f"{value} AS {quoted('=' + name)}")
         if name in readable:
-            inner.append(f"{written} AS {quoted('was:' + name)}")
+            inner.append(f"CASE WHEN ({value}) IS NULL THEN {written} END AS {quoted('was:' + name)}")
     own = {name.lower(): name for name in mapping.attributes}
     for name, type_ in attributes.items():
         theirs = own.get(name.lower())
         inner.append(f"{_attribute(theirs, raw.columns, raw.source.values, type_)} AS {quoted(name)}")
     outer = [ROW, PLACE, f"{system} AS system"]
     outer += [f"CAST({quoted('=' + name)} AS {_sql_type(type_)}) AS {name}" for name, type_ in TABLES[table].items()]
-    outer += [
-        f"CASE WHEN {quoted('=' + name)} IS NULL THEN {quoted('was:' + name)} END AS {quoted('was:' + name)}"
-        for name in readable
-    ]
+    outer += [quoted("was:" + name) for name in readable]
     outer += [quoted(name) for name in attributes]
     checks = _checks(table, agreed)
     outer += [
@@ -280,4 +275,3 @@ def _mark_duplicates(connection: duckdb.DuckDBPyConnection, staged: Staged) -> N
         f"WHERE {REASON} IS NULL AND {key} IN (FROM twice)) WHERE place > 1)"
     )
     connection.execute("DROP TABLE twice")
-

@@ -87,7 +87,9 @@ class LoadedCompany:
         """SHA-256 of what was loaded, whatever the order of the rows: the same data, the same fingerprint."""
         told = []
         for table in (*LOADED, "closings"):
-            columns = ", ".join(f"coalesce(CAST({quoted(name)} AS VARCHAR), '\\0')" for name in _names(self.tables, table))
+            columns = ", ".join(
+                f"coalesce(CAST({quoted(name)} AS VARCHAR), '\\0')" for name in _names(self.tables, table)
+            )
             row = self.connection.execute(
                 f"SELECT count(*), coalesce(sum(hash({columns})::HUGEINT), 0) FROM {table}"  # noqa: S608
             ).fetchall()[0]
@@ -185,7 +187,9 @@ def parse_as_of(text: str | None, params: Params) -> datetime:
     try:
         moment = datetime.fromisoformat(written)
     except ValueError:
-        raise UserError(f"'{written}' is no date: write 2018-04-01, or 2018-04-01T12:00:00 with or without an offset.") from None
+        raise UserError(
+            f"'{written}' is no date: write 2018-04-01, or 2018-04-01T12:00:00 with or without an offset."
+        ) from None
     return _utc(moment, params)
 
 
@@ -207,7 +211,9 @@ def _several_systems(params: Params) -> bool:
     if len(systems) > 1:
         for key, system in named.items():
             if system is None:
-                raise UserError(f"{key}.system: is missing; as ids come from several systems, say from which: {', '.join(systems)}.")
+                raise UserError(
+                    f"{key}.system: is missing; as ids come from several systems, say from which: {', '.join(systems)}."
+                )
     return len(systems) > 1
 
 
@@ -232,7 +238,9 @@ def _make_views(connection: duckdb.DuckDBPyConnection, staged: dict[str, Staged]
     }
     for table in LOADED:
         if table not in staged:
-            columns = ", ".join(f"CAST(NULL AS {_SQL_TYPES[type_]}) AS {name}" for name, type_ in SCHEMAS[table].items())
+            columns = ", ".join(
+                f"CAST(NULL AS {_SQL_TYPES[type_]}) AS {name}" for name, type_ in SCHEMAS[table].items()
+            )
             connection.execute(f"CREATE VIEW {table} AS SELECT {columns} WHERE false")
             continue
         names = [
@@ -240,7 +248,9 @@ def _make_views(connection: duckdb.DuckDBPyConnection, staged: dict[str, Staged]
             for name in SCHEMAS[table]
         ]
         names += [quoted(name) for name in staged[table].attributes]
-        connection.execute(f"CREATE VIEW {table} AS SELECT {', '.join(names)} FROM staged_{table} WHERE {REASON} IS NULL")  # noqa: S608
+        connection.execute(
+            f"CREATE VIEW {table} AS SELECT {', '.join(names)} FROM staged_{table} WHERE {REASON} IS NULL"
+        )  # noqa: S608
     _make_closings(connection)
 
 
@@ -270,7 +280,7 @@ def _make_closings(connection: duckdb.DuckDBPyConnection) -> None:
 
 def _collect_quarantine(connection: duckdb.DuckDBPyConnection, staged: dict[str, Staged], raws: list[RawTable]) -> None:
     connection.execute(
-        "CREATE TABLE quarantine (\"table\" VARCHAR, source VARCHAR, system VARCHAR, row BIGINT, \"column\" VARCHAR, "
+        'CREATE TABLE quarantine ("table" VARCHAR, source VARCHAR, system VARCHAR, row BIGINT, "column" VARCHAR, '
         "value VARCHAR, reason VARCHAR, amount DECIMAL(18, 4))"
     )
     for table in LOADED:
@@ -292,7 +302,9 @@ def _quarantine(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
     return connection.execute("FROM quarantine").df()
 
 
-def _count(connection: duckdb.DuckDBPyConnection, staged: dict[str, Staged], raws: list[RawTable]) -> dict[str, dict[str, Any]]:
+def _count(
+    connection: duckdb.DuckDBPyConnection, staged: dict[str, Staged], raws: list[RawTable]
+) -> dict[str, dict[str, Any]]:
     counts: dict[str, dict[str, Any]] = {}
     for table, made in staged.items():
         rows = sum(raw.row_count + len(raw.spoiled) for raw in raws if raw.table == table)
@@ -361,7 +373,9 @@ def _known_until(connection: duckdb.DuckDBPyConnection, params: Params) -> datet
         {"now": datetime.now(UTC).replace(tzinfo=None)},
     ).fetchall()[0][0]
     if newest is None:
-        raise UserError("data.known_until: nothing in the data has happened yet; check the dates of data.sources.leads.")
+        raise UserError(
+            "data.known_until: nothing in the data has happened yet; check the dates of data.sources.leads."
+        )
     return newest
 
 
@@ -371,4 +385,3 @@ def _names(tables: Tables, table: str) -> list[str]:
 
 def _text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
-
