@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -18,7 +19,6 @@ NAMES = pa.schema(
         "source": pa.string(),
         "entry": pa.string(),
         "record_url": pa.string(),
-        "owner_name": pa.string(),
         "employees": pa.float64(),
     }
 )
@@ -35,22 +35,15 @@ def lead_names(loaded: LoadedCompany) -> pa.Table:
 
     Returns
     -------
-    table of shape (n_leads, 9)
+    table of shape (n_leads, 8)
         One row a lead, typed as `NAMES`; null where the company does not say. ``employees`` is the newest count that
         the lead's account has.
     """
     tables = loaded.tables
-    leads = tables.leads.select(
-        *(name for name in NAMES.names if name not in ("owner_name", "employees")), "owner_id", "account_id"
-    )
+    leads = tables.leads.select(*(name for name in NAMES.names if name != "employees"), "account_id")
     leads = leads.distinct(on="lead_id", keep="first")
-    dated = tables.accounts.mutate(version=tables.accounts.valid_from)
-    sizes = (
-        dated.filter(dated.employees.notnull())
-        .group_by("account_id")
-        .aggregate(employees=lambda t: t.employees.argmax(t.version.fill_null("1677-09-22")))
-    )
+    sized = tables.accounts.filter(tables.accounts.employees.notnull())
+    since = sized.valid_from.fill_null(datetime(1900, 1, 1))
+    sizes = sized.group_by("account_id").aggregate(employees=sized.employees.argmax(since))
     found = leads.left_join(sizes, "account_id").select(*leads.columns, "employees").to_pyarrow()
-    owners = getattr(loaded, "owners", None) or {}
-    owner_names = pa.array([owners.get(owner) for owner in found["owner_id"].to_pylist()], pa.string())
-    return found.append_column("owner_name", owner_names).select(NAMES.names).cast(NAMES)
+    return found.select(NAMES.names).cast(NAMES)

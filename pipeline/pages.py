@@ -14,8 +14,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from pipeline import charts, formatting, story
+from pipeline.ranking import Ranking
 
-MODELS = story.MODELS
 KINDS = {
     "new_business": "new business",
     "expansion": "expansion",
@@ -40,8 +40,17 @@ SORTS = {
     "soonest": "soonest",
     "name": "name",
 }
+FLAGS = {
+    "no_company_facts": "nothing is known about the company",
+    "never_touched": "no contact is on record",
+    "closed_before_created": "closed before it was created, by date entry",
+}
 METRICS = {
-    "capture_at_10": ("Revenue in the top tenth", "share of the revenue that came, in the first tenth of the list", True),
+    "capture_at_10": (
+        "Revenue in the top tenth",
+        "share of the revenue that came, in the first tenth of the list",
+        True,
+    ),
     "forecast_ratio": ("Expected ÷ came", "expected over actual revenue; 1 is right", False),
     "wins_ratio": ("Wins expected ÷ came", "expected over actual number of wins; 1 is right", False),
     "auc": ("AUC", "chance that a lead that is won stands above one that is not; 0.5 is a coin", False),
@@ -55,6 +64,14 @@ METRICS = {
 def word(value: str) -> str:
     """Say a value of a table in words; what has no words of its own stays as it is."""
     return KINDS.get(value, value)
+
+
+def sorts_of(ranking: Ranking) -> dict[str, str]:
+    """Return the orders that mean something for these scores: none by money where there is none."""
+    without = set() if ranking.has_money else {"this_quarter", "next_quarter", "later", "deal_value"}
+    if ranking.totals.later is None:
+        without.add("later")
+    return {key: said for key, said in SORTS.items() if key not in without}
 
 
 def web_link(url: str | None) -> str | None:
@@ -76,6 +93,11 @@ def subtitle_of(lead: Mapping[str, Any]) -> str:
     return " · ".join(text for text in (person, lead["title"]) if text)
 
 
+def flags_of(lead: Mapping[str, Any]) -> str:
+    """Say what a reader should know about the data behind one forecast."""
+    return "; ".join(FLAGS.get(flag, str(flag).replace("_", " ")) for flag in lead["data_quality_flags"])
+
+
 @cache
 def environment() -> Environment:
     """Return the templates with every filter and function that they use."""
@@ -88,10 +110,10 @@ def environment() -> Environment:
     )
     env.filters |= {name: getattr(formatting, name) for name in ("money", "money_short", "percent", "points", "days")}
     env.filters |= {"count": formatting.count, "instant": formatting.instant, "word": word, "web_link": web_link}
-    env.filters |= {"title_of": title_of, "subtitle_of": subtitle_of, "tell": story.tell}
+    env.filters |= {"title_of": title_of, "subtitle_of": subtitle_of, "flags_of": flags_of, "tell": story.tell}
     env.filters["path"] = lambda text: quote(str(text), safe="")
     env.globals |= {"bar": charts.bar, "balance_bar": charts.balance_bar, "calibration_plot": charts.calibration_plot}
-    env.globals |= {"METRICS": METRICS, "MODELS": MODELS, "FACETS": FACETS, "SORTS": SORTS}
+    env.globals |= {"METRICS": METRICS, "MODELS": story.MODELS, "FACETS": FACETS}
     return env
 
 
@@ -112,7 +134,7 @@ def script_data(value: Any) -> Markup:
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     for character, code in (("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026"), ("\u2028", "\\u2028")):
         text = text.replace(character, code)
-    return Markup(text.replace("\u2029", "\\u2029"))  # noqa: S704 - escaped just above
+    return Markup(text.replace("\u2029", "\\u2029"))
 
 
 def render(template: str, **content: Any) -> str:
@@ -128,8 +150,8 @@ def render_alone(template: str, script: str = "", **content: Any) -> str:
     return render(
         template,
         policy=policy,
-        style=Markup(source("style.css")),  # noqa: S704 - our own files
-        script=Markup(script),  # noqa: S704
+        style=Markup(source("style.css")),
+        script=Markup(script),
         **content,
     )
 
@@ -175,7 +197,7 @@ def render_backtest(backtest: Mapping[str, Any]) -> str:
     shown = []
     for cutoff in reversed(backtest["cutoffs"]):
         models = cutoff["models"]
-        names = [name for name in MODELS if name in models] + sorted(set(models) - set(MODELS))
+        names = [name for name in story.MODELS if name in models] + sorted(set(models) - set(story.MODELS))
         metrics = [key for key in METRICS if any(formatting.known(models[name].get(key)) for name in names)]
         groups = [(row["p_mean"], row["observed"], int(row["count"])) for row in cutoff.get("calibration") or []]
         shown.append({**cutoff, "names": names, "metrics": metrics, "groups": groups})

@@ -33,7 +33,9 @@ SORTS = {
     "soonest": "days_to_win_p50 NULLS LAST",
     "name": "lower(coalesce(company_name, name, lead_id))",
 }
+ATTRIBUTIONS = {"money": "attributions.parquet", "points": "attributions_points.parquet"}
 REASONS = ("reasons_positive", "reasons_negative")
+LISTS = (*REASONS, "data_quality_flags")
 UNKNOWN = "unknown"
 
 
@@ -125,6 +127,16 @@ class Ranking:
     fiscal_year_start_month : int
         The month (1 to 12) in which the fiscal year starts.
 
+    Attributes
+    ----------
+    totals : Totals
+        Sums over all leads.
+    has_money : bool
+        Whether there are amounts.
+    choices : dict of str to list of (str, int)
+        For each facet that tells leads apart, its values and how many leads have each: sizes and grades in their
+        order, anything else with the most frequent first.
+
     Raises
     ------
     UserError
@@ -139,18 +151,22 @@ class Ranking:
         self.as_of = formatting.to_instant(self.manifest["as_of"])
         self.quarter_ends = quarter_ends(self.as_of, timezone, fiscal_year_start_month)
         self.last_days = tuple(
-            formatting.day(formatting.local_date(end - timedelta(microseconds=1), timezone)) for end in self.quarter_ends
+            formatting.day(formatting.local_date(end - timedelta(microseconds=1), timezone))
+            for end in self.quarter_ends
         )
         self.connection = duckdb.connect()
         self.connection.execute("ATTACH ':memory:' AS held (COMPRESS); USE held")
         self._load(folder, names)
         self.totals = self.totals_of(Filters())
         self.has_money = self.totals.revenue is not None
+        self.choices = self._choices()
 
     def _load(self, folder: Path, names: pa.Table) -> None:
         found = pq.read_schema(folder / "scores.parquet")
         wanted = self._columns()
-        missing = [name for name in ("lead_id", "rank", f"p_win_{self.primary_horizon_days}d") if name not in found.names]
+        missing = [
+            name for name in ("lead_id", "rank", f"p_win_{self.primary_horizon_days}d") if name not in found.names
+        ]
         if missing:
             raise UserError(f"{folder / 'scores.parquet'} has no column {missing[0]}: run `leadrev score` again")
         picked = []
@@ -167,82 +183,92 @@ class Ranking:
         size = " ".join(
             f"WHEN employees < {limit} THEN '{label}'" for limit, label in zip(SIZE_LIMITS, SIZES, strict=False)
         )
-        base = "SELECT NULL::VARCHAR AS lead_id, NULL::DOUBLE AS base_money WHERE false"
-        attributions = folder / "attributions.parquet"
-        if attributions.exists() and "base_money" in pq.read_schema(attributions).names:
-            base = f"SELECT lead_id::VARCHAR AS lead_id, base_money FROM read_parquet({_literal(attributions)})"
+        bases = {unit: _base_rows(folder / file, f"base_{unit}") for unit, file in ATTRIBUTIONS.items()}
         self.connection.register("names_given", names)
         self.connection.execute(f"""
             CREATE TABLE leads AS
             WITH scored AS (SELECT {", ".join(picked)} FROM read_parquet({_literal(folder / "scores.parquet")})),
-                 based AS (SELECT lead_id, any_value(base_money) AS base_money FROM ({base}) GROUP BY lead_id)
-            SELECT scored.*, names_given.* EXCLUDE (lead_id, source, entry), based.base_money,
+                 in_money AS ({bases["money"]}), in_points AS ({bases["points"]})
+            SELECT scored.*, names_given.* EXCLUDE (lead_id, source, entry), in_money.base_money, in_points.base_points,
                    coalesce(nullif(trim(names_given.source), ''), '{UNKNOWN}') AS source,
                    coalesce(nullif(trim(names_given.entry), ''), '{UNKNOWN}') AS entry,
-                   coalesce(nullif(trim(names_given.owner_name), ''), scored.owner_id, 'no owner') AS owner,
+                   coalesce(scored.owner_id, 'no owner') AS owner,
                    CASE WHEN employees IS NULL THEN '{UNKNOWN}' {size} ELSE '{SIZES[-1]}' END AS size,
                    p_win_{self.primary_horizon_days}d AS p_win_primary,
                    expected_revenue_{self.primary_horizon_days}d AS revenue,
                    {later} AS expected_revenue_later,
                    lower(concat_ws(' ', scored.lead_id, names_given.name, names_given.company_name)) AS searchable
-            FROM scored LEFT JOIN names_given USING (lead_id) LEFT JOIN based USING (lead_id)
+            FROM scored LEFT JOIN names_given USING (lead_id) LEFT JOIN in_money USING (lead_id)
+            LEFT JOIN in_points USING (lead_id)
             ORDER BY rank
         """)  # noqa: S608 - every piece is a constant of this module, a whole number or an escaped path
         self.connection.unregister("names_given")
         self.columns = [row[0] for row in self.connection.execute("DESCRIBE leads").fetchall()]
 
     def _columns(self) -> dict[str, str]:
-        texts = ("lead_id", "model_version", "account_id", "owner_id", "currency", "grade", *REASONS, "data_quality_flags")
+        texts = (
+            "lead_id",
+            "model_version",
+            "account_id",
+            "owner_id",
+            "currency",
+            "grade",
+            *REASONS,
+            "data_quality_flags",
+        )
         ends = [f"{days}d" for days in self.horizons_days]
         numbers = [f"p_win_{end}" for end in ends] + [f"expected_revenue_{end}" for end in ends]
         numbers += ["p_win_ever", "p_lost_ever", "p_win_this_quarter", "deal_value", "deal_value_p10", "deal_value_p90"]
         numbers += [f"expected_revenue_{span}" for span in ("ever", "this_quarter", "next_quarter")]
         numbers += [f"days_to_win_{which}" for which in ("p10", "p50", "p90", "mean")]
-        columns = dict.fromkeys(texts, "VARCHAR") | dict.fromkeys(("rank", "score", "episode"), "BIGINT")
-        return columns | {"kind": "VARCHAR"} | dict.fromkeys(numbers, "DOUBLE")
+        columns = dict.fromkeys((*texts, *LISTS), "VARCHAR") | dict.fromkeys(("rank", "score", "episode"), "BIGINT")
+        return columns | dict.fromkeys(numbers, "DOUBLE")
 
     def totals_of(self, filters: Filters) -> Totals:
         """Sum over the leads that pass the filters."""
         where, given = filters.where()
-        row = self._run(f"SELECT {_SUMS} FROM leads WHERE {where}", given).fetchone()
+        row = self._run(f"SELECT {_SUMS} FROM leads WHERE {where}", given).fetchall()[0]  # noqa: S608 - own constants
         return _totals(row, getattr(self, "totals", None))
 
     def by(self, facet: str, limit: int = 12) -> list[tuple[str, Totals]]:
         """Sum over each value of a facet: sizes from small to large, anything else by what it is worth."""
-        sql = f"SELECT {FACETS[facet]} AS value, {_SUMS} FROM leads GROUP BY 1 ORDER BY 4 DESC NULLS LAST, 2 DESC, 1"
+        order = "ORDER BY 4 DESC NULLS LAST, 2 DESC, 1"
+        sql = f"SELECT {FACETS[facet]} AS value, {_SUMS} FROM leads GROUP BY 1 {order}"  # noqa: S608
         rows = [(row[0], _totals(row[1:], self.totals)) for row in self._run(sql).fetchall()]
         if facet == "size":
             rows.sort(key=lambda row: SIZES.index(row[0]) if row[0] in SIZES else len(SIZES))
         return rows[:limit]
 
+    def segment(self) -> str | None:
+        """Name the first facet that tells leads apart: what now and later are compared by."""
+        return next((name for name in ("size", "source", "kind", "owner") if name in self.choices), None)
+
     def combinations(self, facets: tuple[str, ...], skip: int) -> list[tuple[tuple[str, ...], Totals]]:
         """Sum over each combination of facet values, leaving out the first leads of the ranking."""
         columns = [FACETS[facet] for facet in facets]
-        names, places = ", ".join(columns), ", ".join(str(place + 1) for place in range(len(columns)))
+        places = ", ".join(str(place + 1) for place in range(len(columns)))
         grouped = f"GROUP BY {places} ORDER BY {places}" if columns else ""
-        sql = f"SELECT {names}{', ' if names else ''}{_SUMS} FROM (FROM leads ORDER BY rank, lead_id OFFSET {int(skip)}) {grouped}"
+        rest = f"(FROM leads ORDER BY rank, lead_id OFFSET {int(skip)})"
+        sql = f"SELECT {', '.join([*columns, _SUMS])} FROM {rest} {grouped}"  # noqa: S608
         return [(row[: len(columns)], _totals(row[len(columns) :], self.totals)) for row in self._run(sql).fetchall()]
 
-    def choices(self) -> dict[str, list[tuple[str, int]]]:
-        """List, for each facet that tells leads apart, its values and how many leads have each, most first."""
+    def _choices(self) -> dict[str, list[tuple[str, int]]]:
         found = {}
         for facet, column in FACETS.items():
-            sql = f"SELECT {column}, count(*) FROM leads WHERE {column} IS NOT NULL GROUP BY 1 ORDER BY 2 DESC, 1"
-            rows = self._run(sql).fetchall()
+            counted = f"SELECT {column}, count(*) FROM leads WHERE {column} IS NOT NULL"  # noqa: S608
+            rows = self._run(f"{counted} GROUP BY 1 ORDER BY 2 DESC, 1").fetchall()
             if facet in ("size", "grade"):
                 rows.sort(key=lambda row: (SIZES.index(row[0]) if row[0] in SIZES else len(SIZES), row[0]))
             if len(rows) > 1:
                 found[facet] = rows
         return found
 
-    def page(
-        self, filters: Filters, sort: str = "rank", start: int = 0, limit: int = 50, reasons: bool = True
-    ) -> list[dict[str, Any]]:
+    def page(self, filters: Filters, sort: str = "rank", start: int = 0, limit: int = 50) -> list[dict[str, Any]]:
         """Fetch some leads that pass the filters, in order; ties stand in the order of their rank."""
         where, given = filters.where()
-        hidden = ["searchable"] if reasons else ["searchable", *REASONS]
-        sql = f"SELECT * EXCLUDE ({', '.join(hidden)}) FROM leads WHERE {where} ORDER BY {SORTS[sort]}, rank, lead_id"
-        return self._dicts(f"{sql} LIMIT {int(limit)} OFFSET {int(start)}", given)
+        sql = f"SELECT * EXCLUDE (searchable) FROM leads WHERE {where}"  # noqa: S608 - values are parameters
+        order = f"ORDER BY {SORTS[sort]}, rank, lead_id"
+        return self._dicts(f"{sql} {order} LIMIT {int(limit)} OFFSET {int(start)}", given)
 
     def lead(self, lead_id: str) -> dict[str, Any] | None:
         """Fetch one lead; None if it was not open when the scores were made."""
@@ -259,7 +285,7 @@ class Ranking:
         names = [column[0] for column in result.description or []]
         rows = [dict(zip(names, row, strict=True)) for row in result.fetchall()]
         for row in rows:
-            for column in (*REASONS, "data_quality_flags"):
+            for column in LISTS:
                 if column in row:
                     row[column] = _json_list(row[column])
         return rows
@@ -299,6 +325,13 @@ def read_backtest(folder: Path) -> dict[str, Any] | None:
     """Read the last backtest; None if there was none."""
     path = folder / "backtest.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def _base_rows(path: Path, column: str) -> str:
+    """Return SQL for the leads that have attributions, and the typical lead's figure that theirs start from."""
+    if not path.exists() or column not in pq.read_schema(path).names:
+        return f"SELECT NULL::VARCHAR AS lead_id, NULL::DOUBLE AS {column} WHERE false"
+    return f"SELECT lead_id, any_value({column}) AS {column} FROM read_parquet({_literal(path)}) GROUP BY lead_id"  # noqa: S608
 
 
 def _literal(path: Path) -> str:

@@ -63,10 +63,9 @@ def report_content(ranking: Ranking, backtest: dict[str, Any] | None, listed_lim
     listed_limit : int
         How many leads get a line of their own; the rest counts in the sums.
     """
-    choices = ranking.choices()
-    facet = next((name for name in ("size", "source", "kind", "owner") if name in choices), None)
+    facet = ranking.segment()
     leads = ranking.page(Filters(), limit=listed_limit)
-    data = report_data(ranking, leads, choices)
+    data = report_data(ranking, leads)
     return {
         "ranking": ranking,
         "accuracy": story.accuracy(backtest, ranking.timezone),
@@ -94,27 +93,29 @@ class _Strings:
         return self.index[text] if text else None
 
 
-def report_data(ranking: Ranking, leads: list[dict[str, Any]], choices: dict[str, list[tuple[str, int]]]) -> dict:
+def report_data(ranking: Ranking, leads: list[dict[str, Any]]) -> dict[str, Any]:
     """Pack the leads for the page's script: column by column, money in cents, chances in thousandths of a percent.
 
     Leads beyond `leads` come as sums over the facets, so that every filter counts all leads to the cent. A facet with
     very many values keeps its most frequent ones; the others are one choice.
     """
     strings = _Strings()
-    values = {name: [value for value, _ in found[:FACET_VALUES]] for name, found in choices.items()}
-    for name, found in choices.items():
+    values = {name: [value for value, _ in found[:FACET_VALUES]] for name, found in ranking.choices.items()}
+    for name, found in ranking.choices.items():
         if len(found) > FACET_VALUES:
             values[name].append(ALL_OTHERS)
     number = {name: {value: k for k, value in enumerate(kept)} for name, kept in values.items()}
     last = {name: len(kept) - 1 for name, kept in values.items()}
     urls = [pages.web_link(lead["record_url"]) for lead in leads]
-    prefix = os.path.commonprefix([url for url in urls if url])
+    prefix = os.path.commonprefix([url for url in urls if url])  # noqa: RUF071 - addresses, not paths
     columns: dict[str, Any] = {
         "id": [lead["lead_id"] for lead in leads],
         "name": [lead["name"] or "" for lead in leads],
         "company": [lead["company_name"] or "" for lead in leads],
         "url": [url.removeprefix(prefix) if url else None for url in urls],
-        "flags": [strings("; ".join(str(flag).replace("_", " ") for flag in lead["data_quality_flags"])) for lead in leads],
+        "flags": [
+            strings("; ".join(str(flag).replace("_", " ") for flag in lead["data_quality_flags"])) for lead in leads
+        ],
         "wins": [_whole(lead["p_win_primary"], 100_000) or 0 for lead in leads],
         "facets": {
             name: [found.get(lead[FACETS[name]], last[name]) for lead in leads] for name, found in number.items()
@@ -134,13 +135,6 @@ def report_data(ranking: Ranking, leads: list[dict[str, Any]], choices: dict[str
     columns["chances"] = [[_whole(lead[f"p_win_{end}"], 100_000) for lead in leads] for end in ends]
     columns["expected"] = [[_rounded(lead[f"expected_revenue_{end}"], 2) for lead in leads] for end in ends]
     columns["stories"], explained = _stories(leads, strings)
-    sorts = {
-        name: said
-        for name, said in pages.SORTS.items()
-        if ranking.has_money or name in ("rank", "chance", "soonest", "name")
-    }
-    if ranking.totals.later is None:
-        sorts.pop("later", None)
     return {
         "listed": len(leads),
         "explained": explained,
@@ -151,7 +145,7 @@ def report_data(ranking: Ranking, leads: list[dict[str, Any]], choices: dict[str
         "primary": ranking.primary_horizon_days,
         "horizons": ranking.horizons_days,
         "facets": {name: {"label": pages.FACETS[name], "values": kept} for name, kept in values.items()},
-        "sorts": sorts,
+        "sorts": pages.sorts_of(ranking),
         "words": pages.KINDS,
         "leads": columns,
         "rest": _rest(ranking, len(leads), number, last),

@@ -59,19 +59,24 @@ def tell(lead: Mapping[str, Any]) -> Story:
         A row of `pipeline.ranking.Ranking`: the columns of ``scores``, and ``base_money``, ``revenue``.
     """
     unit = "points" if lead["revenue"] is None else "money"
-    total, typical = lead["revenue"], lead["base_money"]
+    typical = lead[f"base_{unit}"]
+    total = lead["revenue"] if unit == "money" else _hundredfold(lead["p_win_primary"])
     given = [_weights(lead[column], unit) for column in ("reasons_positive", "reasons_negative")]
     figures = [abs(reason.weight) for reasons in given for reason in reasons]
-    figures += [abs(figure) for figure in (total, typical) if figure is not None and unit == "money"]
+    figures += [abs(figure) for figure in (total, typical) if figure is not None]
     decimals = 1 if unit == "points" else 0 if max(figures, default=0.0) >= 100 else 2
     positive, negative = (
         tuple(Reason(reason.text, round(reason.weight, decimals)) for reason in reasons) for reasons in given
     )
-    if unit == "points" or typical is None or total is None:
+    if typical is None or total is None:
         return Story(unit, decimals, None, positive, negative, None, None)
     typical, total = round(typical, decimals), round(total, decimals)
     other = round(total - typical - sum(reason.weight for reason in (*positive, *negative)), decimals)
     return Story(unit, decimals, typical, positive, negative, other, total)
+
+
+def _hundredfold(share: float | None) -> float | None:
+    return None if share is None else share * 100
 
 
 def _weights(reasons: Sequence[Mapping[str, Any]], unit: str) -> list[Reason]:
@@ -91,9 +96,10 @@ def accuracy(backtest: Mapping[str, Any] | None, timezone: str = "UTC") -> list[
     models = last["models"]
     ours = models["leadrev"]
     horizon = f"within {backtest['primary_horizon_days']} days"
+    then = formatting.instant(last["cutoff"], timezone)
     said = [
-        f"The {formatting.count(last['open_count'], 'lead', 'leads')} open on {formatting.instant(last['cutoff'], timezone)} "
-        f"were forecast from what was known that day."
+        f"The {formatting.count(last['open_count'], 'lead', 'leads')} open on {then} were forecast from what was "
+        "known that day."
     ]
     if formatting.known(ours.get("expected_wins")):
         said.append(

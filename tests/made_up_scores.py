@@ -63,9 +63,10 @@ def made_up_scores(rows: int = 60, seed: int = 0, money: bool = True) -> tuple[p
     scores["rank"] = np.arange(1, rows + 1)
     scores["score"] = np.clip(np.ceil(99 * (1 - (scores["rank"] - 0.5) / rows)), 1, 99).astype(int)
     scores["grade"] = pd.cut(scores.score, [0, 40, 70, 90, 100], labels=list("DCBA")).astype(str)
-    base = float(scores[primary].mean())
-    weights = rng.normal(0, 1, (rows, len(FEATURES)))
-    weights *= ((scores[primary].to_numpy() - base) / weights.sum(axis=1))[:, None]
+    scale = 1 if money else 100
+    base = float(scores[primary].mean()) * scale
+    weights = rng.normal(0.5, 0.3, (rows, len(FEATURES)))
+    weights *= ((scores[primary].to_numpy() * scale - base) / weights.sum(axis=1))[:, None]
     attributions = pd.DataFrame(weights, columns=list(FEATURES))
     attributions.insert(0, "base_money", base)
     attributions.insert(0, "lead_id", scores.lead_id)
@@ -91,7 +92,7 @@ def _reasons(weights: np.ndarray, sign: int, rng: np.random.Generator, money: bo
                     "feature": feature,
                     "value": n,
                     "money": round(float(weights[j]), 2) if money else None,
-                    "points": round(float(np.clip(weights[j] / 500, -40, 40)), 2),
+                    "points": round(float(weights[j] / 500 if money else weights[j]), 2),
                 }
             )
     return json.dumps(found)
@@ -114,7 +115,6 @@ def made_up_names(scores: pd.DataFrame, seed: int = 0) -> pa.Table:
             "source": rng.choice(["web", "trade fair", "bought list", "referral"], rows),
             "entry": rng.choice(["hand_raised", "contact"], rows, p=[0.75, 0.25]),
             "record_url": [f"https://crm.example/leads/{lead}" for lead in scores.lead_id],
-            "owner_name": None,
             "employees": np.where(scores.deal_value.fillna(0) > 12_000, 400.0, 7.0),
         }
     )
@@ -200,5 +200,8 @@ def write_scores(folder: Path, rows: int = 60, seed: int = 0, money: bool = True
     scores.to_parquet(folder / "scores.parquet", index=False)
     if money:
         attributions.to_parquet(folder / "attributions.parquet", index=False)
+    else:
+        points = attributions.rename(columns={"base_money": "base_points"})
+        points.to_parquet(folder / "attributions_points.parquet", index=False)
     (folder / "manifest.json").write_text(json.dumps(made_up_manifest(scores, money)))
     return made_up_names(scores, seed)

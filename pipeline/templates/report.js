@@ -182,7 +182,7 @@
       const reach = Math.max(1e-9, Math.abs(other || 0), ...given.map(([, value]) => Math.abs(value)));
       const line = (what, value, style) => h("tr", {}, h("td", { class: style || "" }, style ? "" : sign(value), what),
         h("td", { class: "n" }, weight(value, decimals)), h("td", { class: "bar-cell" }, balance(value / reach)));
-      const end = (what, value, style) => h("tr", { class: style }, h("td", {}, what), h("td", { class: "n" }, money(value, false, decimals)), h("td", { class: "bar-cell" }));
+      const end = (what, value, style) => h("tr", { class: style }, h("td", {}, what), h("td", { class: "n" }, data.money ? money(value, false, decimals) : digits(value, 1) + "%"), h("td", { class: "bar-cell" }));
       why = h("table", { class: "story" },
         h("caption", {}, "From the typical lead to this one, " + (data.money ? "in expected revenue" + within : "in percentage points of its chance")),
         h("tbody", {}, typical === null ? "" : end("The typical lead", typical, ""), given.map(([index, value]) => line(text(index), value)),
