@@ -101,7 +101,9 @@ def test_amounts_have_their_true_mean(chapter):
     won = deals[deals["outcome"] == "won"]
     ratio = won["amount"] / won["lead_id"].map(chapter.truth.set_index("lead_id")["amount_mean"])
     assert abs(ratio.mean() - 1) < 4 * ratio.std() / np.sqrt(len(ratio))
-    assert (deals.set_index("lead_id")["outcome"] == chapter.truth.set_index("lead_id")["outcome"].loc[deals["lead_id"]]).all()
+    assert (
+        deals.set_index("lead_id")["outcome"] == chapter.truth.set_index("lead_id")["outcome"].loc[deals["lead_id"]]
+    ).all()
 
 
 def test_the_company_is_as_told(chapter):
@@ -188,6 +190,8 @@ def test_params_lie_beside_the_tables(tmp_path):
     for table in ("leads", "deals", "accounts", "events"):
         (source,) = getattr(params.data.sources, table)
         assert len(pd.read_parquet(params.folder / source.from_)) == counts[table]
+    truth = pd.read_parquet(params.folder / params.backtest.truth)
+    pd.testing.assert_series_equal(true_forecast(truth)["p_win_90d"], truth["p_win_90d"])
 
 
 def test_few_events_and_one_lead_are_possible(tmp_path):
@@ -197,7 +201,8 @@ def test_few_events_and_one_lead_are_possible(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("wrong", "named"), [({"leads": 0}, "--leads"), ({"events_per_lead": 0}, "--events-per-lead"), ({"seed": -1}, "--seed")]
+    ("wrong", "named"),
+    [({"leads": 0}, "--leads"), ({"events_per_lead": 0}, "--events-per-lead"), ({"seed": -1}, "--seed")],
 )
 def test_mistakes_are_named(tmp_path, wrong, named):
     with pytest.raises(UserError, match=named):

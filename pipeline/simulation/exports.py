@@ -70,8 +70,8 @@ class Exports:
                 if len(rows):
                     self._write(table, system, _renamed(rows, table, names))
         notes = pd.concat(spoiled.notes, ignore_index=True)
-        for table, touched in notes.groupby("table")["mess"]:
-            kinds = self._mess.setdefault(str(table), {})
+        for name, touched in notes.groupby("table")["mess"]:
+            kinds = self._mess.setdefault(str(name), {})
             for kind, count in touched.value_counts().items():
                 kinds[str(kind)] = kinds.get(str(kind), 0) + int(count)
         for table, named in names.items():
