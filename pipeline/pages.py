@@ -43,6 +43,8 @@ SORTS = {
 FLAGS = {
     "no_company_facts": "nothing is known about the company",
     "never_touched": "no contact is on record",
+    "few_wins": "the model has few won leads to learn from",
+    "ever_is_shorter": "the history is too short for the longest horizon",
     "closed_before_created": "closed before it was created, by date entry",
 }
 METRICS = {

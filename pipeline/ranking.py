@@ -177,9 +177,12 @@ class Ranking:
                 picked.append(f"CASE WHEN isfinite({name}::DOUBLE) THEN {name}::DOUBLE END AS {name}")
             else:
                 picked.append(f"{name}::{kind} AS {name}")
+        self.longest_days = self._longest_days(folder, found.names)
         later = "NULL"
-        if (self.quarter_ends[1] - self.as_of).days <= self.horizons_days[-1]:
-            later = "greatest(expected_revenue_ever - expected_revenue_this_quarter - expected_revenue_next_quarter, 0)"
+        if self.quarter_ends[1] <= self.as_of + timedelta(days=self.longest_days):
+            parts = ("this_quarter", "next_quarter")
+            spent = "".join(f" - expected_revenue_{part}" for part in parts)
+            later = f"greatest(expected_revenue_{self.longest_days}d{spent}, 0)"
         size = " ".join(
             f"WHEN employees < {limit} THEN '{label}'" for limit, label in zip(SIZE_LIMITS, SIZES, strict=False)
         )
@@ -205,17 +208,17 @@ class Ranking:
         self.connection.unregister("names_given")
         self.columns = [row[0] for row in self.connection.execute("DESCRIBE leads").fetchall()]
 
+    def _longest_days(self, folder: Path, columns: list[str]) -> int:
+        """Find the longest horizon that any lead has a forecast for: history may be too short for the others."""
+        there = [days for days in self.horizons_days if f"p_win_{days}d" in columns]
+        counts = ", ".join(f"count(p_win_{days}d)" for days in there)
+        found = self.connection.execute(
+            f"SELECT {counts} FROM read_parquet({_literal(folder / 'scores.parquet')})"  # noqa: S608
+        ).fetchall()[0]
+        return max([days for days, rows in zip(there, found, strict=True) if rows], default=there[-1])
+
     def _columns(self) -> dict[str, str]:
-        texts = (
-            "lead_id",
-            "model_version",
-            "account_id",
-            "owner_id",
-            "currency",
-            "grade",
-            *REASONS,
-            "data_quality_flags",
-        )
+        texts = ("lead_id", "model_version", "account_id", "owner_id", "currency", "grade", "kind")
         ends = [f"{days}d" for days in self.horizons_days]
         numbers = [f"p_win_{end}" for end in ends] + [f"expected_revenue_{end}" for end in ends]
         numbers += ["p_win_ever", "p_lost_ever", "p_win_this_quarter", "deal_value", "deal_value_p10", "deal_value_p90"]
