@@ -183,7 +183,7 @@ def _draw_arrivals(rng: np.random.Generator, accounts: pd.DataFrame, count: int)
     batch = rng.integers(0, len(LIST_DAYS), count)
     day = np.where(at_fair, fair, np.where(bought, LIST_DAYS[batch], day))
     share = np.where(bought, (9.25 * 3600 + batch) / 86_400, share)
-    # A third of those who are not at work at these hours write in the evening.
+    # One in eight writes in the evening.
     share = np.where(~bought & ~at_fair & (rng.random(count) < 0.12), share + 3.2 / 24, share)
     return pd.DataFrame({"account_at": account, "source": source, "created_day": day, "created_share": share})
 

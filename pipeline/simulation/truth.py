@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipeline.simulation import seasons
-from pipeline.simulation.company import NEVER, Territory
+from pipeline.simulation.company import Territory
 from pipeline.simulation.life import (
     DEAL_BY_INTEREST,
     LOST,
@@ -156,7 +156,8 @@ def truth_table(territory: Territory, lives: Lives, lead_id: pd.Series, ended_at
     DataFrame
         One row per lead: ``lead_id``, ``created_at``, ``outcome``, ``ended_at``; the latent parameters; then the
         columns of `true_forecast` at the data's end. Days (``created_day``, ``end_day``, ``deal_day``,
-        ``interest_switch_days``) are local days since `seasons.FIRST_DAY`.
+        ``interest_switch_days``) are local days since `seasons.FIRST_DAY`; what never happened has the day
+        `pipeline.simulation.company.NEVER`.
     """
     leads = territory.leads
     starts = np.searchsorted(lives.switch_lead, np.arange(len(leads) + 1))
@@ -170,7 +171,7 @@ def truth_table(territory: Territory, lives: Lives, lead_id: pd.Series, ended_at
             "expansion": lives.expansion,
             "created_day": leads["created_day"],
             "end_day": lives.end_day,
-            "deal_day": np.minimum(lives.deal_day, NEVER),
+            "deal_day": lives.deal_day,
             "interest_switch_days": np.split(switch_days, starts[1:-1]),
         }
     )
