@@ -48,6 +48,8 @@ class RawTable:
         Rows that could not be split into columns, and so are not in the relation.
     notes : list of str
         What a person should know about how it was read.
+    is_copy : bool
+        The relation is a copy of the source, not a view of its files.
     """
 
     table: str
@@ -59,6 +61,7 @@ class RawTable:
     row_count: int = 0
     spoiled: list[tuple[str, int, str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    is_copy: bool = True
 
 
 def read_source(
@@ -132,6 +135,7 @@ def _read_files(connection: duckdb.DuckDBPyConnection, raw: RawTable, folder: Pa
         raise UserError(f"{raw.key}.from: {raw.label} matches files of several formats: {', '.join(sorted(kinds))}.")
     kind = kinds.pop()
     if kind == "parquet":
+        raw.is_copy = False
         place = "parse_filename(filename)" if len(paths) > 1 else _literal(paths[0].name)
         hidden = "file_row_number" + (", filename" if len(paths) > 1 else "")
         connection.execute(

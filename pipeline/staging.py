@@ -66,7 +66,14 @@ class Staged:
     readable: tuple[str, ...]
 
 
-def stage(connection: duckdb.DuckDBPyConnection, table: str, mappings: list[Mapping], *, qualify: bool) -> Staged:
+def stage(
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    mappings: list[Mapping],
+    conventions: list[dict[str, Conventions]],
+    *,
+    qualify: bool,
+) -> Staged:
     """Read every source of a table into one, typed as the contract says.
 
     Parameters
@@ -77,6 +84,8 @@ def stage(connection: duckdb.DuckDBPyConnection, table: str, mappings: list[Mapp
         ``leads``, ``deals``, ``accounts`` or ``events``.
     mappings : list of Mapping
         Its sources.
+    conventions : list of dict
+        For each source, what its columns agree on (`agree`).
     qualify : bool
         Put the system's name before each id, as several systems may use the same ids.
 
@@ -84,7 +93,6 @@ def stage(connection: duckdb.DuckDBPyConnection, table: str, mappings: list[Mapp
     -------
     Staged
     """
-    conventions = [_survey(connection, mapping) for mapping in mappings]
     attributes = _attribute_types(connection, mappings)
     readable = tuple(name for name, type_ in TABLES[table].items() if type_ in _KINDS or (table, name) in WORDS)
     selects = [
@@ -99,8 +107,8 @@ def stage(connection: duckdb.DuckDBPyConnection, table: str, mappings: list[Mapp
     return staged
 
 
-def _survey(connection: duckdb.DuckDBPyConnection, mapping: Mapping) -> dict[str, Conventions]:
-    """Ask each column of the source for its conventions, by the contract's name."""
+def agree(connection: duckdb.DuckDBPyConnection, mapping: Mapping) -> dict[str, Conventions]:
+    """Find what each column of a source agrees on, by the contract's name."""
     contract = TABLES[mapping.raw.table]
     uses = {
         theirs: "id" if ours in IDS else _KINDS[contract[ours]]
@@ -153,7 +161,7 @@ def _select(
     system = literal(raw.source.system) if raw.source.system else "CAST(NULL AS VARCHAR)"
     inner = [f"{ROW}, {PLACE}"]
     for name, type_ in TABLES[table].items():
-        value, written = _column(table, mapping, agreed, name, type_, prefix=system if qualify else None)
+        value, written = column_sql(table, mapping, agreed, name, type_, prefix=system if qualify else None)
         inner.append(f"{value} AS {quoted('=' + name)}")
         if name in readable:
             inner.append(f"CASE WHEN ({value}) IS NULL THEN {written} END AS {quoted('was:' + name)}")
@@ -174,10 +182,10 @@ def _select(
     return f"SELECT {', '.join(outer)} FROM (SELECT {', '.join(inner)} FROM {quoted(raw.relation)})"  # noqa: S608
 
 
-def _column(
+def column_sql(
     table: str, mapping: Mapping, agreed: dict[str, Conventions], name: str, type_: str, prefix: str | None
 ) -> tuple[str, str]:
-    """SQL for a contract's column of a source: its value, and the text as written."""
+    """Give the SQL for a contract's column of a source: its value, and the text as written."""
     if name not in mapping.columns:
         return "NULL", "CAST(NULL AS VARCHAR)"
     theirs = mapping.columns[name]

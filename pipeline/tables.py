@@ -19,10 +19,11 @@ import pandas as pd
 from features.tables import MONEY, SCHEMAS, TIME, Tables
 from pipeline.databases import quoted
 from pipeline.errors import UserError
-from pipeline.mapping import map_columns
+from pipeline.mapping import Mapping, map_columns
 from pipeline.params import Params
+from pipeline.parsing import Conventions
 from pipeline.sources import PLACE, ROW, RawTable, read_source
-from pipeline.staging import BAD_COLUMN, BAD_VALUE, REASON, Staged, stage
+from pipeline.staging import BAD_COLUMN, BAD_VALUE, REASON, Staged, agree, stage
 
 if TYPE_CHECKING:
     from pipeline.reconciliation import Reconciliation
@@ -60,7 +61,10 @@ class LoadedCompany:
     counts : dict
         Per table: ``rows`` in the source, ``loaded``, ``quarantined``, ``reasons``, ``unreadable`` (values left empty).
     staged : dict of str to Staged
-    raws : list of RawTable
+    mappings : list of Mapping
+        Every source, with its columns in the contract's terms.
+    conventions : list of dict
+        For each of them, how its texts are read.
     """
 
     params: Params
@@ -69,7 +73,8 @@ class LoadedCompany:
     known_until: datetime
     counts: dict[str, dict[str, Any]]
     staged: dict[str, Staged]
-    raws: list[RawTable]
+    mappings: list[Mapping]
+    conventions: list[dict[str, Conventions]]
     scratch: tempfile.TemporaryDirectory = field(repr=False)
 
     @property
@@ -106,7 +111,7 @@ class LoadedCompany:
     @cached_property
     def known_at_creation(self) -> frozenset[str]:
         """Attributes which, by a person's word, never change after the row was made."""
-        return frozenset(name for raw in self.raws for name in raw.source.known_at_creation)
+        return frozenset(name for mapping in self.mappings for name in mapping.raw.source.known_at_creation)
 
 
 def load_tables(params: Params) -> LoadedCompany:
@@ -136,21 +141,28 @@ def load_tables(params: Params) -> LoadedCompany:
     connection.execute(f"SET file_search_path = {_text(str(params.folder))}")
     connection.execute(f"SET TimeZone = {_text(params.data.timezone)}")
     qualify = _several_systems(params)
-    raws: list[RawTable] = []
+    mappings: list[Mapping] = []
+    conventions: list[dict[str, Conventions]] = []
     staged: dict[str, Staged] = {}
     for table in LOADED:
-        mappings = []
+        of_table = []
         sources = getattr(params.data.sources, table)
         for place, source in enumerate(sources):
             key = f"data.sources.{table}" + (f".{place}" if len(sources) > 1 else "")
             raw = read_source(connection, table, key, source, params.folder, folder)
-            raws.append(raw)
-            mappings.append(map_columns(raw))
-        if mappings:
-            staged[table] = stage(connection, table, mappings, qualify=qualify)
+            of_table.append(map_columns(raw))
+        if of_table:
+            agreed = [agree(connection, mapping) for mapping in of_table]
+            staged[table] = stage(connection, table, of_table, agreed, qualify=qualify)
+            mappings += of_table
+            conventions += agreed
     connection.execute("SET TimeZone = 'UTC'")
+    raws = [mapping.raw for mapping in mappings]
     if "events" in staged:
         _mark_orphans(connection)
+    for raw in raws:
+        if raw.table == "events" and raw.is_copy:  # too many to hold twice
+            connection.execute(f"DROP TABLE {quoted(raw.relation)}")
     _make_views(connection, staged, params.currency)
     _collect_quarantine(connection, staged, raws)
     counts = _count(connection, staged, raws)
@@ -161,7 +173,7 @@ def load_tables(params: Params) -> LoadedCompany:
         attributes={table: tuple(staged[table].attributes) if table in staged else () for table in LOADED},
     )
     known_until = _known_until(connection, params)
-    return LoadedCompany(params, backend, tables, known_until, counts, staged, raws, scratch)
+    return LoadedCompany(params, backend, tables, known_until, counts, staged, mappings, conventions, scratch)
 
 
 def parse_as_of(text: str | None, params: Params) -> datetime:

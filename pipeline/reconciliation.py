@@ -1,0 +1,215 @@
+"""Won deals and revenue, month by month: what the source says against what was loaded, to the cent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from features import clock, lifecycle
+from pipeline.contract import TABLES
+from pipeline.databases import quoted
+from pipeline.parsing import literal
+from pipeline.sources import ROW
+from pipeline.staging import REASON, column_sql
+
+if TYPE_CHECKING:
+    from pipeline.tables import LoadedCompany
+
+NO_MONTH = "no date"
+SIDES = ("source", "loaded", "quarantined", "unconverted", "without_lead")
+_CENT = Decimal("0.01")
+
+
+@dataclass(frozen=True)
+class Month:
+    """Won deals and their revenue in one local month.
+
+    Parameters
+    ----------
+    month : str
+        ``2018-04``, or `NO_MONTH` for deals won at no readable date.
+    deals : dict of str to int
+        Per side of `SIDES`: in the source; loaded; quarantined; loaded, but in another currency and so without an amount
+        in ours; and, a part of the loaded ones, those without a lead.
+    revenue : dict of str to Decimal
+        Likewise; the unconverted in their own currencies.
+    """
+
+    month: str
+    deals: dict[str, int]
+    revenue: dict[str, Decimal]
+
+    @property
+    def missing_deals(self) -> int:
+        """Deals in the source that are neither loaded nor quarantined: none, or something is wrong."""
+        return self.deals["source"] - self.deals["loaded"] - self.deals["quarantined"]
+
+    @property
+    def missing_revenue(self) -> Decimal:
+        """Revenue in the source that is neither loaded, nor quarantined, nor in another currency."""
+        sides = self.revenue
+        return sides["source"] - sides["loaded"] - sides["quarantined"] - sides["unconverted"]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain figures, money in whole cents as a number."""
+        told: dict[str, Any] = {"month": self.month}
+        for side in SIDES:
+            told[f"{side}_deals"] = self.deals[side]
+            told[f"{side}_revenue"] = _money(self.revenue[side])
+        return told | {"missing_deals": self.missing_deals, "missing_revenue": _money(self.missing_revenue)}
+
+
+@dataclass(frozen=True)
+class Reconciliation:
+    """What the source holds against what was loaded.
+
+    Parameters
+    ----------
+    currency : str
+    months : list of Month
+        In order; months without a won deal are left out.
+    rows : dict
+        Per table: ``rows`` in the source, ``loaded``, ``quarantined``.
+    """
+
+    currency: str
+    months: list[Month]
+    rows: dict[str, dict[str, int]]
+
+    @property
+    def total(self) -> Month:
+        """All months together."""
+        return Month(
+            "total",
+            {side: sum(month.deals[side] for month in self.months) for side in SIDES},
+            {side: sum((month.revenue[side] for month in self.months), Decimal(0)) for side in SIDES},
+        )
+
+    @property
+    def differences(self) -> list[str]:
+        """One sentence for whatever in the source is not loaded, month by month."""
+        told = []
+        for month in self.months:
+            for side, why in (("quarantined", "in quarantine"), ("unconverted", "in another currency, not converted")):
+                if month.deals[side]:
+                    told.append(f"{month.month}: {_deals(month.deals[side])}, {month.revenue[side]:,.2f}: {why}")
+            if month.missing_deals or month.missing_revenue:
+                told.append(
+                    f"{month.month}: {_deals(month.missing_deals)}, {month.missing_revenue:,.2f}: replaced by another "
+                    "version of the same deal, as the newest one is in quarantine"
+                )
+        return told
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every deal and every cent of the source is loaded."""
+        return not self.differences
+
+    def as_dict(self) -> dict[str, Any]:
+        """As ``audit.json`` holds it."""
+        return {
+            "currency": self.currency,
+            "exact": self.is_exact,
+            "rows": self.rows,
+            "months": [month.as_dict() for month in self.months],
+            "total": {name: value for name, value in self.total.as_dict().items() if name != "month"},
+            "differences": self.differences,
+        }
+
+
+def reconcile(loaded: LoadedCompany) -> Reconciliation:
+    """Count won deals and revenue in the source and as loaded.
+
+    The source is read again, row by row as it arrived, past everything that loading does to a row but the reading of its
+    words, dates and amounts. Of a deal that comes in versions the newest counts.
+    """
+    connection, params = loaded.connection, loaded.params
+    zone = params.data.timezone
+    connection.execute(f"SET TimeZone = '{zone}'")
+    try:
+        arrived = " UNION ALL ".join(
+            _source_sql(loaded, place) for place, mapping in enumerate(loaded.mappings) if mapping.raw.table == "deals"
+        )
+        newest = _newest_sql("SELECT * FROM arrived", "part, row")
+        source = connection.execute(
+            f"WITH arrived AS ({arrived}) {_monthly_sql(newest, zone)}"  # noqa: S608
+        ).fetchall()
+    finally:
+        connection.execute("SET TimeZone = 'UTC'")
+    kept = f"SELECT *, rowid AS row, {quoted('was:amount')} AS unread FROM staged_deals"  # noqa: S608
+    foreign = f"upper(currency) <> '{params.currency}'"
+    usable = _newest_sql(f"{kept} WHERE {REASON} IS NULL", "row")
+    sides = {
+        "source": source,
+        "loaded": connection.execute(
+            _monthly_sql(usable, zone, f"CASE WHEN {foreign} THEN NULL ELSE amount END")
+        ).fetchall(),
+        "quarantined": connection.execute(
+            _monthly_sql(f"SELECT * FROM ({_newest_sql(kept, 'row')}) WHERE {REASON} IS NOT NULL", zone)  # noqa: S608
+        ).fetchall(),
+        "unconverted": connection.execute(
+            _monthly_sql(f"SELECT * FROM ({usable}) WHERE {foreign}", zone)  # noqa: S608
+        ).fetchall(),
+        "without_lead": _without_lead(loaded),
+    }
+    figures = {side: {month: (deals, revenue) for month, deals, revenue in rows} for side, rows in sides.items()}
+    months = sorted({month for rows in figures.values() for month in rows})
+    return Reconciliation(
+        params.currency,
+        [
+            Month(
+                month,
+                {side: figures[side].get(month, (0, 0))[0] for side in SIDES},
+                {side: Decimal(figures[side].get(month, (0, 0))[1]) for side in SIDES},
+            )
+            for month in months
+        ],
+        {
+            table: {name: count[name] for name in ("rows", "loaded", "quarantined")}
+            for table, count in loaded.counts.items()
+        },
+    )
+
+
+def _source_sql(loaded: LoadedCompany, place: int) -> str:
+    """Won or not, when and for how much: each row of one source of deals."""
+    mapping = loaded.mappings[place]
+    agreed = loaded.conventions[place]
+    names = ("deal_id", "outcome", "closed_at", "recorded_at", "amount")
+    prefix = literal(mapping.raw.source.system or "")
+    columns = [
+        f"CAST({column_sql('deals', mapping, agreed, name, TABLES['deals'][name], prefix)[0]} AS {type_}) AS {name}"
+        for name, type_ in zip(names, ("VARCHAR", "VARCHAR", "TIMESTAMP", "TIMESTAMP", "DECIMAL(18, 4)"), strict=True)
+    ]
+    return f"SELECT {', '.join(columns)}, {place} AS part, {ROW} AS row FROM {quoted(mapping.raw.relation)}"  # noqa: S608
+
+
+def _newest_sql(rows: str, order: str) -> str:
+    """Keep the newest version of each deal, and every row that is no version."""
+    return (
+        f"SELECT * FROM ({rows}) QUALIFY recorded_at IS NULL OR deal_id IS NULL OR "  # noqa: S608
+        f"row_number() OVER (PARTITION BY deal_id, recorded_at IS NULL ORDER BY recorded_at DESC, {order}) = 1"
+    )
+
+
+def _monthly_sql(rows: str, zone: str, amount: str = "amount") -> str:
+    month = f"coalesce(strftime(timezone('{zone}', timezone('UTC', closed_at)), '%Y-%m'), '{NO_MONTH}')"
+    return f"SELECT {month}, count(*), coalesce(sum({amount}), 0) FROM ({rows}) WHERE outcome = 'won' GROUP BY ALL"  # noqa: S608
+
+
+def _without_lead(loaded: LoadedCompany) -> list[tuple[str, int, Decimal]]:
+    ever = clock.NEVER - timedelta(days=1)
+    deals = lifecycle.unattached_deals(loaded.tables, ever).select("outcome", "closed_at", "amount")
+    return loaded.connection.execute(
+        _monthly_sql(loaded.backend.compile(deals), loaded.params.data.timezone)
+    ).fetchall()
+
+
+def _deals(count: int) -> str:
+    return f"{count:,} won deal{'' if count == 1 else 's'}"
+
+
+def _money(amount: Decimal) -> float:
+    return float(amount.quantize(_CENT))
