@@ -167,25 +167,38 @@ def render_audit(audit: Mapping[str, Any]) -> str:
         The content of ``audit.json``. Parts that are absent are left out of the page.
     """
     reconciliation = audit.get("reconciliation") or {}
-    months = reconciliation.get("months") or []
-    total = reconciliation.get("total") or {}
-    differences = list(reconciliation.get("differences") or [])
+    months = [_sides(str(month["month"]), month) for month in reconciliation.get("months") or []]
+    total = _sides("All", reconciliation["total"]) if months and reconciliation.get("total") else None
     return render_alone(
         "audit.html",
         company=audit.get("company", ""),
-        currency=audit.get("currency", "EUR"),
+        currency=audit.get("currency") or reconciliation.get("currency") or "EUR",
         as_of=audit.get("as_of") or audit.get("known_until"),
         counts=audit.get("counts") or {},
         months=months,
-        most=max([1e-9, *(float(month.get("source_amount") or 0) for month in months)]),
+        most=max([1e-9, *(month["sides"][0][1] for month in months)]),
         total=total,
-        unattached=reconciliation.get("unattached") or {},
-        differences=differences,
+        unattached=_unattached(reconciliation),
+        differences=list(reconciliation.get("differences") or []),
         excluded=audit.get("excluded") or {},
         warnings=audit.get("warnings") or [],
         definitions=audit.get("definitions") or {},
-        quarantined=audit.get("quarantine") or [],
     )
+
+
+def _sides(name: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Pick the deals and the money of a month: in the source, loaded, set aside."""
+    sides = ("source", "loaded", "quarantined")
+    money = [row.get(f"{side}_revenue", row.get(f"{side}_amount")) for side in sides]
+    deals = [int(row.get(f"{side}_deals") or 0) for side in sides]
+    return {"month": name, "sides": list(zip(deals, (float(amount or 0) for amount in money), strict=True))}
+
+
+def _unattached(reconciliation: Mapping[str, Any]) -> tuple[int, float]:
+    """Pick the won deals that belong to no lead, and their money."""
+    total, own = reconciliation.get("total") or {}, reconciliation.get("unattached") or {}
+    deals = own.get("deals", total.get("without_lead_deals"))
+    return int(deals or 0), float(own.get("amount", total.get("without_lead_revenue")) or 0)
 
 
 def render_backtest(backtest: Mapping[str, Any]) -> str:

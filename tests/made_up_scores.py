@@ -175,9 +175,9 @@ def made_up_audit() -> dict:
     months = [
         {
             "month": f"2026-{month:02d}", "source_deals": 20 + month, "loaded_deals": 20 + month - (month == 3),
-            "quarantined_deals": int(month == 3), "source_amount": 10_000.0 * month + 0.25,
-            "loaded_amount": 10_000.0 * month + 0.25 - (500 if month == 3 else 0),
-            "quarantined_amount": 500.0 if month == 3 else 0.0,
+            "quarantined_deals": int(month == 3), "source_revenue": 10_000.0 * month + 0.25,
+            "loaded_revenue": 10_000.0 * month + 0.25 - (500 if month == 3 else 0),
+            "quarantined_revenue": 500.0 if month == 3 else 0.0,
         }
         for month in range(1, 6)
     ]  # fmt: skip
@@ -186,8 +186,12 @@ def made_up_audit() -> dict:
         "company": "Nimbus", "currency": "EUR", "as_of": "2026-05-15T00:00:00Z",
         "excluded": {"lead_loss_reason": "written only for deals that are over"},
         "warnings": [{"code": "few_lost", "text": "Only 12 deals are lost."}],
-        "counts": {"leads": 1_400, "deals": 115},
-        "reconciliation": {"months": months, "total": total, "unattached": {"deals": 2, "amount": 1_800.0},
+        "counts": {
+            "leads": {"rows": 1_400, "loaded": 1_397, "quarantined": 3, "reasons": {"lead_id: is missing": 3},
+                      "unreadable": {"closed_at": 2}},
+        },
+        "reconciliation": {"months": months,
+                           "total": total | {"without_lead_deals": 2, "without_lead_revenue": 1_800.0},
                            "differences": ["deals.csv row 14: amount 'abc' is not a number"]},
         "definitions": {"marketing": 1_400, "sales accepted": 310},
     }  # fmt: skip

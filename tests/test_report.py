@@ -1,0 +1,149 @@
+"""The report lists every lead, adds up, and says what a filter hides."""
+
+import json
+import re
+from html import unescape
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+from made_up_scores import NASTY_NAME, made_up_backtest, made_up_scores, write_scores
+from test_pages import assert_alone
+
+from pipeline import pages, report, story
+from pipeline.errors import UserError
+from pipeline.ranking import Filters, Ranking, open_ranking
+
+
+def opened(tmp_path, rows=60, money=True, seed=0):
+    return Ranking(tmp_path, write_scores(tmp_path, rows, seed, money), "Europe/Berlin")
+
+
+def packed(html):
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.S)[1])
+
+
+@pytest.mark.parametrize("money", [True, False])
+def test_report_stands_alone_and_lists_every_lead(tmp_path, money):
+    ranking = opened(tmp_path, money=money)
+    html = pages.render_report(report.report_content(ranking, made_up_backtest(money)))
+    assert_alone(html)
+    assert NASTY_NAME not in html
+    data = packed(html)
+    assert data["leads"]["id"] == made_up_scores(60, 0, money)[0].lead_id.tolist()
+    assert data["money"] == money
+    assert "15 May 2026" in html
+    assert "model version 3" in html
+
+
+def test_script_is_the_only_one_that_the_policy_allows(tmp_path):
+    html = pages.render_report(report.report_content(opened(tmp_path), None))
+    scripts = re.findall(r"<script>(.*?)</script>", html, re.S)
+    assert len(scripts) == 1
+    allowed = re.search(r"script-src ([^;\"]+)", unescape(html))[1]
+    assert allowed == pages.script_hash(scripts[0])
+    assert "leadrev backtest" in html, "no backtest yet: say how to get one"
+
+
+def test_same_scores_same_bytes(tmp_path):
+    first, second = (
+        pages.render_report(report.report_content(opened(tmp_path / name), made_up_backtest())) for name in "ab"
+    )
+    assert first == second
+
+
+@pytest.mark.parametrize(("rows", "listed"), [(60, 60), (60, 25), (300, 7)])
+def test_listed_and_unlisted_leads_together_are_all(tmp_path, rows, listed):
+    ranking = opened(tmp_path, rows)
+    data = report.report_content(ranking, None, listed)["data"]
+    rest, leads = data["rest"], data["leads"]
+    assert len(leads["id"]) + sum(rest["leads"]) == rows
+    for name in ("revenue", "this_quarter", "next_quarter", "later"):
+        together = sum(leads[name]) + sum(rest[name])
+        assert together == round(getattr(ranking.totals, name) * 100)
+    for facet, found in ranking.choices.items():
+        for place, (value, count) in enumerate(found):
+            there = leads["facets"][facet].count(place)
+            there += sum(n for n, v in zip(rest["leads"], rest["facets"][facet], strict=True) if v == place)
+            assert there == count, (facet, value)
+
+
+def test_rare_values_of_a_facet_become_one_choice(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "FACET_VALUES", 2)
+    data = report.report_content(opened(tmp_path), None, 20)["data"]
+    assert len(data["facets"]["source"]["values"]) == 3
+    assert data["facets"]["source"]["values"][-1] == report.ALL_OTHERS
+    assert max(data["leads"]["facets"]["source"]) == 2
+
+
+def test_reasons_stop_where_the_file_would_grow_too_large(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "STORIES_BYTES", 4_000)
+    content = report.report_content(opened(tmp_path), None)
+    explained = content["data"]["explained"]
+    assert 0 < explained < 60
+    stories = content["data"]["leads"]["stories"]
+    assert all(stories[:explained])
+    assert not any(stories[explained:])
+
+
+@pytest.mark.parametrize("money", [True, False])
+def test_every_story_adds_up_as_printed(tmp_path, money):
+    for lead in opened(tmp_path, 200, money).page(Filters(), limit=200):
+        told = story.tell(lead)
+        assert told.unit == ("money" if money else "points")
+        steps = [reason.weight for reason in (*told.reasons_for, *told.reasons_against)]
+        assert told.typical + sum(steps) + told.other == pytest.approx(told.total, abs=1e-6)
+        shown = lead["revenue"] if money else 100 * lead["p_win_primary"]
+        assert told.total == round(shown, told.decimals)
+
+
+def test_filter_shows_and_hides_all_to_the_cent(tmp_path):
+    ranking = opened(tmp_path, 300)
+    for facet, values in ranking.choices.items():
+        parts = [ranking.totals_of(Filters(values={facet: value})) for value, _ in values]
+        for name in ("leads", "revenue", "this_quarter", "next_quarter", "later", "wins"):
+            whole = getattr(ranking.totals, name)
+            assert sum(getattr(part, name) for part in parts) == pytest.approx(whole, abs=1e-5)
+            hidden = getattr(ranking.totals - parts[0], name)
+            assert hidden + getattr(parts[0], name) == pytest.approx(whole, abs=1e-6)
+
+
+def test_filter_without_any_lead_hides_everything(tmp_path):
+    ranking = opened(tmp_path)
+    none = ranking.totals_of(Filters("no such company"))
+    assert (none.leads, none.revenue) == (0, 0.0)
+    assert ranking.totals - none == ranking.totals
+
+
+def test_no_open_lead_is_said(tmp_path):
+    ranking = opened(tmp_path, 0)
+    html = pages.render_report(report.report_content(ranking, None))
+    assert "No lead was open then" in html
+    assert_alone(html)
+
+
+def test_reasons_absent_are_said_to_be(tmp_path):
+    names = write_scores(tmp_path, 3)
+    scores = pd.read_parquet(tmp_path / "scores.parquet").assign(reasons_positive="[]", reasons_negative="[]")
+    scores.to_parquet(tmp_path / "scores.parquet")
+    (tmp_path / "attributions.parquet").unlink()
+    html = pages.render_report(report.report_content(Ranking(tmp_path, names), None))
+    assert "--explain all" in html
+
+
+def test_short_history_leaves_the_long_horizon_out(tmp_path):
+    names = write_scores(tmp_path, 10)
+    scores = pd.read_parquet(tmp_path / "scores.parquet").assign(p_win_365d=None, expected_revenue_365d=None)
+    scores.to_parquet(tmp_path / "scores.parquet")
+    ranking = Ranking(tmp_path, names)
+    assert ranking.longest_days == 180
+    later = scores.expected_revenue_180d - scores.expected_revenue_this_quarter - scores.expected_revenue_next_quarter
+    assert ranking.totals.later == pytest.approx(later.clip(lower=0).sum(), abs=0.1)
+
+
+@pytest.mark.parametrize("absent", ["scores.parquet", "manifest.json"])
+def test_unfinished_scores_say_to_run_score(tmp_path, absent):
+    write_scores(tmp_path, 3)
+    (tmp_path / absent).unlink()
+    with pytest.raises(UserError, match="leadrev score"):
+        open_ranking(SimpleNamespace(artifacts_folder=tmp_path))

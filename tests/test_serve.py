@@ -1,0 +1,166 @@
+"""The web page and the API answer to this machine only, escape everything, and add up."""
+
+import json
+import threading
+from types import SimpleNamespace
+
+import pytest
+from fastapi.testclient import TestClient
+from made_up_scores import NASTY_NAME, made_up_backtest, write_scores
+from test_pages import tags
+
+from pipeline import serve
+from pipeline.errors import UserError
+from pipeline.ranking import Ranking
+
+ROWS = 130
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("served")
+    names = write_scores(folder, ROWS)
+    (folder / "backtest.json").write_text(json.dumps(made_up_backtest()))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(serve, "open_ranking", lambda params: Ranking(folder, names))
+        yield TestClient(serve.create_app(SimpleNamespace(artifacts_folder=folder)), base_url="http://127.0.0.1:8000")
+
+
+def lead_ids(client, **asked):
+    return [lead["lead_id"] for lead in client.get("/api/v1/leads", params=asked).json()["leads"]]
+
+
+def test_every_path_of_the_api_answers(client):
+    described = client.get("/api/v1/openapi.json").json()
+    assert set(described["paths"]) == {"/api/v1/summary", "/api/v1/leads", "/api/v1/leads/{lead_id}"}
+    summary = client.get("/api/v1/summary").json()
+    assert summary["totals"]["leads"] == ROWS
+    assert summary["company"] == "Nimbus"
+    assert summary["accuracy"]
+    lead = client.get("/api/v1/leads/L000003").json()
+    assert lead["lead_id"] == "L000003"
+    assert {"code", "text", "feature", "value", "money", "points"} == set(
+        (lead["reasons_positive"] + lead["reasons_negative"])[0]
+    )
+
+
+def test_shown_and_hidden_are_all(client):
+    whole = client.get("/api/v1/summary").json()["totals"]
+    for asked in ({"owner": "ana"}, {"search": "weber"}, {"grade": "A", "kind": "expansion"}, {"source": "nowhere"}):
+        found = client.get("/api/v1/leads", params=asked | {"limit": 500}).json()
+        assert found["shown"]["leads"] == len(found["leads"])
+        for name, value in whole.items():
+            assert found["shown"][name] + found["hidden"][name] == pytest.approx(value, abs=1e-5), name
+
+
+def test_paging_gives_every_lead_once_in_rank_order(client):
+    pages = [lead_ids(client, start=start, limit=40) for start in range(0, ROWS, 40)]
+    together = [lead for page in pages for lead in page]
+    assert together == lead_ids(client, limit=500)
+    assert len(set(together)) == ROWS
+
+
+@pytest.mark.parametrize(
+    "sort", ["rank", "this_quarter", "next_quarter", "later", "chance", "deal_value", "soonest", "name"]
+)
+def test_every_sort_keeps_every_lead(client, sort):
+    assert sorted(lead_ids(client, sort=sort, limit=500)) == sorted(lead_ids(client, limit=500))
+    assert client.get("/", params={"sort": sort}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"limit": 501},
+        {"limit": 0},
+        {"start": -1},
+        {"start": 10**30},
+        {"sort": "1; DROP TABLE leads"},
+        {"search": "x" * 101},
+    ],
+)
+def test_inputs_are_bounded(client, asked):
+    answer = client.get("/api/v1/leads", params=asked)
+    assert answer.status_code == 422
+    assert next(iter(asked)) in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("text", ["'; DROP TABLE leads; --", "%", "\\", '"', "\x00", "İ", "<b>"])
+def test_strange_text_is_only_text(client, text):
+    assert client.get("/api/v1/leads", params={"search": text}).status_code == 200
+    assert client.get("/", params={"search": text, "owner": text}).status_code == 200
+    assert client.get("/api/v1/summary").json()["totals"]["leads"] == ROWS
+
+
+def test_pages_escape_names_and_refuse_script_links(client):
+    top = lead_ids(client, limit=1)[0]
+    for path in ("/", f"/leads/{top}"):
+        html = client.get(path).text
+        assert NASTY_NAME not in html
+        assert "&lt;script&gt;alert" in html
+        assert "javascript:" not in html
+        assert not [tag for tag, _ in tags(html) if tag == "script"]
+
+
+def test_pages_keep_the_filter_from_page_to_page(client):
+    html = client.get("/", params={"kind": "new_business", "search": "l0"}).text
+    following = [attrs["href"] for tag, attrs in tags(html) if tag == "a" and attrs.get("rel") == "next"]
+    assert following == ["/?search=l0&kind=new_business&sort=rank&page=2#leads"]
+    assert "This filter hides" in html
+    assert client.get(following[0]).status_code == 200
+
+
+def test_no_match_and_unknown_leads_say_so(client):
+    assert "No lead passes this filter" in client.get("/", params={"search": "nobody at all"}).text
+    page = client.get("/leads/nobody")
+    assert page.status_code == 404
+    assert "text/html" in page.headers["content-type"]
+    answer = client.get("/api/v1/leads/" + "x" * 5000)
+    assert answer.status_code == 404
+    assert answer.json()["detail"]
+    assert client.get("/nothing/here").status_code == 404
+
+
+def test_headers_are_strict_on_every_answer(client):
+    for path in ("/", "/style.css", "/api/v1/leads", "/leads/nobody", "/api/v1/leads?limit=0"):
+        headers = client.get(path).headers
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["referrer-policy"] == "no-referrer"
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "[", "0.0.0.0"])
+def test_other_host_names_are_refused(client, host):
+    answer = client.get("/", headers={"host": host})
+    assert answer.status_code == 421
+    assert "Nimbus" not in answer.text
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.4", "example.com", "::"])
+def test_only_loopback_is_served(host):
+    with pytest.raises(UserError, match=r"127\.0\.0\.1"):
+        serve.serve(SimpleNamespace(artifacts_folder=None), host, 8000)
+
+
+def test_new_scores_appear_and_a_missing_seal_keeps_the_old(tmp_path, monkeypatch):
+    names = write_scores(tmp_path, 5)
+    again = threading.Event()
+    monkeypatch.setattr(serve, "open_ranking", lambda params: Ranking(tmp_path, names))
+    latest = serve.Latest(SimpleNamespace(artifacts_folder=tmp_path))
+    (tmp_path / "manifest.json").unlink()
+    assert latest.get().totals.leads == 5
+    names = write_scores(tmp_path, 9)
+    whole = serve.open_ranking
+
+    def noted(params):
+        try:
+            return whole(params)
+        finally:
+            again.set()
+
+    monkeypatch.setattr(serve, "open_ranking", noted)
+    latest.get()
+    assert again.wait(20)
+    with latest._opening:  # the thread that opened them is done
+        pass
+    assert latest.get().totals.leads == 9
