@@ -133,10 +133,21 @@ def _timing(spec: FeatureSpec) -> Iterator[Feature]:
         "cal_weekday", "weekday", "timing", date, "cal_season", "Weekday of the date, Monday is 0",
         "Today is a {value}", "Unknown weekday",
     )  # fmt: skip
-    yield Feature(
-        "cal_month", "month", "timing", date, "cal_season", "Month of the date",
+    if spec.has_seasons():
+        yield _month()
+    if spec.has_quarters():
+        yield from _quarters(spec)
+
+
+def _month() -> Feature:
+    return Feature(
+        "cal_month", "month", "timing", "the date itself", "cal_season", "Month of the date",
         "Time of the year: {value}", "Unknown month",
     )  # fmt: skip
+
+
+def _quarters(spec: FeatureSpec) -> Iterator[Feature]:
+    date = "the date itself"
     yield Feature(
         "cal_quarter_end_days", "days", "timing", date, "cal_quarter", "Days to the end of the fiscal quarter",
         "The quarter ends in {value}", "Unknown quarter",
@@ -152,6 +163,8 @@ def _own(spec: FeatureSpec, table: str) -> Iterator[Feature]:
     attributes = spec.lead_attributes if table == "leads" else spec.account_attributes
     names = spec.attribute_names(table)
     for column, type_ in attributes:
+        if table == "leads" and column in spec.wide_columns:
+            continue
         words = wording.readable(column)
         label = words[:1].upper() + words[1:]
         personal = bool(wording.PERSONAL.search(words.replace(" ", "_")))
@@ -216,13 +229,12 @@ def _fit(spec: FeatureSpec) -> Iterator[Feature]:
 
 
 def _source(spec: FeatureSpec) -> Iterator[Feature]:
-    words = {"source": "Source", "campaign": "Campaign", "entry": "Came in as", "kind": "Kind", "product": "Product"}
-    for name, label in words.items():
-        if spec.has(f"leads.{name}"):
-            yield Feature(
-                f"lead_{name}", "category", "source", f"leads.{name}", f"lead_{name}", f"The lead's {name}",
-                f"{label}: {{value}}", f"{'Entry' if name == 'entry' else label} not known",
-            )  # fmt: skip
+    for name in spec.word_columns():
+        label = "Came in as" if name == "entry" else name.capitalize()
+        yield Feature(
+            f"lead_{name}", "category", "source", f"leads.{name}", f"lead_{name}", f"The lead's {name}",
+            f"{label}: {{value}}", f"{name.capitalize()} not known",
+        )  # fmt: skip
     for column, stem in spec.converting_columns().items():
         own = column == "owner_id"
         noun = {"owner_id": "this salesperson"}.get(column, f"the same {wording.readable(column)}")

@@ -60,10 +60,11 @@ def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table
         ``lead_id, episode, as_of`` and the features of fit; companies by the version known at ``as_of``.
     """
     names = spec.attribute_names("leads")
-    own = [name for name, _ in spec.lead_attributes]
+    attributes = [(name, type_) for name, type_ in spec.lead_attributes if name not in spec.wide_columns]
+    own = [name for name, _ in attributes]
     rows = snapshots.select("lead_id", "episode", "as_of")
     rows = rows.join(tables.leads.select("lead_id", "account_id", *own), "lead_id")
-    values = {names[name]: attribute(rows, name, type_) for name, type_ in spec.lead_attributes}
+    values = {names[name]: attribute(rows, name, type_) for name, type_ in attributes}
     rows = rows.select("lead_id", "episode", "as_of", "account_id", **values)
     facts = _lead_facts(tables, spec)
     rows = rows.left_join(facts, "lead_id").drop("lead_id_right")

@@ -22,7 +22,8 @@ from features.spec import RECENT_RATIO, FeatureSpec
 from features.tables import Tables
 
 AGE_BINS_DAYS = (0, 7, 14, 30, 60, 90, 180, 365)
-PRIOR_WINS = 5.0
+PRIOR_WINS = 2.0
+"""So many wins, and as many expected, are added to each value: rare values stay near 1."""
 RECENT_DAYS = 90
 DAY_SECONDS = 86_400
 SCALE = 1_000_000
@@ -170,7 +171,7 @@ def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table
         ``…_conversion_ratio`` (1 is average); sources, campaigns and owners also have a ``…_recent_ratio``.
     """
     leads = tables.leads
-    words = [name for name in ("source", "campaign", "entry", "kind", "product") if spec.has(f"leads.{name}")]
+    words = spec.word_columns()
     stems = spec.converting_columns()
     facts = leads.select(
         "lead_id",

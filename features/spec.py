@@ -16,7 +16,10 @@ from features import clock
 from features.tables import Tables
 
 KINDS_LIMIT = 15
+WORDS_LIMIT = 30
 CHANNELS_LIMIT = 6
+WORDS = ("source", "campaign", "entry", "kind", "product")
+"""Columns of leads whose words are features."""
 CONVERTING = ("source", "campaign", "product", "owner_id")
 """Columns of leads, besides their text attributes, whose values are told apart by how their leads converted."""
 
@@ -77,6 +80,10 @@ class FeatureSpec:
         Where the company's days begin and end.
     fiscal_year_start_month : int
         1 to 12.
+    wide_columns : tuple of str
+        Columns of leads with so many different words that only the words' conversion is used, not the words.
+    history_days : int
+        Days from the first lead to training. A season can be told from a trend only where it came round twice.
     """
 
     columns: tuple[str, ...]
@@ -89,6 +96,8 @@ class FeatureSpec:
     primary_horizon_days: int = 90
     timezone: str = "UTC"
     fiscal_year_start_month: int = 1
+    wide_columns: tuple[str, ...] = ()
+    history_days: int = 3650
 
     @classmethod
     def from_tables(
@@ -144,8 +153,17 @@ class FeatureSpec:
                 shares = shares.to_pandas()
                 ours_mostly = set(shares.kind[shares.ours * 2 > shares.rows])
                 outbound = tuple(kind for kind in kinds if kind in ours_mostly)
+        leads = tables.leads.filter(clock.known_by(tables.leads.known_at, known_at))
+        words = [name for name in WORDS if f"leads.{name}" in columns]
+        words += [name for name, type_ in attributes["leads"] if type_ == "category"]
+        facts = leads.agg(
+            first=clock.days_between(leads.known_at.min(), known_at), **{name: leads[name].nunique() for name in words}
+        )
+        found = facts.to_pandas().iloc[0]
         return cls(
             columns=columns,
+            wide_columns=tuple(name for name in words if found[name] > WORDS_LIMIT),
+            history_days=0 if found["first"] != found["first"] else int(found["first"]),
             lead_attributes=attributes["leads"],
             account_attributes=attributes["accounts"],
             event_kinds=kinds,
@@ -169,6 +187,18 @@ class FeatureSpec:
     def form_columns(self) -> list[str]:
         """Name the contact's fields that the company keeps."""
         return [f"leads.{name}" for name in FORM_FIELDS if self.has(f"leads.{name}")]
+
+    def word_columns(self) -> list[str]:
+        """Name the canonical columns of leads whose words are features themselves."""
+        return [name for name in WORDS if self.has(f"leads.{name}") and name not in self.wide_columns]
+
+    def has_quarters(self) -> bool:
+        """Whether the history holds enough quarter ends to learn from."""
+        return self.history_days >= 365
+
+    def has_seasons(self) -> bool:
+        """Whether the history holds every month twice."""
+        return self.history_days >= 730
 
     def has_open_deals(self) -> bool:
         """Whether it can be known that a deal was open before it closed."""

@@ -81,13 +81,13 @@ def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table
     here = dates.mutate(here=local(dates.as_of, spec.timezone))
     later = here.here + ibis.interval(days=spec.primary_horizon_days)
     start_month = spec.fiscal_year_start_month
-    calendar = here.select(
-        "as_of",
-        cal_weekday=here.here.day_of_week.index().cast("float64"),
-        cal_month=here.here.month().cast("float64"),
-        cal_quarter_end_days=_quarter_end_days(here.here, start_month),
-        cal_quarter_end_at_horizon_days=_quarter_end_days(later, start_month),
-    )
+    columns = {"cal_weekday": here.here.day_of_week.index().cast("float64")}
+    if spec.has_quarters():
+        columns["cal_quarter_end_days"] = _quarter_end_days(here.here, start_month)
+        columns["cal_quarter_end_at_horizon_days"] = _quarter_end_days(later, start_month)
+    if spec.has_seasons():
+        columns["cal_month"] = here.here.month().cast("float64")
+    calendar = here.select("as_of", **columns)
     leads = tables.leads
     created_here = leads.created_at + ibis.interval(seconds=standard_offset_seconds(spec.timezone))
     born = leads.select("lead_id", "created_at", lead_created_weekday=created_here.day_of_week.index().cast("float64"))
