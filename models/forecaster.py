@@ -50,8 +50,8 @@ class LeadForecaster(BaseEstimator):
     their margins, so that `explain` can split it exactly. What the past cannot tell is left empty, and `absent_` says
     why: a horizon longer than any lead was ever followed, money without amounts, losing without lost leads.
 
-    With fewer than 120 wins the boosters are held to a few small trees of many leads each, which is little more than
-    smoothed segment rates, and `notes_` says so.
+    What the boosters may learn grows with the wins there are to learn from, up to the settings below at 1000 wins. With
+    fewer than 120 it is little more than smoothed rates of a few large groups of leads, and `notes_` says so.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class LeadForecaster(BaseEstimator):
     primary_horizon_days : int, default=90
         The horizon that ranks, scores and is explained; one of the horizons.
     trees, leaves, learning_rate, pieces, half_life_days
-        As in `IncidenceBooster`.
+        As in `IncidenceBooster`, with 1000 wins or more.
     random_state : int or None, default=None
         Seed; None is 0.
     threads : int or None, default=None
@@ -274,14 +274,15 @@ class LeadForecaster(BaseEstimator):
         return self
 
     def _incidence_settings(self) -> dict[str, Any]:
-        settings = {name: getattr(self, name) for name in ("trees", "leaves", "learning_rate", "pieces")}
-        settings["half_life_days"] = self.half_life_days
-        if self.wins_count_ < FEW_WINS:
-            settings["trees"] = min(self.trees, 40)
-            settings["leaves"] = min(self.leaves, 4)
-            settings["pieces"] = min(self.pieces, 2)
-            settings["learning_rate"] = min(self.learning_rate, 0.05)
-        return settings
+        """Return how much the boosters may learn from this many wins: measured on companies whose truth is known."""
+        share = min(1.0, self.wins_count_ / 1000)
+        return {
+            "trees": min(self.trees, 40 + self.wins_count_ // 2),
+            "leaves": min(self.leaves, round(4 + share * max(self.leaves - 4, 0))),
+            "learning_rate": self.learning_rate * (1 + share) / 2,
+            "pieces": min(self.pieces, max(2, self.wins_count_ // 100)),
+            "half_life_days": self.half_life_days,
+        }
 
     def _fit_value(self, X: pd.DataFrame, y: pd.DataFrame, won: NDArray[np.bool_], seed: int) -> ValueBooster | None:
         """Learn amounts from the won leads that have one; None where there is nothing to learn."""
