@@ -53,7 +53,7 @@ def demo(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for everything.")] = Path("demo"),
     debug: Debug = False,
 ) -> None:
-    """The whole job on a company made up on the spot: simulate, check, train, backtest, score, report.
+    """Do the whole job on a company made up on the spot: simulate, check, train, backtest, score, report.
 
     Example: `leadrev demo --leads 20000 --out demo`
     """
@@ -68,7 +68,9 @@ def simulate(
     leads: Annotated[int, typer.Option("--leads", min=100, help="How many leads.")] = 20_000,
     events_per_lead: Annotated[int, typer.Option("--events-per-lead", min=1, help="Events a lead, on average.")] = 18,
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed gives the same bytes.")] = 0,
-    mess: Annotated[bool, typer.Option("--mess", help="Add what real exports hold: broken dates, duplicates, …")] = False,
+    mess: Annotated[
+        bool, typer.Option("--mess", help="With what real exports hold: broken dates, duplicates.")
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Make up a company's CRM with a known truth.
@@ -107,7 +109,7 @@ def features(
     params: ParamsFile = Path("params.yaml"),
     debug: Debug = False,
 ) -> None:
-    """The feature matrix of all leads that are open at a date.
+    """Write the feature matrix of all leads that are open at a date.
 
     Example: `leadrev features --as-of 2026-05-01 --out matrix.parquet`
     """
@@ -204,7 +206,7 @@ def explain(
 
 @app.command()
 def report(params: ParamsFile = Path("params.yaml"), out: Out = None, debug: Debug = False) -> None:
-    """A self-contained HTML page for sales and marketing, from the last scores.
+    """Write a self-contained HTML page for sales and marketing, from the last scores.
 
     Example: `leadrev report`
     """
@@ -222,7 +224,7 @@ def serve(
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")] = 8000,
     debug: Debug = False,
 ) -> None:
-    """The web page and a JSON API over the last scores.
+    """Serve the web page and a JSON API over the last scores.
 
     Example: `leadrev serve --port 8000`
     """

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from features import labels, lifecycle, matrix, snapshots
-from features.matrix import FeatureSpec
+from features.spec import FeatureSpec
 from models.forecaster import LeadForecaster
 from pipeline.audit import AuditResult, audit
 from pipeline.errors import UserError
@@ -53,9 +53,7 @@ def learn(company: LoadedCompany, params: Params, as_of: datetime) -> Training:
     tables = company.tables
     findings = audit(company, as_of)
     spec = feature_spec(company, params, as_of, findings)
-    outcomes = lifecycle.outcomes(
-        tables, known_at=as_of, amount_window_days=params.data.amount_window_days
-    ).cache()
+    outcomes = lifecycle.outcomes(tables, known_at=as_of, amount_window_days=params.data.amount_window_days).cache()
     grid = snapshots.training_snapshots(
         tables, cutoff=as_of, rows_limit=params.snapshots.rows_limit, seed=params.seed
     ).cache()
@@ -117,7 +115,7 @@ def feature_spec(company: LoadedCompany, params: Params, as_of: datetime, findin
 def open_leads_matrix(
     company: LoadedCompany, spec: FeatureSpec, as_of: datetime, lead_id: str | None = None
 ) -> pd.DataFrame:
-    """The features of every lead open at `as_of` (or of one lead), a row a lead, in the order of their ids."""
+    """Build the features of every lead open at `as_of` (or of one lead), a row a lead, in the order of their ids."""
     grid = snapshots.open_leads(company.tables, as_of)
     if lead_id is not None:
         grid = grid.filter(grid.lead_id == lead_id)
@@ -125,7 +123,7 @@ def open_leads_matrix(
 
 
 def what_came(company: LoadedCompany, params: Params, keys: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
-    """What became of leads that were open at `as_of`, as known at the end of the data.
+    """Say what became of leads that were open at `as_of`, as known at the end of the data.
 
     Parameters
     ----------

@@ -46,7 +46,7 @@ def promote(params: Params, version: str, *, by: str, because: str, force: bool 
     if evidence is not None and evidence["use"] == "no":
         objections.append(f"the backtest says: {evidence['text']}")
     if objections and not force:
-        raise UserError(f"version {version} is not promoted: {'; '.join(objections)} (--force promotes it all the same)")
+        raise UserError(f"version {version} is not promoted: {'; '.join(objections)} (--force does it all the same)")
     note = "; ".join(objections) and f"forced although {'; '.join(objections)}"
     if evidence is None:
         note = "; ".join(filter(None, [note, "no backtest was there to judge by"]))
@@ -76,9 +76,8 @@ def rollback(params: Params, *, by: str = "", because: str = "") -> str:
     if len(standing) == 1:
         raise UserError(f"{registry.model_name} has no promotion to undo: no version is champion")
     undone, back = standing[-1], standing[-2]
-    registry.make_champion(
-        back, action="rollback", by=by.strip() or os.environ.get("USER", "unknown"), because=because.strip() or "no reason given"
-    )
+    who, why = by.strip() or os.environ.get("USER", "unknown"), because.strip() or "no reason given"
+    registry.make_champion(back, action="rollback", by=who, because=why)
     now = f"version {back} is champion again" if back else "no version is champion now"
     return f"version {undone} of {registry.model_name} was rolled back; {now}"
 

@@ -49,8 +49,8 @@ class Registry:
         for noisy in ("mlflow", "alembic", "mlflow.utils.environment"):
             logging.getLogger(noisy).setLevel(logging.ERROR)
         warnings.filterwarnings("ignore", module="mlflow")
-        self.model_name = params.mlflow.model_name or f"leadrev-{params.company}"
-        self.experiment = params.mlflow.experiment or params.company
+        self.model_name = params.model_name
+        self.experiment = params.experiment
         self.uri = params.tracking_uri
         self.artifact_root = (
             (Path(self.uri.removeprefix("sqlite:///")).parent / "mlartifacts").as_uri()
@@ -118,7 +118,7 @@ class Registry:
         return version
 
     def load(self, which: str) -> tuple[str, StoredModel]:
-        """A model by ``champion``, ``latest`` or its version number.
+        """Give a model by ``champion``, ``latest`` or its version number.
 
         Returns
         -------
@@ -135,7 +135,7 @@ class Registry:
         return version, read_model(folder / "data" / "forecaster")
 
     def version(self, which: str) -> str:
-        """The version number that ``champion``, ``latest`` or a number stands for."""
+        """Give the version number that ``champion``, ``latest`` or a number stands for."""
         versions = self.versions()
         if not versions:
             raise UserError(f"no model of {self.model_name} is registered in {self.uri}: run `leadrev train` first")
@@ -163,7 +163,7 @@ class Registry:
         return sorted((str(version.version) for version in found), key=int)
 
     def champion(self) -> str | None:
-        """The version that is champion, if one is."""
+        """Give the version that is champion, if one is."""
         try:
             return str(self.client.get_model_version_by_alias(self.model_name, CHAMPION).version)
         except MlflowException:

@@ -17,7 +17,7 @@ import pandas as pd
 
 import features
 import models
-from features.matrix import FeatureSpec
+from features.spec import FeatureSpec
 from models.forecaster import LeadForecaster
 from pipeline.errors import UserError
 from pipeline.quarters import quarter_ends
@@ -72,7 +72,7 @@ class StoredModel:
     facts: ModelFacts
 
     def feature_columns(self, matrix: pd.DataFrame) -> pd.DataFrame:
-        """The columns of a feature matrix that the forecaster reads."""
+        """Give the columns of a feature matrix that the forecaster reads."""
         return matrix.drop(columns=KEYS)
 
     def forecast(self, matrix: pd.DataFrame) -> pd.DataFrame:
@@ -89,6 +89,10 @@ class StoredModel:
             Probabilities, days and money; the index is that of `matrix`.
         """
         return self.forecaster.predict(self.feature_columns(matrix), quarter_ends_days=self.quarter_ends_days(matrix))
+
+    def absent(self, matrix: pd.DataFrame) -> dict[str, str]:
+        """Return the forecast columns that stay empty for these leads, and why."""
+        return self.forecaster.absent(self.quarter_ends_days(matrix))
 
     def quarter_ends_days(self, matrix: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """Days from each row's as_of to the end of its fiscal quarter and of the next one."""
@@ -132,7 +136,7 @@ def read_model(folder: Path) -> StoredModel:
 
 
 def source_fingerprint() -> str:
-    """The SHA-256 of what the code of ``features`` and ``models`` does: comments and docstrings do not count."""
+    """Give the SHA-256 of what the code of ``features`` and ``models`` does: comments and docstrings do not count."""
     digest = hashlib.sha256()
     for package in (features, models):
         for path in sorted(Path(str(package.__file__)).parent.glob("*.py")):
@@ -163,5 +167,5 @@ def _load_pyfunc(path: str) -> _Pyfunc:
 
 
 def iso(instant: datetime) -> str:
-    """An instant as text: ISO 8601 in UTC, to the second."""
+    """Write an instant as text: ISO 8601 in UTC, to the second."""
     return instant.strftime("%Y-%m-%dT%H:%M:%SZ")

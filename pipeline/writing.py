@@ -27,7 +27,7 @@ class Staging:
         return self.folder / f"{name}.partial"
 
     def names(self) -> list[str]:
-        """The files written so far, under their final names."""
+        """Name the files written so far, under their final names."""
         return sorted(path.name.removesuffix(".partial") for path in self.folder.iterdir())
 
 
@@ -61,7 +61,7 @@ def written_whole(folder: Path, *, seal: str | None = None) -> Iterator[Staging]
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise UserError(f"{folder}: another leadrev run is writing here; wait for it, or choose another --out") from None
+            raise UserError(f"{folder}: another leadrev run is writing here; wait, or choose another --out") from None
         for stale in folder.glob(f"{STAGING_PREFIX}*"):
             shutil.rmtree(stale, ignore_errors=True)
         staging = Staging(Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=folder)))
@@ -87,7 +87,7 @@ def write_whole(folder: Path, files: dict[str, bytes], *, seal: str | None = Non
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file's bytes, in hexadecimal."""
+    """Give the SHA-256 of a file's bytes, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -1,0 +1,52 @@
+"""The whole job on a company made up on the spot."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from pipeline.progress import step
+
+BY = "leadrev demo"
+
+
+def demo(out: Path, *, leads: int) -> None:
+    """Simulate, check, train, backtest, promote, score and report; print what came of it.
+
+    The only command that promotes on its own, so that the one after it has a champion to score with.
+
+    Parameters
+    ----------
+    out : Path
+        Folder for the company and everything that is made from it.
+    leads : int
+        How many leads to make up.
+    """
+    started = time.perf_counter()
+    from pipeline.simulate import simulate
+
+    with step(f"simulating {leads:,} leads"):
+        simulate(out, leads=leads)
+
+    from pipeline import backtest, check, promote, report, score, train
+    from pipeline.params import load_params
+
+    params = load_params(out / "params.yaml")
+    with step("checking"):
+        checked = check.check(params, params.artifacts_folder)
+    print(check.summary(checked))
+    trained = train.train(params, None)
+    print(trained.summary())
+    tested = backtest.backtest(params, None, params.artifacts_folder)
+    print(backtest.summary(tested))
+    print(promote.promote(params, trained.version, by=BY, because="first version of a made-up company", force=True))
+    scored = score.score(params, None, model="champion", explain="all", out=params.artifacts_folder)
+    print(scored.summary())
+    page = report.report(params, params.artifacts_folder)
+    top = scored.result.scores.iloc[0]
+    print(
+        f"\nDone in {time.perf_counter() - started:.0f} s. Open {page} in a browser; for the lead at the top:\n"
+        f"  leadrev explain {top['lead_id']} --params {out}/params.yaml"
+    )
+    sys.stdout.flush()

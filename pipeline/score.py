@@ -1,0 +1,251 @@
+"""Forecast every open lead: the same bytes for the same inputs, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from features import catalogue
+from models.attribution import Attributions
+from pipeline.errors import UserError
+from pipeline.formatting import money
+from pipeline.learning import open_leads_matrix
+from pipeline.params import Params
+from pipeline.progress import step
+from pipeline.reasons import reasons
+from pipeline.registry import Registry
+from pipeline.stored_model import StoredModel, iso
+from pipeline.tables import LoadedCompany, load_tables, parse_as_of
+from pipeline.writing import Staging, sha256_of, written_whole
+
+MANIFEST = "manifest.json"
+NO_REASONS = "[]"
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The forecasts of one date, and why.
+
+    Parameters
+    ----------
+    scores : data frame
+        A row per open lead, by rank, with the columns of the contract.
+    attributions : Attributions or None
+        Of the leads in `explained`; None where no lead was explained.
+    explained : list of str
+        The leads with reasons, in the order of the rows of `attributions`.
+    absent : dict of str to str
+        The columns that stay empty, and why.
+    """
+
+    scores: pd.DataFrame
+    attributions: Attributions | None
+    explained: list[str]
+    absent: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What a scoring run wrote, for the one who ran it."""
+
+    result: Scores
+    params: Params
+    as_of: datetime
+    version: str
+    folder: Path
+
+    def summary(self) -> str:
+        """Say what was scored, in a few lines."""
+        scores, primary = self.result.scores, f"{self.params.primary_horizon_days}d"
+        lines = [f"{len(scores):,} leads open as of {iso(self.as_of)}, scored with model version {self.version}"]
+        if f"expected_revenue_{primary}" not in self.result.absent and len(scores):
+            total = scores[f"expected_revenue_{primary}"].sum()
+            top = scores[f"expected_revenue_{primary}"].head(max(1, len(scores) // 10)).sum()
+            lines.append(
+                f"Expected revenue within {self.params.primary_horizon_days} days: "
+                f"{money(total, self.params.currency)}, {top / total:.0%} of it from the top tenth of the leads"
+            )
+        lines += [f"Empty: {column}: {why}" for column, why in self.result.absent.items()]
+        return "\n".join([*lines, f"Written: {self.folder}/scores.parquet, scores.csv, attributions, {MANIFEST}"])
+
+
+def score(params: Params, as_of: str | None, *, model: str, explain: str, out: Path) -> Scored:
+    """Forecast every lead that is open at a date and write the result.
+
+    Parameters
+    ----------
+    params : Params
+        The company.
+    as_of : str, optional
+        The date as the user wrote it; by default where the data end.
+    model : str
+        ``champion``, ``latest`` or a version.
+    explain : str
+        ``all``, ``none``, or how many leads from the top get reasons.
+    out : Path
+        Folder for ``scores.parquet``, ``scores.csv``, ``attributions*.parquet`` and ``manifest.json``.
+
+    Returns
+    -------
+    Scored
+
+    Raises
+    ------
+    UserError
+        If there is no such model, the date is unreadable, or `explain` is none of what is allowed.
+    """
+    most = explained_count(explain)
+    registry = Registry(params)
+    version, stored = registry.load(model)
+    with step("reading and checking the sources"):
+        company = load_tables(params)
+    instant = parse_as_of(as_of, params) if as_of else company.known_until
+    with step(f"scoring the leads open as of {iso(instant)}"):
+        result = forecast_leads(company, stored, instant, version=version, explained=most)
+    with step("writing"), written_whole(out, seal=MANIFEST) as staging:
+        write_scores(staging, result, company, stored, instant, version)
+    return Scored(result, params, instant, version, out)
+
+
+def explained_count(explain: str) -> int | None:
+    """How many leads get reasons: None for all of them."""
+    if explain == "all":
+        return None
+    if explain == "none":
+        return 0
+    if explain.isdecimal():
+        return int(explain)
+    raise UserError(f"--explain: found {explain!r}; allowed are all, none, or a number of leads from the top")
+
+
+def forecast_leads(
+    company: LoadedCompany,
+    stored: StoredModel,
+    as_of: datetime,
+    *,
+    version: str,
+    explained: int | None,
+    lead_id: str | None = None,
+) -> Scores:
+    """Forecast the leads open at `as_of`, rank them, and say why.
+
+    Parameters
+    ----------
+    company : LoadedCompany
+    stored : StoredModel
+    as_of : datetime
+        UTC, without a zone.
+    version : str
+        What to call the model in the result.
+    explained : int, optional
+        How many leads from the top get reasons; None: all.
+    lead_id : str, optional
+        Only this lead (its rank is then 1).
+
+    Returns
+    -------
+    Scores
+    """
+    matrix = open_leads_matrix(company, stored.spec, as_of, lead_id)
+    forecast = stored.forecast(matrix)
+    order = np.lexsort((matrix["lead_id"].to_numpy(str), -forecast[stored.forecaster.rank_key_].to_numpy()))
+    matrix, forecast = matrix.iloc[order].reset_index(drop=True), forecast.iloc[order].reset_index(drop=True)
+    place = forecast[["score", "grade"]].copy()
+    place.insert(0, "rank", np.arange(1, len(matrix) + 1))
+    identity = _identity(company, matrix, as_of, version, stored)
+    scores = pd.concat([identity, place, forecast.drop(columns=["score", "grade"])], axis=1)
+    scores["reasons_positive"] = NO_REASONS
+    scores["reasons_negative"] = NO_REASONS
+    scores["data_quality_flags"] = _flags(stored, matrix)
+    count = len(scores) if explained is None else min(explained, len(scores))
+    attributions = None
+    if count:
+        X = stored.feature_columns(matrix).head(count)
+        attributions = stored.forecaster.explain(X)
+        entries = catalogue.entries(stored.spec)
+        why = reasons(X, entries, attributions.points, attributions.money)
+        scores.loc[: count - 1, why.columns] = why.to_numpy()
+    return Scores(scores, attributions, scores["lead_id"].head(count).tolist(), stored.absent(matrix))
+
+
+def write_scores(
+    staging: Staging, result: Scores, company: LoadedCompany, stored: StoredModel, as_of: datetime, version: str
+) -> None:
+    """Write scores, attributions and the manifest that seals them."""
+    table = pa.Table.from_pandas(result.scores, preserve_index=False).replace_schema_metadata()
+    pq.write_table(table, staging.path("scores.parquet"), coerce_timestamps="us")
+    pa.csv.write_csv(table, staging.path("scores.csv"))
+    bases: dict[str, float | None] = {}
+    for unit, suffix in (("money", ""), ("points", "_points"), ("days", "_days")):
+        base, frame = attribution_table(result, unit)
+        bases[f"base_{unit}"] = base
+        pq.write_table(frame, staging.path(f"attributions{suffix}.parquet"))
+    names = staging.names()
+    manifest: dict[str, Any] = {
+        "as_of": iso(as_of),
+        "known_until": iso(company.known_until),
+        "model_version": version,
+        "company": stored.facts.company,
+        "currency": stored.facts.currency,
+        "primary_horizon_days": stored.forecaster.primary_horizon_days,
+        "horizons_days": list(stored.forecaster.horizons_days),
+        "rows": len(result.scores),
+        "explained_rows": len(result.explained),
+        "attribution_method": result.attributions.method if result.attributions else None,
+        "attribution_largest_gap": result.attributions.largest_gap if result.attributions else None,
+        "data_fingerprint": company.fingerprint,
+        "absent": result.absent,
+        **bases,
+        "files": {
+            name: {"sha256": sha256_of(staging.path(name)), "bytes": staging.path(name).stat().st_size}
+            for name in names
+        },
+    }
+    staging.path(MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def attribution_table(result: Scores, unit: str) -> tuple[float | None, pa.Table]:
+    """Give the attributions in one unit as a table: ``lead_id``, the base, then a column per feature."""
+    base_column = f"base_{unit}"
+    found = getattr(result.attributions, unit, None)
+    if found is None:
+        return None, pa.table({"lead_id": pa.array([], pa.string()), base_column: pa.array([], pa.float64())})
+    base = float(getattr(result.attributions, base_column))
+    columns = {"lead_id": result.explained, base_column: np.full(len(found), base)}
+    return base, pa.table(columns | {name: found[name].to_numpy(float) for name in found.columns})
+
+
+def _identity(
+    company: LoadedCompany, matrix: pd.DataFrame, as_of: datetime, version: str, stored: StoredModel
+) -> pd.DataFrame:
+    leads = company.tables.leads.select("lead_id", "account_id", "owner_id", "kind")
+    wanted = company.connection.create_table("scored_leads", pa.table({"lead_id": matrix["lead_id"]}), overwrite=True)
+    known = leads.semi_join(wanted, "lead_id").to_pandas()
+    scores = matrix[["lead_id", "episode"]].merge(known, on="lead_id", how="left", validate="many_to_one")
+    scores.insert(2, "as_of", pd.Timestamp(as_of))
+    scores.insert(3, "model_version", version)
+    scores["currency"] = stored.facts.currency
+    return scores
+
+
+def _flags(stored: StoredModel, matrix: pd.DataFrame) -> list[str]:
+    """Say what the reader of a lead's forecast should know about the data behind it, as JSON lists of codes."""
+    everywhere = list(stored.forecaster.notes_)
+    columns = {
+        "no_company_facts": [name for name in matrix.columns if name.startswith("acct_")],
+        "never_touched": [name for name in matrix.columns if name.startswith("touch_since_")],
+    }
+    known = {code: matrix[names].notna().any(axis=1).to_numpy() for code, names in columns.items() if names}
+    return [
+        json.dumps([*everywhere, *(code for code, there in known.items() if not there[lead])])
+        for lead in range(len(matrix))
+    ]

@@ -1,0 +1,128 @@
+"""Train on what was known at a date, prove it on a date before, log and register; promote nothing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from pipeline.errors import UserError
+from pipeline.evaluation import Evaluation, evaluate
+from pipeline.figures import calibration_figure, capture_figure
+from pipeline.learning import Training, learn
+from pipeline.params import Params
+from pipeline.progress import step
+from pipeline.registry import Registry
+from pipeline.stored_model import iso
+from pipeline.tables import LoadedCompany, load_tables, parse_as_of
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training run made."""
+
+    params: Params
+    as_of: datetime
+    version: str
+    training: Training
+    held_out: Evaluation | None
+    held_out_absent: str
+
+    def summary(self) -> str:
+        """Say what was learned from, how good it was on what it had not seen, and what to do next."""
+        facts = self.training.stored.facts
+        lines = [
+            f"Version {self.version} of {self.params.model_name} learned from what was known at {iso(self.as_of)}: "
+            f"{facts.lead_count:,} leads, {facts.won_count:,} won, seen {facts.snapshot_count:,} times while open"
+        ]
+        lines += [f"Kept out: {column}: {why}" for column, why in facts.excluded.items()]
+        lines += [f"Note: {note}" for note in self.training.stored.forecaster.notes_.values()]
+        if self.held_out is None:
+            lines.append(f"No hold-out: {self.held_out_absent}")
+        else:
+            own = self.held_out.models["leadrev"]
+            lines.append(
+                f"Hold-out (trained as of {self.held_out.cutoff[:10]}, compared with the "
+                f"{self.params.primary_horizon_days} days after): AUC {own['auc']:.3f}, "
+                f"{own['expected_wins']:.0f} wins expected, {own['actual_wins']:.0f} came"
+            )
+        lines.append(
+            f"It is not champion. Next: leadrev backtest, then leadrev promote {self.version} --by YOU --because WHY"
+        )
+        return "\n".join(lines)
+
+
+def train(params: Params, as_of: str | None) -> Trained:
+    """Train, evaluate on a hold-out in time, log to MLflow and register.
+
+    The hold-out is a second model, trained one primary horizon before `as_of` and compared with what was known to have
+    come by `as_of`: nothing later is looked at.
+
+    Parameters
+    ----------
+    params : Params
+        The company.
+    as_of : str, optional
+        The date as the user wrote it; by default where the data end.
+
+    Returns
+    -------
+    Trained
+
+    Raises
+    ------
+    UserError
+        If nothing can be learned by then.
+    """
+    with step("reading and checking the sources"):
+        company = load_tables(params)
+    instant = parse_as_of(as_of, params) if as_of else company.known_until
+    with step(f"training as of {iso(instant)}"):
+        training = learn(company, params, instant)
+    with step("evaluating on a hold-out in time"):
+        held_out, why = _hold_out(company, params, instant)
+    with step("logging and registering in MLflow"):
+        version = Registry(params).log_training(
+            training.stored,
+            params=_flat(params.model_dump(mode="json", by_alias=True, exclude_none=True)) | {"as_of": iso(instant)},
+            metrics=_metrics(training, held_out),
+            files={
+                "audit.json": json.dumps({"excluded": training.audit.excluded}, indent=2).encode(),
+                "hold_out.json": json.dumps(held_out.to_dict() if held_out else {"absent": why}, indent=2).encode(),
+            },
+            figures={"calibration.png": calibration_figure(held_out), "capture.png": capture_figure(held_out)}
+            if held_out
+            else {},
+        )
+    return Trained(params, instant, version, training, held_out, why)
+
+
+def _hold_out(company: LoadedCompany, params: Params, as_of: datetime) -> tuple[Evaluation | None, str]:
+    """Evaluate the way of training one primary horizon earlier, or say why that cannot be done."""
+    cutoff = as_of - timedelta(days=params.primary_horizon_days)
+    try:
+        earlier = learn(company, params, cutoff)
+    except UserError as reason:
+        return None, str(reason)
+    return evaluate(company, params, earlier, cutoff, known_at=as_of, baselines=False), ""
+
+
+def _metrics(training: Training, held_out: Evaluation | None) -> dict[str, float]:
+    facts = training.stored.facts
+    counts = {name: float(getattr(facts, name)) for name in ("won_count", "lead_count", "snapshot_count")}
+    own = held_out.models["leadrev"] if held_out else {}
+    return counts | {f"hold_out_{name}": value for name, value in own.items() if isinstance(value, float)}
+
+
+def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Give nested params their dotted keys; sources are left out, since addresses of databases stay at home."""
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        if key == "sources":
+            continue
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
