@@ -57,8 +57,8 @@ class Month:
         told: dict[str, Any] = {"month": self.month}
         for side in SIDES:
             told[f"{side}_deals"] = self.deals[side]
-            told[f"{side}_revenue"] = _money(self.revenue[side])
-        return told | {"missing_deals": self.missing_deals, "missing_revenue": _money(self.missing_revenue)}
+            told[f"{side}_amount"] = _money(self.revenue[side])
+        return told | {"missing_deals": self.missing_deals, "missing_amount": _money(self.missing_revenue)}
 
 
 @dataclass(frozen=True)
@@ -115,6 +115,10 @@ class Reconciliation:
             "rows": self.rows,
             "months": [month.as_dict() for month in self.months],
             "total": {name: value for name, value in self.total.as_dict().items() if name != "month"},
+            "unattached": {
+                "deals": self.total.deals["without_lead"],
+                "amount": _money(self.total.revenue["without_lead"]),
+            },
             "differences": self.differences,
         }
 

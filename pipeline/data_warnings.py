@@ -1,0 +1,220 @@
+"""What a person should know about the data before trusting a forecast built on them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+
+from features import clock, lifecycle
+from pipeline.tables import LoadedCompany
+
+WON_LEAST = 120
+"""Fewer won leads than this are too few to learn from."""
+STALE_DAYS, SILENT_DAYS = 365, 180
+SENTINEL_WORDS = frozenset(
+    {
+        "select",
+        "unknown",
+        "n/a",
+        "na",
+        "none",
+        "null",
+        "-",
+        "--",
+        "?",
+        "not set",
+        "tbd",
+        "test",
+        "xxx",
+        "please select",
+    }
+)
+SENTINEL_NUMBERS = frozenset({-999.0, -99.0, -1.0, 99.0, 999.0, 9999.0, 99999.0, 999999.0})
+SENTINEL_SHARE = 0.01
+_NOT_READ = ("changes", "owners", "rates")
+
+
+def data_warnings(
+    loaded: LoadedCompany,
+    as_of: datetime,
+    counts: dict[str, int],
+    leads: pd.DataFrame,
+    columns: dict[str, tuple[str, bool]],
+) -> list[dict[str, Any]]:
+    """List what is missing, odd or doubtful.
+
+    Parameters
+    ----------
+    loaded : LoadedCompany
+    as_of : datetime
+    counts : dict
+        Leads per outcome at `as_of`.
+    leads : DataFrame
+        One row a lead, as the audit looks at them.
+    columns : dict
+        For each name that people know a column by, the frame's column and whether only its being filled counts.
+
+    Returns
+    -------
+    list of dict
+        ``code``, ``text``, and where it applies ``table``, ``column``, ``count``.
+    """
+    found: list[dict[str, Any]] = []
+
+    def warn(code: str, text: str, **where: Any) -> None:
+        found.append({"code": code, "text": text, **where})
+
+    if counts["won"] < WON_LEAST:
+        warn(
+            "few_won",
+            f"only {counts['won']:,} leads are won; below {WON_LEAST} a model learns little",
+            count=counts["won"],
+        )
+    if not counts["lost"]:
+        warn(
+            "no_lost",
+            "no lead is known to be lost: open leads are taken as still open, however old, and nothing is said of losing",
+        )
+    _missing_parts(loaded, warn)
+    _reading(loaded, warn)
+    _stale(loaded, as_of, counts, warn)
+    _duplicates(loaded, warn)
+    _sentinels(leads, columns, warn)
+    return found
+
+
+def _missing_parts(loaded: LoadedCompany, warn: Any) -> None:
+    tables = loaded.tables
+    if not tables.has("deals", "amount"):
+        warn(
+            "no_amounts",
+            "deals have no amount: leads are ranked by their chance to be won, and no money is forecast",
+            table="deals",
+        )
+    if not tables.has("events"):
+        warn("no_events", "there are no events: nothing is known of what leads and salespeople do", table="events")
+    if not tables.has("accounts"):
+        warn(
+            "no_accounts", "there are no accounts: nothing is known of the companies behind the leads", table="accounts"
+        )
+    for table in _NOT_READ:
+        if getattr(loaded.params.data.sources, table):
+            warn("not_read", f"data.sources.{table} is not used yet", table=table)
+
+
+def _reading(loaded: LoadedCompany, warn: Any) -> None:
+    """Warn of what was lost or bent in reading."""
+    for mapping in loaded.mappings:
+        for note in mapping.raw.notes:
+            warn("encoding", note, table=mapping.raw.table)
+    for table, count in loaded.counts.items():
+        for column, n in count["unreadable"].items():
+            warn(
+                "unreadable",
+                f"{table}.{column}: {n:,} values cannot be read and are left empty",
+                table=table,
+                column=column,
+                count=n,
+            )
+        if count["quarantined"]:
+            share = count["quarantined"] / count["rows"]
+            warn(
+                "quarantined",
+                f"{table}: {count['quarantined']:,} rows ({share:.1%}) are in quarantine",
+                table=table,
+                count=count["quarantined"],
+            )
+    foreign = loaded.reconciliation.total.deals["unconverted"]
+    if foreign:
+        text = (
+            f"{foreign:,} won deals are in another currency than {loaded.params.currency} and count without an amount"
+        )
+        warn("currency", text, table="deals", count=foreign)
+    n = _one(loaded, "SELECT count(DISTINCT lead_id) FROM closings")
+    if n:
+        warn(
+            "ended_unknown",
+            f"{n:,} leads have ended with nobody knowing how or when: they are not scored",
+            table="leads",
+            count=n,
+        )
+    for table, column in (("leads", "created_at"), ("deals", "closed_at"), ("events", "occurred_at")):
+        if not loaded.tables.has(table, column):
+            continue
+        rows, midnights = loaded.connection.execute(
+            f"SELECT count({column}), count(*) FILTER ({column}::TIME = TIME '00:00:00') FROM {table}"  # noqa: S608
+        ).fetchall()[0]
+        if rows > 1 and rows == midnights:
+            text = f"{table}.{column} holds nothing but midnights: if these are dates, read them as DATE, so that they count from the day's end"
+            warn("midnights", text, table=table, column=column)
+    late = _one(loaded, f"SELECT count(*) FROM leads WHERE created_at > TIMESTAMP '{loaded.known_until}'")
+    if late:
+        warn(
+            "future",
+            f"{late:,} leads are created after data.known_until and are not known yet",
+            table="leads",
+            count=late,
+        )
+
+
+def _stale(loaded: LoadedCompany, as_of: datetime, counts: dict[str, int], warn: Any) -> None:
+    leads = lifecycle.outcomes(loaded.tables, as_of)
+    old = leads.filter((leads.outcome == "open") & (clock.days_between(leads.created_at, as_of) > STALE_DAYS))
+    if loaded.tables.has("events"):
+        events = clock.happened_events(loaded.tables)
+        events = events.filter(clock.known_by(events.visible_at, as_of))
+        recent = events.filter(clock.days_between(events.occurred_at, as_of) < SILENT_DAYS)
+        old = old.anti_join(recent, "lead_id")
+    n = int(old.count().execute())
+    if n:
+        silent = f" and silent for {SILENT_DAYS}" if loaded.tables.has("events") else ""
+        text = f"{n:,} of {counts['open']:,} open leads are older than {STALE_DAYS} days{silent}: nobody seems to close them"
+        warn("stale_open", text, table="leads", count=n)
+
+
+def _duplicates(loaded: LoadedCompany, warn: Any) -> None:
+    for column, same in (("email", "lower(trim(email))"), ("phone", "right(regexp_replace(phone, '\\D', '', 'g'), 9)")):
+        if not loaded.tables.has("leads", column):
+            continue
+        n = _one(
+            loaded,
+            f"SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM leads WHERE length({same}) >= 6 "  # noqa: S608
+            f"GROUP BY {same} HAVING count(*) > 1)",
+        )
+        if n:
+            warn(
+                "duplicates",
+                f"{n:,} leads share their {column} with an earlier one",
+                table="leads",
+                column=column,
+                count=int(n),
+            )
+
+
+def _sentinels(leads: pd.DataFrame, columns: dict[str, tuple[str, bool]], warn: Any) -> None:
+    """Warn of values that stand for nothing: words always, numbers where they are suspiciously frequent."""
+    for key, (column, filled_only) in columns.items():
+        values = leads[column].dropna()
+        if filled_only or not len(values):
+            continue
+        if pd.api.types.is_numeric_dtype(values):
+            counts = values[values.isin(SENTINEL_NUMBERS)].value_counts()
+            counts = counts[counts >= SENTINEL_SHARE * len(values)]
+            # A range that goes well beyond it makes 99 a number like any other.
+            counts = counts[[abs(value) >= values.abs().quantile(0.99) for value in counts.index]]
+        else:
+            counts = values[values.str.lower().isin(SENTINEL_WORDS)].value_counts()
+        for value, n in sorted(counts.items(), key=lambda item: str(item[0])):
+            shown = f"{value:g}" if isinstance(value, float) else f"'{value}'"
+            warn(
+                "sentinel",
+                f"{key}: {n:,} values are {shown}, which seems to stand for nothing",
+                column=key,
+                count=int(n),
+            )
+
+
+def _one(loaded: LoadedCompany, query: str) -> int:
+    return loaded.connection.execute(query).fetchall()[0][0]
