@@ -1,0 +1,115 @@
+"""What a company would use instead: the rankings and the model that a forecast has to beat."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.compose import make_column_selector, make_column_transformer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from models.metrics import won_within
+
+FloatArray = NDArray[np.float64]
+
+
+class ColumnRanking(BaseEstimator):
+    """Rank leads by one column; a lead without it comes last.
+
+    Parameters
+    ----------
+    column : str
+        Name of a numeric column of X.
+    largest_first : bool, default=True
+        Whether large values rank first.
+    """
+
+    def __init__(self, column: str, largest_first: bool = True):
+        self.column = column
+        self.largest_first = largest_first
+
+    def fit(self, X: pd.DataFrame, y: pd.DataFrame) -> ColumnRanking:
+        """Learn nothing; there for the interface.
+
+        Raises
+        ------
+        ValueError
+            If X has no such column.
+        """
+        if self.column not in X.columns:
+            raise ValueError(f"X has no column {self.column!r}")
+        return self
+
+    def rank_score(self, X: pd.DataFrame) -> FloatArray:
+        """Give what ranks, higher first; shape (n,)."""
+        values = X[self.column].to_numpy(dtype=float)
+        signed = values if self.largest_first else -values
+        return np.where(np.isfinite(signed), signed, -np.inf)
+
+
+class LogisticBaseline(BaseEstimator):
+    """Estimate the chance to be won within a horizon by logistic regression on the same features.
+
+    What many teams have: categories one-hot, numbers imputed and scaled, snapshots whose horizon has passed, or whose
+    lead ended before. Leads still open within their horizon are left out, which is what this kind of model cannot use.
+
+    Parameters
+    ----------
+    horizon_days : float
+        Days from ``as_of``.
+    strength : float, default=0.1
+        Inverse of the ridge penalty; smaller shrinks more.
+    rows_limit : int, default=50_000
+        At most so many snapshots are learned from, evenly taken.
+    """
+
+    def __init__(self, horizon_days: float, strength: float = 0.1, rows_limit: int = 50_000):
+        self.horizon_days = horizon_days
+        self.strength = strength
+        self.rows_limit = rows_limit
+
+    def fit(self, X: pd.DataFrame, y: pd.DataFrame) -> LogisticBaseline:
+        """Learn from snapshots.
+
+        Parameters
+        ----------
+        X : data frame of shape (n, columns)
+            Numbers and words, missing allowed.
+        y : data frame of shape (n, …)
+            ``event`` and ``duration`` in days.
+        """
+        won, known = won_within(y["event"], y["duration"], self.horizon_days)
+        rows = np.flatnonzero(known)
+        rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), self.rows_limit)).astype(int)]
+        self.rate_ = float(won[rows].mean()) if len(rows) else 0.0
+        self.pipeline_ = None
+        if 0 < self.rate_ < 1:
+            words = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=20, sparse_output=False)
+            numbers = make_pipeline(SimpleImputer(add_indicator=True, keep_empty_features=True), StandardScaler())
+            columns = make_column_transformer(
+                (numbers, make_column_selector(dtype_include="number")),
+                (words, make_column_selector(dtype_exclude="number")),
+            )
+            model = LogisticRegression(C=self.strength, max_iter=300)
+            self.pipeline_ = make_pipeline(columns, model).fit(_plain(X.iloc[rows]), won[rows])
+        return self
+
+    def p_win(self, X: pd.DataFrame) -> FloatArray:
+        """Estimate the chance to be won within the horizon; shape (n,)."""
+        if self.pipeline_ is None:
+            return np.full(len(X), self.rate_)
+        return self.pipeline_.predict_proba(_plain(X))[:, 1]
+
+    def rank_score(self, X: pd.DataFrame) -> FloatArray:
+        """Give what ranks: the chance; shape (n,)."""
+        return self.p_win(X)
+
+
+def _plain(X: pd.DataFrame) -> pd.DataFrame:
+    """Give words as text with blanks for missing, so that the encoder sees one type."""
+    words = X.select_dtypes(exclude="number").columns
+    return X.assign(**{column: X[column].astype(object).where(X[column].notna(), "").astype(str) for column in words})
