@@ -91,3 +91,19 @@ def _check_needed(raw: RawTable, mapped: dict[str, str]) -> None:
                 f"{raw.key}.columns: {raw.label} has no column {wanted}, which {raw.table} need{near}; say which one it "
                 f"is, e.g. `columns: {{{group[0]}: {next(iter(raw.columns), 'theirs')}}}`. It has: {', '.join(raw.columns)}."
             )
+
+
+def near_column(written: str, columns: list[str], key: str) -> str:
+    """Find a loaded table's column by a name written in params, whatever its case.
+
+    Raises
+    ------
+    UserError
+        There is none.
+    """
+    folded = {name.lower(): name for name in sorted(columns)}
+    if written.lower() not in folded:
+        raise UserError(
+            f"{key}: no column '{written}'{near_miss(written, folded.values())} Known: {', '.join(folded.values())}."
+        )
+    return folded[written.lower()]

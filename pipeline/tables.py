@@ -230,11 +230,16 @@ def _several_systems(params: Params) -> bool:
 
 
 def _mark_orphans(connection: duckdb.DuckDBPyConnection) -> None:
-    connection.execute(
-        f"UPDATE staged_events SET {BAD_COLUMN} = 'lead_id', {BAD_VALUE} = lead_id, {REASON} = 'leads to no lead' "  # noqa: S608
-        f"WHERE {REASON} IS NULL AND NOT EXISTS "
-        f"(FROM staged_leads AS known WHERE known.lead_id = staged_events.lead_id AND known.{REASON} IS NULL)"
-    )
+    """Set aside events whose lead is not loaded."""
+    for why, among in (
+        ("its lead is in quarantine", "lead_id IN (SELECT lead_id FROM staged_leads)"),
+        ("leads to no lead", "true"),
+    ):
+        connection.execute(
+            f"UPDATE staged_events SET {BAD_COLUMN} = 'lead_id', {BAD_VALUE} = lead_id, {REASON} = '{why}' "  # noqa: S608
+            f"WHERE {REASON} IS NULL AND {among} AND NOT EXISTS "
+            f"(FROM staged_leads AS known WHERE known.lead_id = staged_events.lead_id AND known.{REASON} IS NULL)"
+        )
 
 
 def _make_views(connection: duckdb.DuckDBPyConnection, staged: dict[str, Staged], currency: str) -> None:
@@ -311,7 +316,8 @@ def _collect_quarantine(connection: duckdb.DuckDBPyConnection, staged: dict[str,
 
 
 def _quarantine(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
-    return connection.execute("FROM quarantine").df()
+    # By way of Arrow: an amount stays a decimal, to the cent.
+    return connection.sql("FROM quarantine").to_arrow_table().to_pandas()
 
 
 def _count(
