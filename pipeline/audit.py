@@ -1,4 +1,5 @@
-"""The audit: which columns must stay out of the model until a person says otherwise, and what else is odd in the data."""
+# ruff: noqa: S608 (SQL here is made of quoted identifiers and literals)
+"""The audit: which columns must stay out of the model until a person says otherwise, and what else is odd."""
 
 from __future__ import annotations
 
@@ -36,8 +37,8 @@ class AuditResult:
     Parameters
     ----------
     excluded : dict of str to str
-        Columns and kinds of events that stay out of the model, and why. Attributes by their name, columns of the contract
-        as ``leads.owner_id``, kinds of events by their name.
+        Columns and kinds of events that stay out of the model, and why. Attributes by their name, columns of the
+        contract as ``leads.owner_id``, kinds of events by their name.
     warnings : list of dict
         ``code``, ``text``, and where it applies ``table``, ``column``, ``count``.
     counts : dict
@@ -64,7 +65,7 @@ def audit(loaded: LoadedCompany, as_of: datetime) -> AuditResult:
         What ``audit.keep`` or ``known_at_creation`` vouch for is never excluded, but warned of.
     """
     known = lifecycle.outcomes(loaded.tables, as_of, loaded.params.data.amount_window_days)
-    counts = {word: 0 for word in ("open", "won", "lost", "unknown")}
+    counts = dict.fromkeys(("open", "won", "lost", "unknown"), 0)
     counts |= dict(known.group_by("outcome").agg(n=known.count()).to_pandas().itertuples(index=False, name=None))
     leads, columns = _frame(loaded, known, as_of)
     vouched = {name.lower() for name in (*loaded.params.audit.keep, *loaded.known_at_creation)}
@@ -72,7 +73,7 @@ def audit(loaded: LoadedCompany, as_of: datetime) -> AuditResult:
     warnings: list[dict[str, Any]] = []
     endings = _endings(leads, _event_counts(loaded, leads, as_of))
     for key, (column, filled_only) in columns.items():
-        values = leads[column].notna().replace({False: np.nan}).astype(float) if filled_only else leads[column]
+        values = leads[column].notna().map({True: 1.0}) if filled_only else leads[column]
         reason = leak(values, endings)
         bare = key.rpartition(".")[2]
         if reason is None or (bare in FREE_COLUMNS and reason.startswith(("nearly every", "has one", "holds free"))):
@@ -126,7 +127,7 @@ def _frame(loaded: LoadedCompany, known: Any, as_of: datetime) -> tuple[pd.DataF
         frame = frame.left_join(accounts, "account").drop("account_right")
     query = loaded.backend.compile(frame)
     leads_frame = loaded.connection.execute(
-        f"SELECT *, hash(lead_id || 'fold') % 2 AS fold FROM ({query}) "  # noqa: S608
+        f"SELECT *, hash(lead_id || 'fold') % 2 AS fold FROM ({query}) "
         f"ORDER BY hash(lead_id), lead_id LIMIT {LEADS_LIMIT}"
     ).df()
     return leads_frame, chosen
@@ -142,7 +143,7 @@ def _event_counts(loaded: LoadedCompany, leads: pd.DataFrame, as_of: datetime) -
     connection = loaded.connection
     connection.register("audited", leads[["lead_id"]])
     found = connection.execute(
-        f"SELECT lead_id, kind, n FROM ({loaded.backend.compile(counts)}) SEMI JOIN audited USING (lead_id)"  # noqa: S608
+        f"SELECT lead_id, kind, n FROM ({loaded.backend.compile(counts)}) SEMI JOIN audited USING (lead_id)"
     ).df()
     connection.unregister("audited")
     wide = found.pivot_table(index="lead_id", columns="kind", values="n", aggfunc="sum", fill_value=0)

@@ -17,7 +17,8 @@ from pipeline.audit import audit
 from pipeline.errors import UserError
 from pipeline.mapping import near_column
 from pipeline.params import Params
-from pipeline.tables import LoadedCompany, TooManyQuarantinedError, load_tables
+from pipeline.quarantine import TooManyQuarantinedError
+from pipeline.tables import LoadedCompany, load_tables
 from pipeline.writing import write_whole
 
 SHOWN_LIMIT = 100

@@ -51,7 +51,7 @@ def open_csv(path: Path, key: str, scratch: Path) -> CsvFile:
     if encoding != "utf-8":
         readable = scratch / f"{len(list(scratch.iterdir()))}.csv"
         with _open(path) as source, open(readable, "w", encoding="utf-8", newline="") as target:
-            text = io.TextIOWrapper(source, encoding=encoding, newline="")  # type: ignore[arg-type]
+            text = io.TextIOWrapper(source, encoding=encoding, newline="")
             while chunk := text.read(_CHUNK_BYTES):
                 target.write(chunk)
         note = f"{path.name} is not UTF-8; it was read as {encoding}, so look at its accented letters"
@@ -68,7 +68,7 @@ def _open(path: Path) -> IO[bytes]:
 
 
 def _encoding(path: Path) -> str:
-    """UTF-8 where the whole file is; else UTF-16 by its mark, Windows-1252, or at last Latin-1, which takes any byte."""
+    """UTF-8 where the whole file is; else UTF-16 by its mark, Windows-1252, or Latin-1, which takes any byte."""
     possible = {"utf-8": codecs.getincrementaldecoder("utf-8")(), "cp1252": codecs.getincrementaldecoder("cp1252")()}
     with _open(path) as file:
         while True:

@@ -1,3 +1,4 @@
+# ruff: noqa: S608 (SQL here is made of quoted identifiers and literals)
 """What a person should know about the data before trusting a forecast built on them."""
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def data_warnings(
     if not counts["lost"]:
         warn(
             "no_lost",
-            "no lead is known to be lost: open leads are taken as still open, however old, and nothing is said of losing",
+            "no lead is known to be lost: each stays open, however old, and nothing is said of losing",
         )
     _missing_parts(loaded, warn)
     _reading(loaded, warn)
@@ -144,10 +145,10 @@ def _reading(loaded: LoadedCompany, warn: Any) -> None:
         if not loaded.tables.has(table, column):
             continue
         rows, midnights = loaded.connection.execute(
-            f"SELECT count({column}), count(*) FILTER ({column}::TIME = TIME '00:00:00') FROM {table}"  # noqa: S608
+            f"SELECT count({column}), count(*) FILTER ({column}::TIME = TIME '00:00:00') FROM {table}"
         ).fetchall()[0]
         if rows > 1 and rows == midnights:
-            text = f"{table}.{column} holds nothing but midnights: if these are dates, read them as DATE, so that they count from the day's end"
+            text = f"{table}.{column} holds nothing but midnights: if these are dates, cast them to DATE in sql"
             warn("midnights", text, table=table, column=column)
     late = _one(loaded, f"SELECT count(*) FROM leads WHERE created_at > TIMESTAMP '{loaded.known_until}'")
     if late:
@@ -170,7 +171,7 @@ def _stale(loaded: LoadedCompany, as_of: datetime, counts: dict[str, int], warn:
     n = int(old.count().execute())
     if n:
         silent = f" and silent for {SILENT_DAYS}" if loaded.tables.has("events") else ""
-        text = f"{n:,} of {counts['open']:,} open leads are older than {STALE_DAYS} days{silent}: nobody seems to close them"
+        text = f"{n:,} of {counts['open']:,} open leads are older than {STALE_DAYS} days{silent}: who closes them?"
         warn("stale_open", text, table="leads", count=n)
 
 
@@ -180,7 +181,7 @@ def _duplicates(loaded: LoadedCompany, warn: Any) -> None:
             continue
         n = _one(
             loaded,
-            f"SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM leads WHERE length({same}) >= 6 "  # noqa: S608
+            f"SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM leads WHERE length({same}) >= 6 "
             f"GROUP BY {same} HAVING count(*) > 1)",
         )
         if n:

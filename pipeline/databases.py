@@ -1,3 +1,4 @@
+# ruff: noqa: S608 (SQL here is made of quoted identifiers and literals)
 """Reading a database table through ADBC, as Arrow, without ever showing a password."""
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ def copy_table(connection: duckdb.DuckDBPyConnection, url: str, key: str, folder
     connection : DuckDB connection
         Gets the table `relation`.
     url : str
-        ``postgresql://user:password@host:port/database/schema.table`` (what is left out, the password too, comes from the
-        usual environment: ``PGPASSWORD``, ``PGHOST``, ``~/.pgpass``, …), or ``sqlite:///file.db/table`` with the file's path
-        relative to `folder` (absolute: ``sqlite:////srv/file.db/table``).
+        ``postgresql://user:password@host:port/database/schema.table`` (what is left out, the password too, comes from
+        the usual environment: ``PGPASSWORD``, ``PGHOST``, ``~/.pgpass``, …), or ``sqlite:///file.db/table`` with the
+        file's path relative to `folder` (absolute: ``sqlite:////srv/file.db/table``).
     key : str
         The dotted params key, for messages.
     folder : Path
@@ -84,7 +85,7 @@ def _copy_sqlite(connection: duckdb.DuckDBPyConnection, url: str, key: str, fold
         if not names:
             raise UserError(f"{key}.from: {path} has no table '{table}'.")
         columns = ", ".join(f"CAST({quoted(name)} AS TEXT) AS {quoted(name)}" for name in names)
-        cursor.execute(f"SELECT {columns} FROM {quoted(table)}")  # noqa: S608
+        cursor.execute(f"SELECT {columns} FROM {quoted(table)}")
         _copy(connection, cursor, relation)
 
 
@@ -116,7 +117,7 @@ def _copy_postgresql(connection: duckdb.DuckDBPyConnection, url: str, key: str, 
             for name, type_ in types
         )
         place = f"{quoted(schema)}.{quoted(table)}" if schema else quoted(table)
-        cursor.execute(f"SELECT {columns} FROM {place}")  # noqa: S608
+        cursor.execute(f"SELECT {columns} FROM {place}")
         _copy(connection, cursor, relation)
 
 
@@ -124,5 +125,5 @@ def _copy(connection: duckdb.DuckDBPyConnection, cursor, relation: str) -> None:
     """Stream the cursor's record batches into a DuckDB table, so that memory stays bounded."""
     batches = cursor.fetch_record_batch()
     connection.register("arriving", batches)
-    connection.execute(f"CREATE TABLE {relation} AS SELECT * FROM arriving")  # noqa: S608
+    connection.execute(f"CREATE TABLE {relation} AS SELECT * FROM arriving")
     connection.unregister("arriving")

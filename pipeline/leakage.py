@@ -1,8 +1,8 @@
 """Which columns know the future: what a column's values, and their absence, tell of how leads ended.
 
-A field that is written because of the outcome stands only with that outcome; an honest one, however telling, also stands
-with leads that are still open. Shares are compared with what leads created in the same months would show, so that a
-field that was only kept years ago, when every lead has ended since, is not mistaken for one written at the end.
+A field that is written because of the outcome stands only with that outcome; an honest one, however telling, also
+stands with leads that are still open. Shares are compared with what leads created in the same months would show, so
+that a field that was only kept years ago, when every lead has ended since, is not mistaken for one written at the end.
 """
 
 from __future__ import annotations
@@ -109,7 +109,8 @@ def _stands_only(rows: np.ndarray, endings: Endings, what: str) -> str | None:
             and usual <= COMMON_SHARE
             and count * np.log(max(usual, 1e-12)) < np.log(CHANCE)
         ):
-            return f"{what} only for leads {words} ({together:,} of {count:,}; usual would be {usual:.0%}): written afterwards"
+            share = f"{together:,} of {count:,}; usual would be {usual:.0%}"
+            return f"{what} only for leads {words} ({share}): written afterwards"
     return None
 
 
@@ -134,7 +135,7 @@ def _pure_value(values: pd.Series, endings: Endings) -> str | None:
 
 
 def _keeps_counting(values: pd.Series, endings: Endings) -> str | None:
-    """Judge a number that follows how many events a lead has had: it goes on counting after any date one looks back to."""
+    """Judge a number that follows how many events a lead has had: a total up to today, whatever date is asked."""
     rows = values.notna().to_numpy() & ~endings.won
     if rows.sum() < TELLING_COUNT_LEAST or values[rows].nunique() < 3:
         return None
@@ -158,8 +159,8 @@ def _tells_too_well(values: pd.Series, endings: Endings) -> str | None:
 def single_column_auc(values: pd.Series, won: np.ndarray, fold: np.ndarray) -> float:
     """Area under the ROC curve of one column for being won, out of fold.
 
-    The column is cut into `BINS` quantiles (texts: their values), missing is a value of its own, and each row is scored by
-    the rate of won leads of its value in the other fold.
+    The column is cut into `BINS` quantiles (texts: their values), missing is a value of its own, and each row is
+    scored by the rate of won leads of its value in the other fold.
 
     Parameters
     ----------

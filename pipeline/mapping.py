@@ -88,8 +88,9 @@ def _check_needed(raw: RawTable, mapped: dict[str, str]) -> None:
             wanted = " or ".join(group)
             near = near_miss(group[0], raw.columns).removesuffix(".")
             raise UserError(
-                f"{raw.key}.columns: {raw.label} has no column {wanted}, which {raw.table} need{near}; say which one it "
-                f"is, e.g. `columns: {{{group[0]}: {next(iter(raw.columns), 'theirs')}}}`. It has: {', '.join(raw.columns)}."
+                f"{raw.key}.columns: {raw.label} has no column {wanted}, which {raw.table} need{near}; say which one "
+                f"it is, e.g. `columns: {{{group[0]}: {next(iter(raw.columns), 'theirs')}}}`. "
+                f"It has: {', '.join(raw.columns)}."
             )
 
 

@@ -141,7 +141,7 @@ class FeaturesParams(_Strict):
     """What is looked at."""
 
     windows_days: Annotated[list[Annotated[int, Field(ge=1, le=3650)]], BeforeValidator(_listed)] = Field(
-        [7, 30, 90], min_length=1
+        default=[7, 30, 90], min_length=1
     )
 
 
@@ -189,7 +189,7 @@ class Params(_Strict):
     engine: Literal["duckdb"] = "duckdb"
     fiscal_year_start_month: int = Field(default=1, ge=1, le=12)
     horizons_days: Annotated[list[Annotated[int, Field(ge=1, le=3650)]], BeforeValidator(_listed)] = Field(
-        [30, 90, 180, 365], min_length=1
+        default=[30, 90, 180, 365], min_length=1
     )
     primary_horizon_days: int = 90
     artifacts: Text = "artifacts"

@@ -1,7 +1,9 @@
+# ruff: noqa: S608 (SQL here is made of quoted identifiers and literals)
 """How text becomes times, numbers, money and words: SQL expressions for DuckDB, and the survey that chooses among them.
 
-A value is never guessed at alone. Where its meaning depends on a convention (day or month first, decimal point or comma),
-the whole column must agree on one, else the value is unreadable and its row is treated as the table's rules say.
+A value is never guessed at alone. Where its meaning depends on a convention (day or month first, decimal point or
+comma), the whole column must agree on one, else the value is unreadable and its row is treated as the table's rules
+say.
 """
 
 from __future__ import annotations
@@ -71,8 +73,8 @@ def clean_sql(column: str, type_: str, empty: tuple[str, ...] = EMPTY_FACTS) -> 
     if type_ not in ("VARCHAR", "JSON"):
         return text
     # Nearly every text is clean, and one look tells: it has no blanks around it and is too long for an empty word, or
-    # begins with a letter that none does. The rest is looked up in a lambda, as DuckDB would work out an expression that
-    # stands twice for every row, branch or not.
+    # begins with a letter that none does. The rest is looked up in a lambda, as DuckDB would work out an expression
+    # that stands twice for every row, branch or not.
     inside = "[^\\s\u00a0]"
     other = "[^\\s\u00a0nN#?\\\\-]"
     ready = f"regexp_full_match({text}, '{other}|{other}.*{inside}|{inside}.{{3,}}{inside}')"
@@ -82,7 +84,7 @@ def clean_sql(column: str, type_: str, empty: tuple[str, ...] = EMPTY_FACTS) -> 
 
 
 def id_sql(column: str, type_: str, conventions: Conventions) -> str:
-    """An id as text, null where there is none."""
+    """Give an id as text, null where there is none."""
     text = clean_sql(column, type_)
     return f"regexp_replace({text}, '\\.0$', '')" if conventions.float_ids else text
 
@@ -90,8 +92,8 @@ def id_sql(column: str, type_: str, conventions: Conventions) -> str:
 def time_sql(column: str, type_: str, conventions: Conventions, first_day: str = FIRST_DAY) -> str:
     """Time of a column as naive UTC; null where there is none or it cannot be read.
 
-    The session's time zone is the company's, so that a text without an offset is read in it. A date without a time is its
-    local day's last microsecond: known at the day's end, and still within its month.
+    The session's time zone is the company's, so that a text without an offset is read in it. A date without a time is
+    its local day's last microsecond: known at the day's end, and still within its month.
     """
     name = quoted(column)
     if type_ == "DATE":
@@ -146,7 +148,8 @@ def number_sql(column: str, type_: str, conventions: Conventions, target: str = 
         number = f"TRY_CAST({quoted(column)} AS DOUBLE)"
         return f"CASE WHEN isfinite({number}) THEN TRY_CAST({quoted(column)} AS {target}) END"
     text = clean_sql(column, type_)
-    bare = f"regexp_replace({text}, '^([-+]?)\\s*(?:[A-Z]{{3}}|R\\$|[$€£¥])?\\s*|\\s*(?:[A-Z]{{3}}|[$€£¥%])?$', '\\1', 'g')"
+    before, after = r"^([-+]?)\s*(?:[A-Z]{3}|R\$|[$€£¥])?\s*", r"\s*(?:[A-Z]{3}|[$€£¥%])?$"
+    bare = f"regexp_replace({text}, '{before}|{after}', '\\1', 'g')"
     bare = f"regexp_replace({bare}, '[\\s\u00a0''’]', '', 'g')"
     whole = r"^[-+]?\d{1,3}([.]\d{3})+$" if conventions.decimal_comma else r"^[-+]?\d{1,3}(,\d{3})+([.]\d*)?$"
     if conventions.decimal_comma:
@@ -209,11 +212,8 @@ def survey(
                 f"count(CASE WHEN ({month}) IS NOT NULL AND ({day}) IS NULL THEN 1 END)",
             ]
         elif use == "number":
-            counts += [
-                f"count(CASE WHEN regexp_matches({text}, '\\d,\\d{{1,2}}\\D*$|,\\d{{4,}}\\D*$|\\.\\d{{3}},') THEN 1 END)",
-                f"count(CASE WHEN regexp_matches({text}, '\\d\\.\\d{{1,2}}\\D*$|\\.\\d{{4,}}\\D*$|,\\d{{3}}\\.') THEN 1 END)",
-                "0",
-            ]
+            comma, point = r"\d,\d{1,2}\D*$|,\d{4,}\D*$|\.\d{3},", r"\d\.\d{1,2}\D*$|\.\d{4,}\D*$|,\d{3}\."
+            counts += [f"count(*) FILTER (regexp_matches({text}, '{sign}'))" for sign in (comma, point)] + ["0"]
         else:
             ends = f"CASE WHEN ends_with({quoted(column)}, '.0') THEN"
             counts += [
@@ -224,7 +224,7 @@ def survey(
     found = {column: Conventions() for column in wanted}
     if not asked:
         return found
-    values = connection.execute(f"SELECT {', '.join(counts)} FROM {quoted(relation)}").fetchall()[0]  # noqa: S608
+    values = connection.execute(f"SELECT {', '.join(counts)} FROM {quoted(relation)}").fetchall()[0]
     for place, column in enumerate(asked):
         first, second, third = values[3 * place : 3 * place + 3]
         if wanted[column] == "time":

@@ -1,3 +1,4 @@
+# ruff: noqa: S608 (SQL here is made of quoted identifiers and literals)
 """Won deals and revenue, month by month: what the source says against what was loaded, to the cent."""
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ class Month:
     month : str
         ``2018-04``, or `NO_MONTH` for deals won at no readable date.
     deals : dict of str to int
-        Per side of `SIDES`: in the source; loaded; quarantined; loaded, but in another currency and so without an amount
-        in ours; and, a part of the loaded ones, those without a lead.
+        Per side of `SIDES`: in the source; loaded; quarantined; loaded, but in another currency and so without an
+        amount in ours; and, a part of the loaded ones, those without a lead.
     revenue : dict of str to Decimal
         Likewise; the unconverted in their own currencies.
     """
@@ -126,8 +127,8 @@ class Reconciliation:
 def reconcile(loaded: LoadedCompany) -> Reconciliation:
     """Count won deals and revenue in the source and as loaded.
 
-    The source is read again, row by row as it arrived, past everything that loading does to a row but the reading of its
-    words, dates and amounts. Of a deal that comes in versions the newest counts.
+    The source is read again, row by row as it arrived, past everything that loading does to a row but the reading of
+    its words, dates and amounts. Of a deal that comes in versions the newest counts.
     """
     connection, params = loaded.connection, loaded.params
     zone = params.data.timezone
@@ -137,12 +138,10 @@ def reconcile(loaded: LoadedCompany) -> Reconciliation:
             _source_sql(loaded, place) for place, mapping in enumerate(loaded.mappings) if mapping.raw.table == "deals"
         )
         newest = _newest_sql("SELECT * FROM arrived", "part, row")
-        source = connection.execute(
-            f"WITH arrived AS ({arrived}) {_monthly_sql(newest, zone)}"  # noqa: S608
-        ).fetchall()
+        source = connection.execute(f"WITH arrived AS ({arrived}) {_monthly_sql(newest, zone)}").fetchall()
     finally:
         connection.execute("SET TimeZone = 'UTC'")
-    kept = f"SELECT *, rowid AS row, {quoted('was:amount')} AS unread FROM staged_deals"  # noqa: S608
+    kept = f"SELECT *, rowid AS row, {quoted('was:amount')} AS unread FROM staged_deals"
     foreign = f"upper(currency) <> '{params.currency}'"
     usable = _newest_sql(f"{kept} WHERE {REASON} IS NULL", "row")
     sides = {
@@ -151,11 +150,9 @@ def reconcile(loaded: LoadedCompany) -> Reconciliation:
             _monthly_sql(usable, zone, f"CASE WHEN {foreign} THEN NULL ELSE amount END")
         ).fetchall(),
         "quarantined": connection.execute(
-            _monthly_sql(f"SELECT * FROM ({_newest_sql(kept, 'row')}) WHERE {REASON} IS NOT NULL", zone)  # noqa: S608
+            _monthly_sql(f"SELECT * FROM ({_newest_sql(kept, 'row')}) WHERE {REASON} IS NOT NULL", zone)
         ).fetchall(),
-        "unconverted": connection.execute(
-            _monthly_sql(f"SELECT * FROM ({usable}) WHERE {foreign}", zone)  # noqa: S608
-        ).fetchall(),
+        "unconverted": connection.execute(_monthly_sql(f"SELECT * FROM ({usable}) WHERE {foreign}", zone)).fetchall(),
         "without_lead": _without_lead(loaded),
     }
     figures = {side: {month: (deals, revenue) for month, deals, revenue in rows} for side, rows in sides.items()}
@@ -187,20 +184,20 @@ def _source_sql(loaded: LoadedCompany, place: int) -> str:
         f"CAST({column_sql('deals', mapping, agreed, name, TABLES['deals'][name], prefix)[0]} AS {type_}) AS {name}"
         for name, type_ in zip(names, ("VARCHAR", "VARCHAR", "TIMESTAMP", "TIMESTAMP", "DECIMAL(18, 4)"), strict=True)
     ]
-    return f"SELECT {', '.join(columns)}, {place} AS part, {ROW} AS row FROM {quoted(mapping.raw.relation)}"  # noqa: S608
+    return f"SELECT {', '.join(columns)}, {place} AS part, {ROW} AS row FROM {quoted(mapping.raw.relation)}"
 
 
 def _newest_sql(rows: str, order: str) -> str:
     """Keep the newest version of each deal, and every row that is no version."""
     return (
-        f"SELECT * FROM ({rows}) QUALIFY recorded_at IS NULL OR deal_id IS NULL OR "  # noqa: S608
+        f"SELECT * FROM ({rows}) QUALIFY recorded_at IS NULL OR deal_id IS NULL OR "
         f"row_number() OVER (PARTITION BY deal_id, recorded_at IS NULL ORDER BY recorded_at DESC, {order}) = 1"
     )
 
 
 def _monthly_sql(rows: str, zone: str, amount: str = "amount") -> str:
     month = f"coalesce(strftime(timezone('{zone}', timezone('UTC', closed_at)), '%Y-%m'), '{NO_MONTH}')"
-    return f"SELECT {month}, count(*), coalesce(sum({amount}), 0) FROM ({rows}) WHERE outcome = 'won' GROUP BY ALL"  # noqa: S608
+    return f"SELECT {month}, count(*), coalesce(sum({amount}), 0) FROM ({rows}) WHERE outcome = 'won' GROUP BY ALL"
 
 
 def _without_lead(loaded: LoadedCompany) -> list[tuple[str, int, Decimal]]:

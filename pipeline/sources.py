@@ -1,3 +1,4 @@
+# ruff: noqa: S608 (SQL here is made of quoted identifiers and literals)
 """Reading a source into DuckDB as it is: every row numbered, nothing typed, nothing dropped."""
 
 from __future__ import annotations
@@ -69,9 +70,9 @@ def read_source(
 ) -> RawTable:
     """Make a source readable as one DuckDB relation.
 
-    Text formats come as text throughout, typed ones with their types. Rows are numbered from 1 within their file; rows of
-    a query or a database table have no order of their own and are numbered in the order of their content, events (too
-    many to sort) in the order of arrival.
+    Text formats come as text throughout, typed ones with their types. Rows are numbered from 1 within their file;
+    rows of a query or a database table have no order of their own and are numbered in the order of their content,
+    events (too many to sort) in the order of arrival.
 
     Parameters
     ----------
@@ -99,7 +100,7 @@ def read_source(
     raw = RawTable(table, key, source, label, "raw_" + key.removeprefix("data.sources.").replace(".", "_"))
     try:
         if source.sql is not None:
-            connection.execute(f"CREATE TABLE arrived AS SELECT * FROM ({source.sql.strip().rstrip(';')}\n)")  # noqa: S608
+            connection.execute(f"CREATE TABLE arrived AS SELECT * FROM ({source.sql.strip().rstrip(';')}\n)")
             _number_rows(connection, raw)
         elif source.from_ is not None and source.from_.startswith(SCHEMES):
             copy_table(connection, source.from_, key, folder, "arrived")
@@ -111,7 +112,7 @@ def read_source(
         raise UserError(f"{where}: cannot read {label}: {_first_words(error)}") from None
     described = connection.execute(f"DESCRIBE {quoted(raw.relation)}").fetchall()
     raw.columns = {name: type_ for name, type_, *_ in described if name not in (ROW, PLACE)}
-    raw.row_count = connection.execute(f"SELECT count(*) FROM {quoted(raw.relation)}").fetchall()[0][0]  # noqa: S608
+    raw.row_count = connection.execute(f"SELECT count(*) FROM {quoted(raw.relation)}").fetchall()[0][0]
     if raw.row_count + len(raw.spoiled) == 0:
         hint = "" if table in ("leads", "deals") else f"; take the key {key} out if there are none yet"
         raise UserError(f"{key}: {label} has no rows{hint}.")
@@ -121,7 +122,7 @@ def read_source(
 def _number_rows(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> None:
     order = "" if raw.table == "events" else "ORDER BY ALL"
     connection.execute(
-        f"CREATE TABLE {quoted(raw.relation)} AS SELECT *, row_number() OVER () AS {ROW}, $label AS {PLACE} "  # noqa: S608
+        f"CREATE TABLE {quoted(raw.relation)} AS SELECT *, row_number() OVER () AS {ROW}, $label AS {PLACE} "
         f"FROM (SELECT * FROM arrived {order})",
         {"label": raw.label},
     )
@@ -140,21 +141,22 @@ def _read_files(connection: duckdb.DuckDBPyConnection, raw: RawTable, folder: Pa
         hidden = "file_row_number" + (", filename" if len(paths) > 1 else "")
         connection.execute(
             f"CREATE VIEW {quoted(raw.relation)} AS "
-            f"SELECT * EXCLUDE ({hidden}), file_row_number + 1 AS {ROW}, {place} AS {PLACE} "  # noqa: S608
+            f"SELECT * EXCLUDE ({hidden}), file_row_number + 1 AS {ROW}, {place} AS {PLACE} "
             f"FROM read_parquet([{', '.join(_literal(str(path)) for path in paths)}], "
             f"file_row_number = true, union_by_name = true{', filename = true' if len(paths) > 1 else ''})"
         )
         return
     read = _read_csv if kind == "csv" else _read_json
-    for place, path in enumerate(paths):
-        read(connection, raw, path, f"part_{place}", scratch)
-    union = " UNION ALL BY NAME ".join(f"FROM part_{place}" for place in range(len(paths)))
+    parts = [f"part_{number}" for number in range(len(paths))]
+    for part, path in zip(parts, paths, strict=True):
+        read(connection, raw, path, part, scratch)
     if len(paths) == 1:
         connection.execute(f"ALTER TABLE part_0 RENAME TO {quoted(raw.relation)}")
         return
+    union = " UNION ALL BY NAME ".join(f"FROM {part}" for part in parts)
     connection.execute(f"CREATE TABLE {quoted(raw.relation)} AS {union}")
-    for place in range(len(paths)):
-        connection.execute(f"DROP TABLE part_{place}")
+    for part in parts:
+        connection.execute(f"DROP TABLE {part}")
 
 
 def _read_csv(connection: duckdb.DuckDBPyConnection, raw: RawTable, path: Path, part: str, scratch: Path) -> None:
@@ -164,7 +166,7 @@ def _read_csv(connection: duckdb.DuckDBPyConnection, raw: RawTable, path: Path, 
         raw.notes.append(found.note)
     columns = ", ".join(f"{_literal(name)}: 'VARCHAR'" for name in found.columns)
     connection.execute(
-        f"CREATE TABLE {part} AS SELECT *, row_number() OVER () AS {ROW}, $place AS {PLACE} FROM read_csv("  # noqa: S608
+        f"CREATE TABLE {part} AS SELECT *, row_number() OVER () AS {ROW}, $place AS {PLACE} FROM read_csv("
         f"{_literal(str(found.path))}, auto_detect = false, header = true, columns = {{{columns}}}, "
         f"delim = {_literal(found.delimiter)}, quote = '\"', escape = '\"', max_line_size = {_LONGEST_LINE_BYTES}, "
         "store_rejects = true, rejects_table = 'spoiled', rejects_scan = 'spoiled_scans')",
@@ -181,11 +183,11 @@ def _read_csv(connection: duckdb.DuckDBPyConnection, raw: RawTable, path: Path, 
 def _read_json(connection: duckdb.DuckDBPyConnection, raw: RawTable, path: Path, part: str, scratch: Path) -> None:
     """Read JSON objects as text columns; what is not an object is kept aside."""
     connection.execute(
-        f"CREATE TABLE objects AS SELECT json, row_number() OVER () AS {ROW} FROM "  # noqa: S608
+        f"CREATE TABLE objects AS SELECT json, row_number() OVER () AS {ROW} FROM "
         f"read_json_objects({_literal(str(path))}, format = 'auto', ignore_errors = true)"
     )
     broken = connection.execute(
-        f"SELECT {ROW}, json::VARCHAR FROM objects WHERE json IS NULL OR json_type(json) <> 'OBJECT'"  # noqa: S608
+        f"SELECT {ROW}, json::VARCHAR FROM objects WHERE json IS NULL OR json_type(json) <> 'OBJECT'"
     ).fetchall()
     raw.spoiled += [(path.name, row, text or "", "not a JSON object") for row, text in broken]
     keys = connection.execute(
@@ -203,8 +205,7 @@ def _read_json(connection: duckdb.DuckDBPyConnection, raw: RawTable, path: Path,
         if names[0]
     )
     connection.execute(
-        f"CREATE TABLE {part} AS SELECT {values}{ROW}, $place AS {PLACE} FROM objects "  # noqa: S608
-        "WHERE json_type(json) = 'OBJECT'",
+        f"CREATE TABLE {part} AS SELECT {values}{ROW}, $place AS {PLACE} FROM objects WHERE json_type(json) = 'OBJECT'",
         {"place": path.name},
     )
     connection.execute("DROP TABLE objects")

@@ -1,3 +1,4 @@
+# ruff: noqa: S608 (SQL here is made of quoted identifiers and literals)
 """From sources to one typed table each: every row is there, and a row that cannot be used says why."""
 
 from __future__ import annotations
@@ -42,9 +43,9 @@ _KINDS = {TIME: "time", MONEY: "number", "float64": "number"}
 class Staged:
     """A table with every row of its sources.
 
-    Besides the contract's columns and the attributes it has, for each row: where it stood (`ROW`, `PLACE`), and where it
-    cannot be used `BAD_COLUMN`, `BAD_VALUE` and `REASON`; and per column that may be unreadable the text as written where
-    it was (``was:created_at``), else null.
+    Besides the contract's columns and the attributes it has, for each row: where it stood (`ROW`, `PLACE`), and where
+    it cannot be used `BAD_COLUMN`, `BAD_VALUE` and `REASON`; and per column that may be unreadable the text as written
+    where it was (``was:created_at``), else null.
 
     Parameters
     ----------
@@ -132,7 +133,7 @@ def _attribute_types(connection: duckdb.DuckDBPyConnection, mappings: list[Mappi
                 f"AND count(CASE WHEN regexp_matches({text}, '^-?0\\d|[a-zA-Z]') THEN 1 END) = 0"
                 for text in (clean_sql(name, "VARCHAR") for name in texts)
             )
-            answers = connection.execute(f"SELECT {tests} FROM {relation}").fetchall()[0]  # noqa: S608
+            answers = connection.execute(f"SELECT {tests} FROM {relation}").fetchall()[0]
             numeric.update(zip(texts, answers, strict=True))
         for name in mapping.attributes:
             known = next((other for other in types if other.lower() == name.lower()), name)
@@ -179,7 +180,7 @@ def _select(
         f"CASE {' '.join(f'WHEN {wrong} THEN {value}' for _, wrong, _, value in checks)} END AS {BAD_VALUE}",
         f"CASE {' '.join(f'WHEN {wrong} THEN {reason}' for _, wrong, reason, _ in checks)} END AS {REASON}",
     ]
-    return f"SELECT {', '.join(outer)} FROM (SELECT {', '.join(inner)} FROM {quoted(raw.relation)})"  # noqa: S608
+    return f"SELECT {', '.join(outer)} FROM (SELECT {', '.join(inner)} FROM {quoted(raw.relation)})"
 
 
 def column_sql(
@@ -240,7 +241,8 @@ def _checks(table: str, agreed: dict[str, Conventions]) -> list[tuple[str, str, 
         convention = agreed.get(name, Conventions())
         if what == "date" and not (convention.iso_only or convention.day_first or convention.month_first):
             either = literal("the day or the month may come first, and nothing in the column decides it")
-            reason = f"CASE WHEN regexp_matches({was}, '^\\d{{1,2}}[/-]\\d{{1,2}}[/-]\\d{{4}}') THEN {either} ELSE {reason} END"
+            slashed = f"regexp_matches({was}, '^\\d{{1,2}}[/-]\\d{{1,2}}[/-]\\d{{4}}')"
+            reason = f"CASE WHEN {slashed} THEN {either} ELSE {reason} END"
         return name, f"({if_}) AND {quoted('=' + name)} IS NULL AND {was} IS NOT NULL", reason, was
 
     recorded = unreadable("recorded_at", "date")
@@ -272,11 +274,11 @@ def _mark_duplicates(connection: duckdb.DuckDBPyConnection, staged: Staged) -> N
         return
     listed = ", ".join(names)
     connection.execute(
-        f"CREATE TEMP TABLE twice AS SELECT {key} FROM {staged.relation} WHERE {REASON} IS NULL AND {key} IS NOT NULL "  # noqa: S608
+        f"CREATE TEMP TABLE twice AS SELECT {key} FROM {staged.relation} WHERE {REASON} IS NULL AND {key} IS NOT NULL "
         f"GROUP BY {listed} HAVING count(*) > 1"
     )
     connection.execute(
-        f"UPDATE {staged.relation} SET {BAD_COLUMN} = '{key}', {BAD_VALUE} = {key}, "  # noqa: S608
+        f"UPDATE {staged.relation} SET {BAD_COLUMN} = '{key}', {BAD_VALUE} = {key}, "
         f"{REASON} = 'duplicate {key}; the first row is kept' "
         f"WHERE rowid IN (SELECT again FROM (SELECT rowid AS again, "
         f"row_number() OVER (PARTITION BY {listed} ORDER BY rowid) AS place FROM {staged.relation} "

@@ -1,9 +1,9 @@
+# ruff: noqa: S608 (SQL here is made of quoted identifiers and literals)
 """Loading a company: sources in, canonical tables out, and a record of every row that could not be used."""
 
 from __future__ import annotations
 
 import hashlib
-import re
 import tempfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,8 +21,9 @@ from pipeline.databases import quoted
 from pipeline.errors import UserError
 from pipeline.mapping import Mapping, map_columns
 from pipeline.params import Params
-from pipeline.parsing import Conventions
-from pipeline.sources import PLACE, ROW, RawTable, read_source
+from pipeline.parsing import Conventions, literal
+from pipeline.quarantine import check_shares, collect, count_rows, quarantined
+from pipeline.sources import read_source
 from pipeline.staging import BAD_COLUMN, BAD_VALUE, REASON, Staged, agree, stage
 
 if TYPE_CHECKING:
@@ -35,14 +36,6 @@ _KNOWN_AT = {
     "events": "coalesce(recorded_at, occurred_at)",
 }
 _SQL_TYPES = {TIME: "TIMESTAMP", MONEY: "DECIMAL(18, 4)", "float64": "DOUBLE", "string": "VARCHAR"}
-
-
-class TooManyQuarantinedError(UserError):
-    """More rows of a table cannot be used than params allow; `quarantine` holds them."""
-
-    def __init__(self, message: str, quarantine: pd.DataFrame):
-        super().__init__(message)
-        self.quarantine = quarantine
 
 
 @dataclass(eq=False)
@@ -85,7 +78,7 @@ class LoadedCompany:
     @cached_property
     def quarantine(self) -> pd.DataFrame:
         """Rows that could not be used: ``table, source, system, row, column, value, reason, amount``."""
-        return _quarantine(self.connection)
+        return quarantined(self.connection)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -96,7 +89,7 @@ class LoadedCompany:
                 f"coalesce(CAST({quoted(name)} AS VARCHAR), '\\0')" for name in _names(self.tables, table)
             )
             row = self.connection.execute(
-                f"SELECT count(*), coalesce(sum(hash({columns})::HUGEINT), 0) FROM {table}"  # noqa: S608
+                f"SELECT count(*), coalesce(sum(hash({columns})::HUGEINT), 0) FROM {table}"
             ).fetchall()[0]
             told.append(f"{table} {sorted(self.tables.present.get(table, ()))} {row}")
         return hashlib.sha256("\n".join([*told, str(self.known_until)]).encode()).hexdigest()
@@ -117,7 +110,8 @@ class LoadedCompany:
 def load_tables(params: Params) -> LoadedCompany:
     """Read every source of a company into canonical tables.
 
-    Nothing is dropped in silence: for each table, rows loaded and rows quarantined together are the rows of its sources.
+    Nothing is dropped in silence: for each table, rows loaded and rows quarantined together are the rows of its
+    sources.
 
     Parameters
     ----------
@@ -138,8 +132,8 @@ def load_tables(params: Params) -> LoadedCompany:
     folder = Path(scratch.name)
     backend = ibis.duckdb.connect(folder / "company.duckdb", temp_directory=str(folder / "spill"))
     connection = backend.con
-    connection.execute(f"SET file_search_path = {_text(str(params.folder))}")
-    connection.execute(f"SET TimeZone = {_text(params.data.timezone)}")
+    connection.execute(f"SET file_search_path = {literal(str(params.folder))}")
+    connection.execute(f"SET TimeZone = {literal(params.data.timezone)}")
     qualify = _several_systems(params)
     mappings: list[Mapping] = []
     conventions: list[dict[str, Conventions]] = []
@@ -164,9 +158,9 @@ def load_tables(params: Params) -> LoadedCompany:
         if raw.table == "events" and raw.is_copy:  # too many to hold twice
             connection.execute(f"DROP TABLE {quoted(raw.relation)}")
     _make_views(connection, staged, params.currency)
-    _collect_quarantine(connection, staged, raws)
-    counts = _count(connection, staged, raws)
-    _check_shares(connection, counts, params)
+    collect(connection, staged, raws)
+    counts = count_rows(connection, staged, raws)
+    check_shares(connection, counts, params.data.quarantined_share_limit)
     tables = Tables(
         **{table: backend.table(table) for table in SCHEMAS},
         present={table: staged[table].present if table in staged else frozenset() for table in LOADED},
@@ -212,7 +206,7 @@ def _utc(moment: datetime, params: Params) -> datetime:
 
 
 def _several_systems(params: Params) -> bool:
-    """Whether ids need their system's name before them: several systems are named, and then each source must name its own."""
+    """Say whether ids need their system's name before them: if several are named, each source must name its own."""
     named = {
         f"data.sources.{table}" + (f".{place}" if len(sources) > 1 else ""): source.system
         for table in LOADED
@@ -236,7 +230,7 @@ def _mark_orphans(connection: duckdb.DuckDBPyConnection) -> None:
         ("leads to no lead", "true"),
     ):
         connection.execute(
-            f"UPDATE staged_events SET {BAD_COLUMN} = 'lead_id', {BAD_VALUE} = lead_id, {REASON} = '{why}' "  # noqa: S608
+            f"UPDATE staged_events SET {BAD_COLUMN} = 'lead_id', {BAD_VALUE} = lead_id, {REASON} = '{why}' "
             f"WHERE {REASON} IS NULL AND {among} AND NOT EXISTS "
             f"(FROM staged_leads AS known WHERE known.lead_id = staged_events.lead_id AND known.{REASON} IS NULL)"
         )
@@ -244,7 +238,7 @@ def _mark_orphans(connection: duckdb.DuckDBPyConnection) -> None:
 
 def _make_views(connection: duckdb.DuckDBPyConnection, staged: dict[str, Staged], currency: str) -> None:
     """Canonical tables as views of the usable rows, and empty ones for what the company does not have."""
-    ours = _text(currency)
+    ours = literal(currency)
     special = {
         ("deals", "closed_at"): "CASE WHEN outcome <> 'open' THEN closed_at END",
         ("deals", "expected_close_at"): "coalesce(expected_close_at, CASE WHEN outcome = 'open' THEN closed_at END)",
@@ -267,7 +261,7 @@ def _make_views(connection: duckdb.DuckDBPyConnection, staged: dict[str, Staged]
         names += [quoted(name) for name in staged[table].attributes]
         connection.execute(
             f"CREATE VIEW {table} AS SELECT {', '.join(names)} FROM staged_{table} WHERE {REASON} IS NULL"
-        )  # noqa: S608
+        )
     _make_closings(connection)
 
 
@@ -280,7 +274,8 @@ def _make_closings(connection: duckdb.DuckDBPyConnection) -> None:
         f"""
         CREATE TABLE closings AS
         SELECT lead_id, closed_at, max(known_at) AS known_at FROM (
-            SELECT leads.lead_id, coalesce(deals.closed_at, deals.recorded_at, deals.opened_at, leads.created_at) AS closed_at,
+            SELECT leads.lead_id, coalesce(deals.closed_at, deals.recorded_at, deals.opened_at, leads.created_at) AS
+            closed_at,
                    coalesce(deals.recorded_at, deals.closed_at, deals.opened_at, leads.created_at) AS known_at
             FROM staged_deals AS deals JOIN leads ON deals.lead_id = leads.lead_id
             WHERE deals.{REASON} IS NOT NULL AND NOT deals.{REASON} LIKE 'duplicate%'
@@ -291,82 +286,8 @@ def _make_closings(connection: duckdb.DuckDBPyConnection) -> None:
             WHERE {REASON} IS NULL AND ((status = 'lost' AND closed_at IS NULL)
                 OR ("was:status" IS NOT NULL AND closed_at IS NOT NULL))
         ) GROUP BY lead_id, closed_at ORDER BY lead_id, closed_at
-        """  # noqa: S608
+        """
     )
-
-
-def _collect_quarantine(connection: duckdb.DuckDBPyConnection, staged: dict[str, Staged], raws: list[RawTable]) -> None:
-    connection.execute(
-        'CREATE TABLE quarantine ("table" VARCHAR, source VARCHAR, system VARCHAR, row BIGINT, "column" VARCHAR, '
-        "value VARCHAR, reason VARCHAR, amount DECIMAL(18, 4))"
-    )
-    for table in LOADED:
-        spoiled = [(raw, *broken) for raw in raws if raw.table == table for broken in raw.spoiled]
-        for raw, place, row, value, reason in spoiled:
-            connection.execute(
-                "INSERT INTO quarantine VALUES ($1, $2, $3, $4, NULL, $5, $6, NULL)",
-                [table, place, raw.source.system, row, value, reason],
-            )
-        if table in staged:
-            amount = "amount" if table == "deals" else "NULL"
-            connection.execute(
-                f"INSERT INTO quarantine SELECT '{table}', {PLACE}, system, {ROW}, {BAD_COLUMN}, "  # noqa: S608
-                f"{BAD_VALUE}, {REASON}, {amount} FROM staged_{table} WHERE {REASON} IS NOT NULL ORDER BY rowid"
-            )
-
-
-def _quarantine(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
-    # By way of Arrow: an amount stays a decimal, to the cent.
-    return connection.sql("FROM quarantine").to_arrow_table().to_pandas()
-
-
-def _count(
-    connection: duckdb.DuckDBPyConnection, staged: dict[str, Staged], raws: list[RawTable]
-) -> dict[str, dict[str, Any]]:
-    counts: dict[str, dict[str, Any]] = {}
-    for table, made in staged.items():
-        rows = sum(raw.row_count + len(raw.spoiled) for raw in raws if raw.table == table)
-        unreadable = [name for name in made.readable if name in made.present]
-        asked = ", ".join(["count(*)", *(f"count({quoted('was:' + name)})" for name in unreadable)])
-        loaded, *blanked = connection.execute(
-            f"SELECT {asked} FROM {made.relation} WHERE {REASON} IS NULL"  # noqa: S608
-        ).fetchall()[0]
-        reasons = connection.execute(
-            "SELECT coalesce(\"column\" || ': ', '') || reason AS why, count(*) AS n FROM quarantine WHERE \"table\" = $1 "
-            "GROUP BY why ORDER BY n DESC, why",
-            [table],
-        ).fetchall()
-        quarantined = sum(n for _, n in reasons)
-        if loaded + quarantined != rows:
-            raise RuntimeError(f"{table}: {loaded} rows loaded and {quarantined} quarantined, but {rows} in the source")
-        counts[table] = {
-            "rows": rows,
-            "loaded": loaded,
-            "quarantined": quarantined,
-            "reasons": dict(reasons),
-            "unreadable": {name: n for name, n in zip(unreadable, blanked, strict=True) if n},
-        }
-    return counts
-
-
-def _check_shares(connection: duckdb.DuckDBPyConnection, counts: dict[str, dict[str, Any]], params: Params) -> None:
-    limit = params.data.quarantined_share_limit
-    for table, count in counts.items():
-        if count["quarantined"] > limit * count["rows"] or not count["loaded"]:
-            reason, n = next(iter(count["reasons"].items()))
-            column = re.sub(r":.*", "", reason) if ": " in reason else None
-            example = connection.execute(
-                'SELECT source, row, value FROM quarantine WHERE "table" = $1 AND ("column" = $2 OR $2 IS NULL) '
-                "ORDER BY value IS NULL LIMIT 1",
-                [table, column],
-            ).fetchall()
-            where = f" (e.g. {example[0][2]!r} in {example[0][0]}, row {example[0][1]})" if example else ""
-            raise TooManyQuarantinedError(
-                f"data.sources.{table}: {count['quarantined']:,} of {count['rows']:,} rows cannot be used, more than "
-                f"data.quarantined_share_limit ({limit:.0%}) allows; {n:,} of them: {reason}{where}. Mend the source or its "
-                "mapping, or raise the limit.",
-                _quarantine(connection),
-            )
 
 
 def _known_until(connection: duckdb.DuckDBPyConnection, params: Params) -> datetime:
@@ -399,7 +320,3 @@ def _known_until(connection: duckdb.DuckDBPyConnection, params: Params) -> datet
 
 def _names(tables: Tables, table: str) -> list[str]:
     return [*(name for name in SCHEMAS[table]), *tables.attributes.get(table, ())]
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
