@@ -183,6 +183,8 @@ def render_audit(audit: Mapping[str, Any]) -> str:
         excluded=audit.get("excluded") or {},
         warnings=audit.get("warnings") or [],
         definitions=audit.get("definitions") or {},
+        outcomes={key: value for key, value in (audit.get("outcomes") or {}).items() if formatting.known(value)},
+        quarantined=audit.get("quarantine") or [],
     )
 
 

@@ -31,10 +31,11 @@ SORTS = {
     "chance": "p_win_primary DESC NULLS LAST",
     "deal_value": "deal_value DESC NULLS LAST",
     "soonest": "days_to_win_p50 NULLS LAST",
-    "name": "lower(coalesce(company_name, name, lead_id))",
+    "name": "name_place",
 }
 ATTRIBUTIONS = {"money": "attributions.parquet", "points": "attributions_points.parquet"}
 REASONS = ("reasons_positive", "reasons_negative")
+SHOWN = "* EXCLUDE (searchable, name_place)"
 LISTS = (*REASONS, "data_quality_flags")
 UNKNOWN = "unknown"
 
@@ -191,7 +192,13 @@ class Ranking:
         self.connection.execute(f"""
             CREATE TABLE leads AS
             WITH scored AS (SELECT {", ".join(picked)} FROM read_parquet({_literal(folder / "scores.parquet")})),
-                 in_money AS ({bases["money"]}), in_points AS ({bases["points"]})
+                 in_money AS ({bases["money"]}), in_points AS ({bases["points"]}),
+                 called AS (
+                     SELECT s.lead_id::VARCHAR AS lead_id, rank, lower(coalesce(company_name, name, s.lead_id)) AS called
+                     FROM read_parquet({_literal(folder / "scores.parquet")}) AS s
+                     LEFT JOIN names_given AS n ON n.lead_id = s.lead_id::VARCHAR),
+                 placed AS (
+                     SELECT lead_id, row_number() OVER (ORDER BY called, rank, lead_id) AS name_place FROM called)
             SELECT scored.*, names_given.* EXCLUDE (lead_id, source, entry), in_money.base_money, in_points.base_points,
                    coalesce(nullif(trim(names_given.source), ''), '{UNKNOWN}') AS source,
                    coalesce(nullif(trim(names_given.entry), ''), '{UNKNOWN}') AS entry,
@@ -200,9 +207,10 @@ class Ranking:
                    p_win_{self.primary_horizon_days}d AS p_win_primary,
                    expected_revenue_{self.primary_horizon_days}d AS revenue,
                    {later} AS expected_revenue_later,
-                   lower(concat_ws(' ', scored.lead_id, names_given.name, names_given.company_name)) AS searchable
+                   lower(concat_ws(' ', scored.lead_id, names_given.name, names_given.company_name)) AS searchable,
+                   placed.name_place
             FROM scored LEFT JOIN names_given USING (lead_id) LEFT JOIN in_money USING (lead_id)
-            LEFT JOIN in_points USING (lead_id)
+            LEFT JOIN in_points USING (lead_id) LEFT JOIN placed USING (lead_id)
             ORDER BY rank
         """)  # noqa: S608 - every piece is a constant of this module, a whole number or an escaped path
         self.connection.unregister("names_given")
@@ -269,13 +277,15 @@ class Ranking:
     def page(self, filters: Filters, sort: str = "rank", start: int = 0, limit: int = 50) -> list[dict[str, Any]]:
         """Fetch some leads that pass the filters, in order; ties stand in the order of their rank."""
         where, given = filters.where()
-        sql = f"SELECT * EXCLUDE (searchable) FROM leads WHERE {where}"  # noqa: S608 - values are parameters
         order = f"ORDER BY {SORTS[sort]}, rank, lead_id"
-        return self._dicts(f"{sql} {order} LIMIT {int(limit)} OFFSET {int(start)}", given)
+        limits = f"LIMIT {int(limit)} OFFSET {int(start)}"
+        picked = f"SELECT rowid FROM leads WHERE {where} {order} {limits}"  # noqa: S608 - values are parameters
+        # the order is found on narrow rows; only those shown are read whole
+        return self._dicts(f"SELECT {SHOWN} FROM leads WHERE rowid IN ({picked}) {order}", given)  # noqa: S608
 
     def lead(self, lead_id: str) -> dict[str, Any] | None:
         """Fetch one lead; None if it was not open when the scores were made."""
-        rows = self._dicts("SELECT * EXCLUDE (searchable) FROM leads WHERE lead_id = ?", [lead_id])
+        rows = self._dicts(f"SELECT {SHOWN} FROM leads WHERE lead_id = ?", [lead_id])  # noqa: S608
         return rows[0] if rows else None
 
     def _run(self, sql: str, given: list[str] | None = None) -> duckdb.DuckDBPyConnection:
@@ -334,7 +344,8 @@ def _base_rows(path: Path, column: str) -> str:
     """Return SQL for the leads that have attributions, and the typical lead's figure that theirs start from."""
     if not path.exists() or column not in pq.read_schema(path).names:
         return f"SELECT NULL::VARCHAR AS lead_id, NULL::DOUBLE AS {column} WHERE false"
-    return f"SELECT lead_id, any_value({column}) AS {column} FROM read_parquet({_literal(path)}) GROUP BY lead_id"  # noqa: S608
+    rows = f"FROM read_parquet({_literal(path)}) GROUP BY ALL"
+    return f"SELECT lead_id::VARCHAR AS lead_id, any_value({column}) AS {column} {rows}"  # noqa: S608
 
 
 def _literal(path: Path) -> str:

@@ -12,7 +12,7 @@ from pipeline.params import Params
 from pipeline.ranking import FACETS, MONEY_TOTALS, Filters, Ranking, open_ranking, read_backtest
 from pipeline.writing import write_whole
 
-LISTED_LIMIT = 20_000
+LISTED_LIMIT = 10_000
 STORIES_BYTES = 2_500_000
 STATIC_ROWS, STATIC_PAGES = 100, 20
 FACET_VALUES = 40

@@ -193,6 +193,9 @@ def made_up_audit() -> dict:
         "reconciliation": {"months": months,
                            "total": total | {"without_lead_deals": 2, "without_lead_revenue": 1_800.0},
                            "differences": ["deals.csv row 14: amount 'abc' is not a number"]},
+        "outcomes": {"open": 500, "won": 113, "lost": 12},
+        "quarantine": [{"table": "leads", "source": "leads.csv", "system": None, "row": 7, "column": "lead_id",
+                        "value": None, "reason": "is missing", "amount": None}],
         "definitions": {"marketing": 1_400, "sales accepted": 310},
     }  # fmt: skip
 
