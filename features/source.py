@@ -59,22 +59,21 @@ def _points(tables: Tables) -> ir.Table:
     )
     never = _seconds(clock.instant(clock.NEVER))
     zero, one = ibis.literal(0, "int64"), ibis.literal(1, "int64")
-    edges = [*(days * DAY_SECONDS for days in AGE_BINS_DAYS), 10**12]
-    parts = []
-    for i in range(len(AGE_BINS_DAYS)):
-        number = ibis.literal(i, "int64")
-        first_bin_start = spells.created - 10**10 if i == 0 else spells.created + edges[i]
-        low = ibis.greatest(first_bin_start, spells.low)
-        high = ibis.least(spells.created + edges[i + 1], spells.high)
-        at_risk = spells.mutate(start=low, stop=high)
-        at_risk = at_risk.filter(at_risk.start < at_risk.stop)
-        parts.append(at_risk.select("lead_id", bin=number, second="start", slope=one, level=-at_risk.start, wins=zero))
-        ended = at_risk.filter(at_risk.stop < never)
-        is_win = (ended.stop == ended.high) & (ended.outcome == "won")
-        parts.append(
-            ended.select("lead_id", bin=number, second="stop", slope=-one, level=ended.stop, wins=is_win.cast("int64"))
-        )
-    return reduce(lambda left, right: left.union(right), parts)
+    spells = spells.mutate(bin=ibis.range(0, len(AGE_BINS_DAYS)).unnest())
+    # The first bin holds what came before creation too, the last one has no end.
+    lows = [-(10**10), *(days * DAY_SECONDS for days in AGE_BINS_DAYS[1:])]
+    highs = [*lows[1:], 10**12]
+    low = ibis.cases(*((spells.bin == i, edge) for i, edge in enumerate(lows)))
+    high = ibis.cases(*((spells.bin == i, edge) for i, edge in enumerate(highs)))
+    at_risk = spells.mutate(
+        start=ibis.greatest(spells.created + low, spells.low), stop=ibis.least(spells.created + high, spells.high)
+    )
+    at_risk = at_risk.filter(at_risk.start < at_risk.stop)
+    starts = at_risk.select("lead_id", "bin", second="start", slope=one, level=-at_risk.start, wins=zero)
+    ended = at_risk.filter(at_risk.stop < never)
+    is_win = (ended.stop == ended.high) & (ended.outcome == "won")
+    stops = ended.select("lead_id", "bin", second="stop", slope=-one, level=ended.stop, wins=is_win.cast("int64"))
+    return starts.union(stops)
 
 
 def _dates(snapshots: ir.Table) -> ir.Table:
