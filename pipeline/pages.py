@@ -174,11 +174,12 @@ def render_audit(audit: Mapping[str, Any]) -> str:
         company=audit.get("company", ""),
         currency=audit.get("currency") or reconciliation.get("currency") or "EUR",
         as_of=audit.get("as_of") or audit.get("known_until"),
+        timezone=audit.get("timezone", "UTC"),
         counts=audit.get("counts") or {},
         months=months,
         most=max([1e-9, *(month["sides"][0][1] for month in months)]),
         total=total,
-        unattached=_unattached(reconciliation),
+        unattached=reconciliation.get("unattached") or {},
         differences=list(reconciliation.get("differences") or []),
         excluded=audit.get("excluded") or {},
         warnings=audit.get("warnings") or [],
@@ -191,16 +192,9 @@ def render_audit(audit: Mapping[str, Any]) -> str:
 def _sides(name: str, row: Mapping[str, Any]) -> dict[str, Any]:
     """Pick the deals and the money of a month: in the source, loaded, set aside."""
     sides = ("source", "loaded", "quarantined")
-    money = [row.get(f"{side}_revenue", row.get(f"{side}_amount")) for side in sides]
+    money = [float(row.get(f"{side}_amount") or 0) for side in sides]
     deals = [int(row.get(f"{side}_deals") or 0) for side in sides]
-    return {"month": name, "sides": list(zip(deals, (float(amount or 0) for amount in money), strict=True))}
-
-
-def _unattached(reconciliation: Mapping[str, Any]) -> tuple[int, float]:
-    """Pick the won deals that belong to no lead, and their money."""
-    total, own = reconciliation.get("total") or {}, reconciliation.get("unattached") or {}
-    deals = own.get("deals", total.get("without_lead_deals"))
-    return int(deals or 0), float(own.get("amount", total.get("without_lead_revenue")) or 0)
+    return {"month": name, "sides": list(zip(deals, money, strict=True))}
 
 
 def render_backtest(backtest: Mapping[str, Any]) -> str:
@@ -218,7 +212,9 @@ def render_backtest(backtest: Mapping[str, Any]) -> str:
         metrics = [key for key in METRICS if any(formatting.known(models[name].get(key)) for name in names)]
         groups = [(row["p_mean"], row["observed"], int(row["count"])) for row in cutoff.get("calibration") or []]
         shown.append({**cutoff, "names": names, "metrics": metrics, "groups": groups})
-    return render_alone("backtest.html", backtest=backtest, cutoffs=shown, accuracy=story.accuracy(backtest))
+    zone = backtest.get("timezone", "UTC")
+    said = story.accuracy(backtest, zone)
+    return render_alone("backtest.html", backtest=backtest, cutoffs=shown, accuracy=said, timezone=zone)
 
 
 def render_report(report: Mapping[str, Any]) -> str:

@@ -194,9 +194,9 @@ class Ranking:
             WITH scored AS (SELECT {", ".join(picked)} FROM read_parquet({_literal(folder / "scores.parquet")})),
                  in_money AS ({bases["money"]}), in_points AS ({bases["points"]}),
                  called AS (
-                     SELECT s.lead_id::VARCHAR AS lead_id, rank, lower(coalesce(company_name, name, s.lead_id)) AS called
-                     FROM read_parquet({_literal(folder / "scores.parquet")}) AS s
-                     LEFT JOIN names_given AS n ON n.lead_id = s.lead_id::VARCHAR),
+                     SELECT lead_id, rank, lower(coalesce(company_name, name, lead_id)) AS called FROM
+                     (SELECT lead_id::VARCHAR AS lead_id, rank FROM read_parquet({_literal(folder / "scores.parquet")}))
+                     LEFT JOIN names_given USING (lead_id)),
                  placed AS (
                      SELECT lead_id, row_number() OVER (ORDER BY called, rank, lead_id) AS name_place FROM called)
             SELECT scored.*, names_given.* EXCLUDE (lead_id, source, entry), in_money.base_money, in_points.base_points,
@@ -345,7 +345,7 @@ def _base_rows(path: Path, column: str) -> str:
     if not path.exists() or column not in pq.read_schema(path).names:
         return f"SELECT NULL::VARCHAR AS lead_id, NULL::DOUBLE AS {column} WHERE false"
     rows = f"FROM read_parquet({_literal(path)}) GROUP BY ALL"
-    return f"SELECT lead_id::VARCHAR AS lead_id, any_value({column}) AS {column} {rows}"  # noqa: S608
+    return f"SELECT lead_id::VARCHAR AS lead_id, any_value({column}) AS {column} {rows}"
 
 
 def _literal(path: Path) -> str:

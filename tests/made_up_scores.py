@@ -175,9 +175,9 @@ def made_up_audit() -> dict:
     months = [
         {
             "month": f"2026-{month:02d}", "source_deals": 20 + month, "loaded_deals": 20 + month - (month == 3),
-            "quarantined_deals": int(month == 3), "source_revenue": 10_000.0 * month + 0.25,
-            "loaded_revenue": 10_000.0 * month + 0.25 - (500 if month == 3 else 0),
-            "quarantined_revenue": 500.0 if month == 3 else 0.0,
+            "quarantined_deals": int(month == 3), "source_amount": 10_000.0 * month + 0.25,
+            "loaded_amount": 10_000.0 * month + 0.25 - (500 if month == 3 else 0),
+            "quarantined_amount": 500.0 if month == 3 else 0.0,
         }
         for month in range(1, 6)
     ]  # fmt: skip
@@ -191,7 +191,7 @@ def made_up_audit() -> dict:
                       "unreadable": {"closed_at": 2}},
         },
         "reconciliation": {"months": months,
-                           "total": total | {"without_lead_deals": 2, "without_lead_revenue": 1_800.0},
+                           "total": total, "unattached": {"deals": 2, "amount": 1_800.0},
                            "differences": ["deals.csv row 14: amount 'abc' is not a number"]},
         "outcomes": {"open": 500, "won": 113, "lost": 12},
         "quarantine": [{"table": "leads", "source": "leads.csv", "system": None, "row": 7, "column": "lead_id",
