@@ -1,4 +1,4 @@
-"""Level and slope of log-rates, from what was observed over what was expected on rows the model has not seen."""
+"""Level and slope of log-rates, from what was observed over what was expected on rows the model had not seen."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 
-LEVEL_PRIOR_SD = 0.5
-SLOPE_PRIOR_SD = 0.25
+# A level that moved by a factor e^0.25 from one stretch of time to the next is as much as is believed on its face; how
+# much levels wander for no lasting reason is itself known from few stretches, so it starts from 0.2, worth two of them.
+_LEVEL_SD = 0.25
+_WANDER_SD, _WANDER_STRETCHES = 0.2, 2.0
+_SLOPE_SD = 0.25
 
 
-def poisson_level_and_slope(
-    margin: FloatArray, observed: FloatArray, expected: FloatArray, weight: FloatArray
+def level_and_slope(
+    margin: FloatArray, observed: FloatArray, expected: FloatArray, weight: FloatArray, stretch: NDArray[np.intp]
 ) -> tuple[float, float]:
-    """Fit a and b so that rows with margin m happen at exp(a + b·m) times the base rate.
+    """Fit a and b so that rows with margin m will happen at exp(a + b·m) times the base rate.
 
-    Poisson regression with normal priors, a ~ N(0, 0.5²) and b ~ N(1, 0.25²): with few outcomes the margins stay as
-    they are; where the held-out outcomes say that margins spread too far, b falls below 1.
+    Poisson regression with one slope, b ~ N(1, 0.25²), and one level for each stretch of time. A level that was off in
+    one stretch is mostly that stretch's luck; one that was off the same way in all of them is drift. So the mean level
+    is drawn to 0 by its own uncertainty, which the spread between stretches tells (an empirical-Bayes mean of random
+    effects). With few outcomes the margins stay as they are.
 
     Parameters
     ----------
@@ -27,31 +32,54 @@ def poisson_level_and_slope(
         Outcomes, and outcomes expected at margin 0.
     weight : ndarray of shape (rows,)
         Weights, in leads: a lead looked at ten times counts once.
+    stretch : ndarray of int, shape (rows,)
+        Stretch of calendar time, 0 …. A single stretch can tell nothing of drift: then the level is kept.
 
     Returns
     -------
     a, b : float
-        Level and slope.
+        Level, and slope of at most 1: margins are drawn together, never apart.
     """
-    prior = np.array([LEVEL_PRIOR_SD**-2, SLOPE_PRIOR_SD**-2])
-    centre = np.array([0.0, 1.0])
-    basis = np.stack([np.ones_like(margin), margin])
+    count = int(stretch.max()) + 1
+    hoped = weight * expected * np.exp(margin)
+    # Around the margin at which outcomes are expected, the level does not hang on the slope.
+    centre = float(hoped @ margin / hoped.sum())
+    basis = np.vstack([(stretch == s).astype(float) for s in range(count)] + [margin - centre])
+    theta, curvature = _penalised_poisson(basis, weight * observed, weight * expected * np.exp(centre))
+    # Stretching margins (b > 1) helps the likelihood of the first hours and hurts the Brier score of the weeks after.
+    slope = min(float(theta[-1]), 1.0)
+    level = 0.0
+    if count > 1:
+        levels = theta[:-1]
+        wander = (levels.var(ddof=1) * (count - 1) + _WANDER_STRETCHES * _WANDER_SD**2) / (
+            count - 1 + _WANDER_STRETCHES
+        )
+        noise = 1.0 / np.maximum(curvature[:-1], 1e-9)
+        trust = 1.0 / (wander + noise)
+        level = float(trust @ levels / (trust.sum() + _LEVEL_SD**-2))
+    return level + (1.0 - slope) * centre, slope
+
+
+def _penalised_poisson(basis: FloatArray, observed: FloatArray, expected: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Coefficients (levels ~ N(0, 1); the last, the slope, ~ N(1, 0.25²)) and the likelihood's curvature at them."""
+    centre = np.append(np.zeros(len(basis) - 1), 1.0)
+    prior = np.append(np.ones(len(basis) - 1), _SLOPE_SD**-2)
 
     def loss(theta: FloatArray) -> float:
         log_ratio = theta @ basis
-        fit = weight @ (expected * np.exp(log_ratio) - observed * log_ratio)
+        fit = expected @ np.exp(log_ratio) - observed @ log_ratio
         return float(fit + 0.5 * prior @ (theta - centre) ** 2)
 
     theta = centre.copy()
     current = loss(theta)
     for _ in range(50):
-        rate = weight * expected * np.exp(theta @ basis)
-        slope = basis @ (rate - weight * observed) + prior * (theta - centre)
-        step = np.linalg.solve((basis * rate) @ basis.T + np.diag(prior), slope)
+        rate = expected * np.exp(theta @ basis)
+        gradient = basis @ (rate - observed) + prior * (theta - centre)
+        step = np.linalg.solve((basis * rate) @ basis.T + np.diag(prior), gradient)
         while (following := loss(theta - step)) > current and np.abs(step).max() > 1e-12:
             step = step / 2
         theta = theta - step
         if current - following < 1e-10 * abs(current):
             break
         current = following
-    return float(theta[0]), float(theta[1])
+    return theta, (basis**2) @ (expected * np.exp(theta @ basis))

@@ -60,13 +60,16 @@ class Exposure:
         event = np.where(part.stop_days > left, 0, part.event)
         return before, Exposure(event, np.minimum(part.stop_days, left), part.weight, part.as_of_days)
 
-    def since(self, day: float) -> tuple[NDArray[np.bool_], Exposure]:
-        """Return which rows were still watched after a calendar day, and what happened to them from then on."""
+    def between(self, day: float, following: float) -> tuple[NDArray[np.bool_], Exposure]:
+        """Return which rows were watched between two calendar days, and what happened to them in that time."""
         assert self.as_of_days is not None
-        after = self.as_of_days + self.stop_days > day
-        part = self.take(after)
-        start = np.maximum(day - self.as_of_days[after], 0.0)
-        return after, Exposure(part.event, part.stop_days, part.weight, part.as_of_days, start)
+        during = (self.as_of_days + self.stop_days > day) & (self.as_of_days < following)
+        part = self.take(during)
+        assert part.as_of_days is not None
+        start = np.maximum(day - part.as_of_days, 0.0)
+        left = following - part.as_of_days
+        event = np.where(part.stop_days > left, 0, part.event)
+        return during, Exposure(event, np.minimum(part.stop_days, left), part.weight, part.as_of_days, start)
 
     def with_half_life(self, half_life_days: float | None) -> Clock:
         """Return the clock that counts exposure by its calendar time."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import lightgbm as lgb
@@ -12,14 +13,15 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from models.calibration import poisson_level_and_slope
+from models.calibration import level_and_slope
 from models.encoding import FrameEncoder
 from models.exposure import Clock, Exposure, base_rates, calendar_days, event_quantile_edges, time_at_risk
 from models.hazards import TimeGrid, cumulative_incidence, quantile_days
 
 FloatArray = NDArray[np.float64]
 
-_HELD_OUT_SHARE = 0.25
+_STRETCHES = 3  # of recent calendar time, each holding a tenth of the outcomes
+_STRETCH_SHARE = 0.1
 _FOLDS = 4
 _CALIBRATION_ROWS_LIMIT = 200_000
 
@@ -30,10 +32,10 @@ class IncidenceBooster(BaseEstimator):
     Outcomes compete, and whoever is still open when last seen is censored: it adds time at risk, never a failure.
 
     The rate of outcome k at t days after ``as_of`` is r_k(t) · exp(m_k(x, piece(t))): r_k is the rate without features
-    on bins that hold about equally many outcomes, and m_k one gradient-boosted Poisson regression an outcome, on one row
-    for each (row, piece of time) at risk, with log(∫ r_k over the time at risk) as its offset. A piece is a few bins
-    together, within which features act in one way. Then m_k becomes a_k + b_k · m_k, fitted where the model had not
-    looked: on exposure after a date, by a model that knew only what was known by that date (with ``as_of``), else on
+    on bins that hold about equally many outcomes, and m_k one gradient-boosted Poisson regression an outcome, on one
+    row for each (row, piece of time) at risk, with log(∫ r_k over the time at risk) as its offset. A piece is a few
+    bins together, within which features act in one way. Then m_k becomes a_k + b_k · m_k, fitted where the model had
+    not looked: on exposure after a date, by a model that knew only what was known by that date (with ``as_of``), else on
     leads left out. Every prediction is a smooth function of these margins.
 
     Parameters
@@ -353,28 +355,39 @@ class IncidenceBooster(BaseEstimator):
             kept = np.flatnonzero(rng.random(lead.max() + 1)[lead] < _CALIBRATION_ROWS_LIMIT / len(frame))
             frame, exposure = frame.iloc[kept], exposure.take(kept)
             lead = pd.factorize(lead[kept])[0]
-        parts: list[tuple[NDArray, Exposure, NDArray, Exposure]] = []
+        # Of each part: rows to learn from, what was known of them, rows held out, what came of them, stretch of time.
+        parts: list[tuple[NDArray, Exposure, NDArray, Exposure, int]] = []
         if exposure.as_of_days is not None:
             ended = exposure.as_of_days + exposure.stop_days
             happened = exposure.event > 0
-            day = np.quantile(ended[happened] if happened.any() else ended, 1 - _HELD_OUT_SHARE)
-            parts.append((*exposure.until(day), *exposure.since(day)))
+            shares = 1 - _STRETCH_SHARE * np.arange(_STRETCHES, -1, -1)
+            days = np.quantile(ended[happened] if happened.any() else ended, shares)
+            days[-1] = ended.max()
+            for s, (day, following) in enumerate(pairwise(days)):
+                parts.append((*exposure.until(day), *exposure.between(day, following), s))
         else:
             fold = rng.permutation(np.arange(lead.max() + 1) % _FOLDS)[lead]
             for f in range(_FOLDS):
-                parts.append((fold != f, exposure.take(fold != f), fold == f, exposure.take(fold == f)))
-        scored: list[tuple[FloatArray, ...]] = []
-        for training, known, held_out, came in parts:
-            if not training.any():
-                return
-            earlier = IncidenceBooster(**self.get_params()).set_params(recalibrate=False)
-            earlier.outcomes_, earlier._seed = self.outcomes_, self._seed
-            earlier.calibration_ = self.calibration_
+                parts.append((fold != f, exposure.take(fold != f), fold == f, exposure.take(fold == f), 0))
+        scored: list[tuple] = []
+        for training, known, held_out, came, stretch in parts:
+            if not training.any() or not held_out.any():
+                continue
+            earlier = IncidenceBooster(**self.get_params())
+            earlier.outcomes_, earlier._seed, earlier.calibration_ = self.outcomes_, self._seed, self.calibration_
             earlier._fit_part(frame[training], known, pd.factorize(lead[training])[0])
-            scored.append(earlier._held_out(frame[held_out], came, lead[held_out]))
-        margin, observed, expected, weight = (np.concatenate(values) for values in zip(*scored, strict=True))
-        for k in range(len(self.outcomes_)):
-            self.calibration_[k] = poisson_level_and_slope(margin[:, k], observed[:, k], expected[:, k], weight)
+            scored.append((*earlier._held_out(frame[held_out], came, lead[held_out]), stretch))
+        if not scored:
+            return
+        stretches = np.repeat([part[-1] for part in scored], [len(part[0]) for part in scored])
+        stretches = np.unique(stretches, return_inverse=True)[1]
+        margin, observed, expected, weight = (np.concatenate(v) for v in list(zip(*scored, strict=True))[:-1])
+        self.calibration_ = np.array(
+            [
+                level_and_slope(margin[:, k], observed[:, k], expected[:, k], weight, stretches)
+                for k in range(len(self.outcomes_))
+            ]
+        )
 
     def _held_out(self, frame: pd.DataFrame, came: Exposure, lead: NDArray[np.intp]) -> tuple[FloatArray, ...]:
         """Margins, outcomes, expected outcomes and weights of what came, one row for each (row, piece) at risk."""
