@@ -35,7 +35,7 @@ class IncidenceBooster(BaseEstimator):
     on bins that hold about equally many outcomes, and m_k one gradient-boosted Poisson regression an outcome, on one
     row for each (row, piece of time) at risk, with log(∫ r_k over the time at risk) as its offset. A piece is a few
     bins together, within which features act in one way. Then m_k becomes a_k + b_k · m_k, fitted where the model had
-    not looked: on exposure after a date, by a model that knew only what was known by that date (with ``as_of``), else on
+    not looked: on exposure after a date, by a model that knew only what was known by then (with ``as_of``), else on
     leads left out. Every prediction is a smooth function of these margins.
 
     Parameters
