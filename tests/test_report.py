@@ -12,6 +12,7 @@ from test_pages import assert_alone
 
 from pipeline import pages, report, story
 from pipeline.errors import UserError
+from pipeline.params import load_params
 from pipeline.ranking import Filters, Ranking, open_ranking
 
 
@@ -147,3 +148,23 @@ def test_unfinished_scores_say_to_run_score(tmp_path, absent):
     (tmp_path / absent).unlink()
     with pytest.raises(UserError, match="leadrev score"):
         open_ranking(SimpleNamespace(artifacts_folder=tmp_path))
+
+
+def test_report_of_a_company_on_disk_shows_its_own_names(tmp_path):
+    names = write_scores(tmp_path / "artifacts", 12).to_pandas().head(10)
+    leads = names[["lead_id", "name", "company_name", "source"]].assign(created_at="2026-04-01")
+    leads.to_csv(tmp_path / "leads.csv", index=False)
+    pd.DataFrame(
+        {"deal_id": ["D1"], "lead_id": ["L000001"], "outcome": ["won"], "closed_at": ["2026-05-01"], "amount": [10]}
+    ).to_csv(tmp_path / "deals.csv", index=False)
+    (tmp_path / "params.yaml").write_text(
+        "company: Nimbus\ndata:\n  sources:\n    leads: {from: leads.csv}\n    deals: {from: deals.csv}\n"
+    )
+    written = report.report(load_params(tmp_path / "params.yaml"), tmp_path / "out")
+    assert written == tmp_path / "out" / "report.html"
+    html = written.read_text()
+    assert_alone(html)
+    data = packed(html)
+    by_id = dict(zip(data["leads"]["id"], data["leads"]["company"], strict=True))
+    assert all(by_id[row.lead_id] == row.company_name for row in names.itertuples())
+    assert len(by_id) == 12, "a lead without a name is listed all the same"
