@@ -113,9 +113,7 @@ def report_data(ranking: Ranking, leads: list[dict[str, Any]]) -> dict[str, Any]
         "name": [lead["name"] or "" for lead in leads],
         "company": [lead["company_name"] or "" for lead in leads],
         "url": [url.removeprefix(prefix) if url else None for url in urls],
-        "flags": [
-            strings("; ".join(str(flag).replace("_", " ") for flag in lead["data_quality_flags"])) for lead in leads
-        ],
+        "flags": [strings(pages.flags_of(lead)) for lead in leads],
         "wins": [_whole(lead["p_win_primary"], 100_000) or 0 for lead in leads],
         "facets": {
             name: [found.get(lead[FACETS[name]], last[name]) for lead in leads] for name, found in number.items()
