@@ -117,9 +117,6 @@ def conversion(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Tab
     day = -((points.clock_time - points.second) // DAY_SECONDS)
     points = points.mutate(day=day.cast("int64"))
     bins = ["bin", "clock_time", "day"]
-    points = points.group_by("lead_id", *bins).agg(
-        slope=points.slope.sum(), level=points.level.sum(), wins=points.wins.sum()
-    )
     overall_points = points.group_by(bins).agg(
         slope=points.slope.sum(), level=points.level.sum(), wins=points.wins.sum()
     )
