@@ -17,6 +17,7 @@ FloatArray = NDArray[np.float64]
 
 _BLOCKS = 5  # wins in time order: the first two only teach, each later one is forecast by those before it
 _SLOPE_SD = 0.5  # how far from 0 a slope is believed before any deal is seen
+_SLOPE_LIMIT = 1.5
 _LEVEL_SD = 0.2  # how far amounts are believed to drift between learning and scoring
 _CAP_SHARE = 0.99
 _INTERVAL = (0.1, 0.9)
@@ -194,7 +195,7 @@ class ValueBooster(BaseEstimator):
             "min_sum_hessian_in_leaf": float(np.clip(wins.weight.sum() / 12, 8, 20)),
             "min_data_in_leaf": 1,
             "lambda_l2": 5.0,
-            "bagging_fraction": 0.7,
+            "bagging_fraction": 0.7 if len(label) >= 20 else 1.0,  # a sample of nothing is an error
             "bagging_freq": 1,
             "feature_fraction": 0.8,
             "seed": self.random_state or 0,
@@ -233,12 +234,13 @@ class ValueBooster(BaseEstimator):
         if len(rows) and share @ actual > 0:
             middle = share @ forecast / share.sum()
             slope, error = _slope(forecast - middle, actual, share)
-            slope = float(np.clip(slope / (1.0 + (error / _SLOPE_SD) ** 2), 0.0, 1.2))
+            slope = float(np.clip(slope / (1.0 + (error / _SLOPE_SD) ** 2), 0.0, _SLOPE_LIMIT))
             flat = np.exp(middle + slope * (forecast - middle))
             expected = flat * (share @ np.exp(forecast)) / (share @ flat)
             ratio = (share @ actual) / (share @ expected)
             self.held_out_ratio_ = float(1.0 / ratio)
-            noise = (share @ (actual / expected - ratio) ** 2) / share.sum() ** 2 / ratio**2
+            # One deal more, off by its own size: the few held-out deals there may be seldom show how they scatter.
+            noise = (share @ (actual / expected / ratio - 1.0) ** 2 + 1.0) / share.sum() ** 2
             drift = float(np.log(ratio) * _LEVEL_SD**2 / (_LEVEL_SD**2 + noise))
             residual = actual / (expected * np.exp(drift))
         else:

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from models.hazards import TimeGrid, cumulative_incidence
 from models.revenue import Gradients, expected_revenue, gradients, mean_days_to_win, p_win
 
