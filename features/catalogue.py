@@ -46,6 +46,8 @@ class Feature:
         What ``{count}`` counts.
     is_reason : bool
         Whether sales may be shown it. What tells of the person and not of the business is never a reason.
+    is_rising : bool
+        Whether more of it can only mean a better chance to be won, by what it is: a model may be held to that.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Feature:
     noun: str = ""
     plural: str = ""
     is_reason: bool = True
+    is_rising: bool = False
 
     @property
     def is_category(self) -> bool:
@@ -244,13 +247,14 @@ def _source(spec: FeatureSpec) -> Iterator[Feature]:
             f"{stem}_conversion_ratio", "ratio", theme, origin, stem,
             "Wins so far over those expected of leads of the same ages; 1 is average",
             f"Leads with {noun} were won {{value}} times as often as usual", "No earlier leads to compare with",
+            is_rising=True,
         )  # fmt: skip
         if column in RECENT_RATIO:
             yield Feature(
                 f"{stem}_recent_ratio", "ratio", "history", origin, stem,
                 "As the conversion ratio, over the last 90 days only",
                 f"Lately, leads with {noun} were won {{value}} times as often as usual",
-                "No earlier leads to compare with",
+                "No earlier leads to compare with", is_rising=True,
             )  # fmt: skip
 
 

@@ -122,3 +122,8 @@ def test_different_words_get_different_column_names(words: list[str]) -> None:
 )
 def test_lengths_of_time_read_as_people_say_them(value: float, text: str) -> None:
     assert wording.days(value) == text
+
+
+def test_how_others_of_the_same_origin_converted_can_only_speak_one_way() -> None:
+    assert FEATURES["lead_source_conversion_ratio"].is_rising
+    assert {feature.unit for feature in FEATURES.values() if feature.is_rising} == {"ratio"}
