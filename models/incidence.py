@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from itertools import pairwise
 from typing import Any
 
@@ -23,6 +24,7 @@ FloatArray = NDArray[np.float64]
 _STRETCHES = 3  # of recent calendar time, each holding a tenth of the outcomes
 _STRETCH_SHARE = 0.1
 _FOLDS = 4
+_ONE_THREAD_CELLS = 20_000_000
 _CALIBRATION_ROWS_LIMIT = 200_000
 
 
@@ -130,7 +132,7 @@ class IncidenceBooster(BaseEstimator):
             ``event`` (0 still open when last seen, 1 … K the outcome), ``duration`` (days from ``as_of``, > 0), and if
             known ``as_of`` (dates, or days as numbers).
         sample_weight : array-like of shape (n,), optional
-            Weights ≥ 0.
+            Weights ≥ 0; a row of weight 2 counts as two rows.
         groups : array-like of shape (n,), optional
             The lead of each row: a lead's rows count as one lead's evidence, and stand on one side of any fold.
 
@@ -294,9 +296,8 @@ class IncidenceBooster(BaseEstimator):
         """Learn grid, encoder and boosters; margins are left uncalibrated."""
         outcomes = len(self.outcomes_)
         clock = exposure.with_half_life(self.half_life_days)
-        rows_per_lead = len(lead) / len(np.unique(lead))
-        # Weights in leads, so that limits on outcomes mean the same with any weights and any number of snapshots.
-        clock = Clock(clock.growth, clock.factor / (clock.factor.mean() * rows_per_lead))
+        # In leads, so that a limit on outcomes means the same with any number of snapshots a lead.
+        clock = Clock(clock.growth, clock.factor * len(np.unique(lead)) / len(lead))
         edges = event_quantile_edges(exposure, clock, self.bins)
         at_risk = time_at_risk(exposure, clock, edges)
         rates = base_rates(exposure, clock, edges, at_risk, outcomes)
@@ -322,7 +323,7 @@ class IncidenceBooster(BaseEstimator):
             "num_leaves": self.leaves,
             "learning_rate": self.learning_rate,
             "bagging_fraction": self.bagging_share,
-            "bagging_freq": 1,
+            "bagging_freq": int(len(rows[0]) * self.bagging_share >= 1),
             "min_sum_hessian_in_leaf": self.min_leaf_outcomes,
             "min_data_in_leaf": 1,
             "boost_from_average": False,
@@ -330,17 +331,21 @@ class IncidenceBooster(BaseEstimator):
             "seed": self._seed,
             "deterministic": True,
             "force_row_wise": True,
-            "num_threads": self.threads or 0,
+            # Below some millions of cells threads mostly wait for each other, without end on a busy machine.
+            "num_threads": self.threads or (1 if len(rows[0]) * numbers.shape[1] < _ONE_THREAD_CELLS else 0),
             "verbose": -1,
         }
         # Values are sorted into LightGBM's bins once a row; its pieces are then copies of bytes, not of floats.
         once = lgb.Dataset(numbers, params=params, free_raw_data=False).construct()
         data = once.subset(row.astype(np.int32), params=params).construct()  # type: ignore[arg-type]
-        data.add_features_from(lgb.Dataset(piece.astype(float)[:, None], params=params).construct())
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Cannot add features|Resetting categorical")  # there are none
+            data.add_features_from(lgb.Dataset(piece.astype(float)[:, None], params=params).construct())
         data.set_weight(factor[row])
         boosters = []
         for k in range(observed.shape[1]):
-            data.set_label(np.where(last, observed[row, k], 0.0))
+            # LightGBM refuses to learn of an outcome never seen: let what came be what was expected.
+            data.set_label(np.where(last, observed[row, k], 0.0) if observed[:, k].any() else expected[:, k])
             data.set_init_score(np.log(expected[:, k]))
             trained = lgb.train(params, data, num_boost_round=self.trees)
             boosters.append(lgb.Booster(model_str=trained.model_to_string()))  # lets go of the training data
@@ -395,8 +400,7 @@ class IncidenceBooster(BaseEstimator):
         row, piece, expected, last = _pieces(came, time_at_risk(came, clock, self.grid_.bin_edges_days), self.grid_)
         margin = self._margins(frame)[row, :, piece]
         observed = last[:, None] & (came.event[row][:, None] == self.outcomes_)
-        rows_per_lead = len(lead) / len(np.unique(lead))
-        weight = clock.factor[row] / (clock.factor.mean() * rows_per_lead)
+        weight = clock.factor[row] * len(np.unique(lead)) / len(lead)
         return margin, observed.astype(float), expected, weight
 
 
@@ -427,7 +431,7 @@ def _check_y(y: pd.DataFrame, rows: int, sample_weight: ArrayLike | None) -> Exp
         raise ValueError("y['duration'] must be finite and above 0 days")
     weight = np.ones(rows) if sample_weight is None else np.asarray(sample_weight, dtype=float)
     if weight.shape != (rows,) or not np.isfinite(weight).all() or (weight < 0).any() or not weight.any():
-        raise ValueError(f"sample_weight must be {rows} finite values ≥ 0, and one of them above 0")
+        raise ValueError(f"sample_weight must be {rows} finite values ≥ 0, not all of them zero")
     as_of = calendar_days(y["as_of"]) if "as_of" in y else None
     if as_of is not None and not np.isfinite(as_of).all():
         raise ValueError("y['as_of'] must have no missing dates")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.utils import column_or_1d
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.validation import _assert_all_finite
 
 from models.incidence import IncidenceBooster
 
@@ -65,3 +68,168 @@ def test_same_seed_gives_the_same_bytes() -> None:
     X, y = company(400)
     one, two = (IncidenceBooster(random_state=3, threads=t).fit(X, y).margins(X) for t in (1, 2))
     assert one.tobytes() == two.tobytes()
+
+
+def test_finds_a_known_truth_again() -> None:
+    X, y = company(5000, seed=1)
+    fresh, _ = company(1000, seed=2)
+    model = IncidenceBooster(random_state=0, threads=1, trees=80, pieces=3).fit(X, y)
+    found = model.predict_cumulative_incidence(fresh, [60.0])[:, 1:, 0]
+    truth = true_incidence(fresh, np.array([60.0]))[:, :, 0]
+    constant = np.abs(truth - truth.mean(axis=0)).mean()
+    assert np.abs(found - truth).mean() < 0.35 * constant
+    np.testing.assert_allclose(found.mean(axis=0), truth.mean(axis=0), rtol=0.1)
+
+
+def test_young_leads_are_not_taken_for_failures() -> None:
+    """Half the leads are seen for a tenth of the time: a binary label would halve their chance."""
+    rng = np.random.default_rng(0)
+    duration = rng.exponential(50.0, size=4000)
+    young = rng.random(4000) < 0.5
+    seen = np.where(young, 5.0, 100.0)
+    y = pd.DataFrame({"event": (duration < seen).astype(int), "duration": np.minimum(duration, seen)})
+    X = pd.DataFrame({"young": young})
+    found = IncidenceBooster(random_state=0, threads=1, trees=40).fit(X, y).predict_proba(X, 4.0)[:, 1]
+    assert found[young].mean() == pytest.approx(1 - np.exp(-4 / 50), rel=0.12)
+    assert found[~young].mean() == pytest.approx(1 - np.exp(-4 / 50), rel=0.12)
+
+
+def test_shuffled_outcomes_give_the_base_rate() -> None:
+    X, y = company(3000, seed=4)
+    shuffled = y.sample(frac=1, random_state=0).reset_index(drop=True)
+    model = IncidenceBooster(random_state=0, threads=1).fit(X, shuffled)
+    found = model.predict_proba(company(1000, seed=5)[0], 60.0)[:, 1]
+    honest = IncidenceBooster(random_state=0, threads=1).fit(X, y).predict_proba(company(1000, seed=5)[0], 60.0)[:, 1]
+    assert found.std() < 0.35 * honest.std()
+    assert found.mean() == pytest.approx(honest.mean(), rel=0.1)
+
+
+@pytest.mark.parametrize("wins", [0, 1, 8])
+def test_few_outcomes_stay_near_the_base_rate(wins: int) -> None:
+    X, y = company(600, seed=6)
+    y["event"] = np.where(y["event"] == 1, 0, y["event"])
+    y.loc[y.index[:wins], "event"] = 1
+    found = IncidenceBooster(random_state=0, threads=1).fit(X, y).predict_proba(X, 30.0)
+    assert found[:, 1].mean() < 3 * (wins + 0.5) / 600
+    assert found[:, 1].max() < 8 * (wins + 0.5) / 600
+
+
+def test_all_still_open_gives_nearly_nothing() -> None:
+    X, y = company(50)
+    model = IncidenceBooster(random_state=0, threads=1).fit(X, y.assign(event=0))
+    assert model.predict_proba(X).shape == (50, 2)
+    assert (model.predict_proba(X, 30.0)[:, 1] < 0.02).all()
+
+
+def test_order_of_rows_does_not_change_rates_or_level() -> None:
+    X, y = company(800, seed=7)
+    order = np.random.default_rng(0).permutation(800)
+    settings = {"random_state": 0, "threads": 1, "recalibrate": False, "bagging_share": 1.0}
+    one = IncidenceBooster(**settings).fit(X[["size", "noise"]], y)
+    two = IncidenceBooster(**settings).fit(X[["size", "noise"]].iloc[order], y.iloc[order])
+    np.testing.assert_allclose(one.base_rates_, two.base_rates_, rtol=1e-5)
+    np.testing.assert_allclose(one.margins(X[["size", "noise"]]), two.margins(X[["size", "noise"]]), atol=1e-3)
+
+
+def test_weights_count_like_duplicates() -> None:
+    X, y = company(700, seed=8)
+    X = X[["size"]].round(1)  # few enough values for LightGBM to cut between the same ones
+    twice = y["event"].to_numpy() == 1
+    settings = {"random_state": 0, "threads": 1, "recalibrate": False, "bagging_share": 1.0, "trees": 30}
+    weighed = IncidenceBooster(**settings).fit(X, y, sample_weight=1.0 + twice)
+    repeated = IncidenceBooster(**settings).fit(pd.concat([X, X[twice]]), pd.concat([y, y[twice]]))
+    apart = np.abs(weighed.predict_proba(X, 30.0) - repeated.predict_proba(X, 30.0)).mean()
+    ignored = IncidenceBooster(**settings).fit(X, y).predict_proba(X, 30.0)
+    assert apart < 0.01
+    assert apart < 0.3 * np.abs(weighed.predict_proba(X, 30.0) - ignored).mean()
+
+
+def test_a_lead_looked_at_five_times_is_one_leads_evidence() -> None:
+    X, y = company(300, seed=9)
+    lead = np.tile(np.arange(300), 5)
+    once = IncidenceBooster(random_state=0, threads=1, recalibrate=False).fit(X, y)
+    often = IncidenceBooster(random_state=0, threads=1, recalibrate=False).fit(
+        pd.concat([X] * 5), pd.concat([y] * 5), groups=lead
+    )
+    np.testing.assert_allclose(once.base_rates_, often.base_rates_, rtol=1e-4)
+
+
+def test_recent_exposure_counts_when_rates_drift() -> None:
+    rng = np.random.default_rng(3)
+    as_of = rng.uniform(0, 1000, size=6000)
+    duration = rng.exponential(np.where(as_of < 800, 400.0, 100.0))
+    end = np.minimum(1000 - as_of, 60.0)
+    y = pd.DataFrame(
+        {"event": (duration < end).astype(int), "duration": np.minimum(duration, end).clip(1e-3), "as_of": as_of}
+    )
+    X = pd.DataFrame({"noise": rng.normal(size=6000)})
+    truth = 1 - np.exp(-30 / 100)
+    kept, forgotten = (
+        IncidenceBooster(random_state=0, threads=1, half_life_days=h, recalibrate=False)
+        .fit(X, y)
+        .predict_proba(X, 30.0)[:, 1]
+        .mean()
+        for h in (None, 60.0)
+    )
+    assert kept < 0.75 * truth
+    assert forgotten == pytest.approx(truth, rel=0.12)
+    repaired = IncidenceBooster(random_state=0, threads=1).fit(X, y).predict_proba(X, 30.0)[:, 1].mean()
+    assert kept < repaired < 1.1 * truth
+
+
+def test_days_to_win_grow_with_the_quantile_and_end_at_the_cut_off(fitted) -> None:
+    model, X, _ = fitted
+    days = model.predict_days(X, [0.1, 0.5, 0.9, 1.0], until_days=90.0)
+    assert (np.diff(days, axis=1) > 0).all()
+    np.testing.assert_allclose(days[:, -1], 90.0)
+    reached = model.predict_proba(X.iloc[:1], days[0, 1])[0, 1]
+    assert reached == pytest.approx(model.predict_proba(X.iloc[:1], 90.0)[0, 1] / 2)
+
+
+def test_margins_are_affine_in_what_the_boosters_say(fitted) -> None:
+    model, X, _ = fitted
+    for piece in (0, model.grid_.pieces_count - 1):
+        seen = model.design(X, piece)
+        assert seen.shape[1] == len(model.columns_)
+        assert model.columns_[-1] == "piece"
+        for k, booster in enumerate(model.boosters_):
+            level, slope = model.calibration_[k]
+            np.testing.assert_allclose(
+                model.margins(X)[:, k, piece], level + slope * booster.predict(seen, raw_score=True)
+            )
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [("duration", 0.0, "above 0"), ("duration", np.nan, "finite"), ("event", -1, "whole"), ("as_of", None, "missing")],
+)
+def test_labels_that_cannot_be_are_refused(column: str, value: object, message: str) -> None:
+    X, y = company(50)
+    y.loc[y.index[3], column] = value
+    with pytest.raises(ValueError, match=message):
+        IncidenceBooster().fit(X, y)
+
+
+class OneDimensional(IncidenceBooster):
+    """Lets scikit-learn's checks, which know only one-dimensional targets, reach everything else."""
+
+    def fit(self, X, y, sample_weight=None):
+        if y is None:
+            raise ValueError("requires y to be passed, but the target y is None")
+        y = np.asarray(column_or_1d(y, warn=True))
+        _assert_all_finite(y)
+        event = np.unique(y, return_inverse=True)[1] % 3
+        return super().fit(X, pd.DataFrame({"event": event, "duration": 1.0 + np.arange(len(y)) % 7}), sample_weight)
+
+
+NOT_APPLICABLE = {
+    "check_sample_weight_equivalence_on_dense_data": "bagging draws rows, and a weight of two is one row, not two",
+    "check_sample_weight_equivalence_on_sparse_data": "sparse input is refused",
+}
+
+
+@parametrize_with_checks(
+    [OneDimensional(trees=5, random_state=0, threads=1)], expected_failed_checks=lambda _: NOT_APPLICABLE
+)
+def test_scikit_learn_estimator_checks(estimator, check) -> None:
+    check(estimator)
