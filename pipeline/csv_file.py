@@ -38,8 +38,10 @@ class CsvFile:
     note: str | None
 
 
-def open_csv(path: Path, key: str, scratch: Path) -> CsvFile:
+def open_csv(path: Path, key: str, scratch: Path, *, straighten: bool = False) -> CsvFile:
     """Find out how to read a CSV file, copying it to UTF-8 in the `scratch` folder where it is in another encoding.
+
+    With `straighten`, it is copied in any case, and every carriage return becomes a plain end of line.
 
     Raises
     ------
@@ -48,13 +50,14 @@ def open_csv(path: Path, key: str, scratch: Path) -> CsvFile:
     """
     encoding = _encoding(path)
     readable, note = path, None
-    if encoding != "utf-8":
+    if encoding != "utf-8" or straighten:
         readable = scratch / f"{len(list(scratch.iterdir()))}.csv"
         with _open(path) as source, open(readable, "w", encoding="utf-8", newline="") as target:
-            text = io.TextIOWrapper(source, encoding=encoding, newline="")
+            text = io.TextIOWrapper(source, encoding=encoding, newline=None if straighten else "")
             while chunk := text.read(_CHUNK_BYTES):
                 target.write(chunk)
-        note = f"{path.name} is not UTF-8; it was read as {encoding}, so look at its accented letters"
+        if encoding != "utf-8":
+            note = f"{path.name} is not UTF-8; it was read as {encoding}, so look at its accented letters"
     with _open(readable) as file:
         start = codecs.getincrementaldecoder("utf-8-sig")().decode(file.read(_CHUNK_BYTES))
     if not start.strip():

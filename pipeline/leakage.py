@@ -174,7 +174,10 @@ def single_column_auc(values: pd.Series, won: np.ndarray, fold: np.ndarray) -> f
         0.5 tells nothing, 1 everything.
     """
     if pd.api.types.is_numeric_dtype(values):
-        level = pd.qcut(values.rank(method="average"), BINS, labels=False, duplicates="drop").fillna(-1)
+        edges = np.unique(values.quantile(np.linspace(0, 1, BINS + 1)).dropna())
+        # From the left, so that a value in which many rows agree has a bin of its own.
+        level = pd.Series(np.searchsorted(edges, values.to_numpy(dtype=float), side="left"), index=values.index)
+        level = level.where(values.notna(), -1)
     else:
         level = pd.Series(pd.factorize(values)[0], index=values.index)
     score = np.full(len(values), won.mean())

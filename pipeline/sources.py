@@ -10,7 +10,7 @@ from pathlib import Path
 
 import duckdb
 
-from pipeline.csv_file import open_csv
+from pipeline.csv_file import CsvFile, open_csv
 from pipeline.databases import SCHEMES, copy_table, quoted, without_password
 from pipeline.errors import UserError
 from pipeline.params import Source
@@ -162,22 +162,33 @@ def _read_files(connection: duckdb.DuckDBPyConnection, raw: RawTable, folder: Pa
 def _read_csv(connection: duckdb.DuckDBPyConnection, raw: RawTable, path: Path, part: str, scratch: Path) -> None:
     """Read a CSV file as text; lines with too few or too many columns are kept aside with their reason."""
     found = open_csv(path, raw.key, scratch)
+    try:
+        rejects = _copy_csv(connection, found, path.name, part)
+    except duckdb.Error:  # a stray carriage return stops DuckDB's reader
+        found = open_csv(path, raw.key, scratch, straighten=True)
+        rejects = _copy_csv(connection, found, path.name, part)
     if found.note:
         raw.notes.append(found.note)
+    raw.spoiled += [(path.name, line - 1, text, f"broken line: {why}") for line, text, why in rejects]
+
+
+def _copy_csv(
+    connection: duckdb.DuckDBPyConnection, found: CsvFile, name: str, part: str
+) -> list[tuple[int, str, str]]:
+    """Copy the lines that split into columns; give line number, text and error of the others."""
+    connection.execute("DROP TABLE IF EXISTS spoiled; DROP TABLE IF EXISTS spoiled_scans")
     columns = ", ".join(f"{_literal(name)}: 'VARCHAR'" for name in found.columns)
     connection.execute(
         f"CREATE TABLE {part} AS SELECT *, row_number() OVER () AS {ROW}, $place AS {PLACE} FROM read_csv("
         f"{_literal(str(found.path))}, auto_detect = false, header = true, columns = {{{columns}}}, "
         f"delim = {_literal(found.delimiter)}, quote = '\"', escape = '\"', max_line_size = {_LONGEST_LINE_BYTES}, "
         "store_rejects = true, rejects_table = 'spoiled', rejects_scan = 'spoiled_scans')",
-        {"place": path.name},
+        {"place": name},
     )
-    rejects = connection.execute(
+    return connection.execute(
         "SELECT min(line), any_value(csv_line), string_agg(DISTINCT error_message, '; ' ORDER BY error_message) "
         "FROM spoiled GROUP BY line_byte_position ORDER BY line_byte_position"
     ).fetchall()
-    raw.spoiled += [(path.name, line - 1, text, f"broken line: {why}") for line, text, why in rejects]
-    connection.execute("DROP TABLE spoiled; DROP TABLE spoiled_scans")
 
 
 def _read_json(connection: duckdb.DuckDBPyConnection, raw: RawTable, path: Path, part: str, scratch: Path) -> None:

@@ -57,8 +57,8 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], yaml.Node]:
         raise UserError(f"{path} is a folder, not a params file: name the YAML file in it.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"Cannot read the params file {path}: {error}. It must be a UTF-8 text file.") from None
-    loader = _Loader(text)
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         content = None if node is None else loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
@@ -67,6 +67,8 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], yaml.Node]:
         raise UserError(f"{path}{where} is not readable YAML: {error.problem}.") from None
     except (yaml.YAMLError, ValueError) as error:
         raise UserError(f"{path} is not readable YAML: {' '.join(str(error).split())}.") from None
+    except (AttributeError, TypeError, RecursionError) as error:  # what YAML's own tags and nesting can bring about
+        raise UserError(f"{path} is not readable YAML: {error}.") from None
     if content is None:
         raise UserError(f"The params file {path} is empty: it needs at least company and data.sources.leads and deals.")
     if not isinstance(content, dict) or node is None:
