@@ -122,8 +122,10 @@ def open_leads_matrix(
     return to_frame(matrix.feature_matrix(company.tables, grid.cache(), spec))
 
 
-def what_came(company: LoadedCompany, params: Params, keys: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
-    """Say what became of leads that were open at `as_of`, as known at the end of the data.
+def what_came(
+    company: LoadedCompany, params: Params, keys: pd.DataFrame, as_of: datetime, known_at: datetime
+) -> pd.DataFrame:
+    """Say what became of leads that were open at `as_of`, by what was known at `known_at`.
 
     Parameters
     ----------
@@ -135,11 +137,9 @@ def what_came(company: LoadedCompany, params: Params, keys: pd.DataFrame, as_of:
     data frame of shape (n_leads, 3)
         ``event`` (0 open, 1 won, 2 lost), ``duration`` in days from `as_of`, ``amount`` of those won.
     """
-    outcomes = lifecycle.outcomes(
-        company.tables, known_at=company.known_until, amount_window_days=params.data.amount_window_days
-    )
+    outcomes = lifecycle.outcomes(company.tables, known_at=known_at, amount_window_days=params.data.amount_window_days)
     grid = snapshots.open_leads(company.tables, as_of)
-    came = to_frame(labels.labels(grid, outcomes, company.known_until))
+    came = to_frame(labels.labels(grid, outcomes, known_at))
     came = keys[["lead_id", "episode"]].merge(came, on=["lead_id", "episode"], how="left", validate="one_to_one")
     return pd.DataFrame(
         {
