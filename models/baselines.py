@@ -109,6 +109,45 @@ class LogisticBaseline(BaseEstimator):
         return self.p_win(X)
 
 
+class AalenJohansen(BaseEstimator):
+    """Estimate the cumulative incidence of each outcome without any features: what a constant gets.
+
+    Between two ends, ``F_k`` grows by the chance to be open until then times the outcomes per lead at risk (Aalen and
+    Johansen 1978). Every lead gets the same curve.
+    """
+
+    def fit(self, X: pd.DataFrame, y: pd.DataFrame) -> AalenJohansen:
+        """Learn the curves.
+
+        Parameters
+        ----------
+        X : data frame of shape (n, columns)
+            Not looked at.
+        y : data frame of shape (n, …)
+            ``event`` (0 still open, 1 … K) and ``duration`` in days.
+        """
+        event = y["event"].to_numpy(dtype=int)
+        self.times_, place = np.unique(y["duration"].to_numpy(dtype=float), return_inverse=True)
+        ended = np.array(
+            [np.bincount(place, weights=event == k, minlength=len(self.times_)) for k in range(event.max() + 1)]
+        )
+        at_risk = len(event) - np.concatenate([[0.0], ended.sum(axis=0).cumsum()[:-1]])
+        rates = ended[1:] / at_risk
+        open_before = np.concatenate([[1.0], np.cumprod(1 - rates.sum(axis=0))])
+        steps = np.concatenate([np.zeros((len(rates), 1)), (open_before[:-1] * rates).cumsum(axis=1)], axis=1)
+        self.incidence_ = np.concatenate([open_before[None], steps])
+        return self
+
+    def predict_cumulative_incidence(self, X: pd.DataFrame, times: NDArray) -> FloatArray:
+        """Return the probability of each outcome by each time; shape (n, outcomes + 1, times), index 0 still open."""
+        at = np.searchsorted(self.times_, np.atleast_1d(times), side="right")
+        return np.broadcast_to(self.incidence_[:, at], (len(X), len(self.incidence_), len(at))).copy()
+
+    def p_win(self, X: pd.DataFrame, horizon_days: float) -> FloatArray:
+        """Estimate the chance to be won within a horizon; shape (n,)."""
+        return self.predict_cumulative_incidence(X, np.array([horizon_days]))[:, 1, 0]
+
+
 def _plain(X: pd.DataFrame) -> pd.DataFrame:
     """Give words as text with blanks for missing, so that the encoder sees one type."""
     words = X.select_dtypes(exclude="number").columns

@@ -11,6 +11,8 @@ from sklearn.metrics import roc_auc_score
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
+_OPEN_SHARE_FLOOR = 0.05  # no lead stands for more than twenty
+
 
 def won_within(event: ArrayLike, duration: ArrayLike, horizon_days: float) -> tuple[BoolArray, BoolArray]:
     """Say who was won within a horizon, and of whom that is known.
@@ -164,7 +166,8 @@ def integrated_brier_score(
     """Estimate the mean squared distance of an outcome's cumulative incidence from what came, over a span of time.
 
     Leads censored before a time do not count at it; the others are weighted by the inverse of the chance to have been
-    seen for so long (Graf et al. 1999; Gerds and Schumacher 2006; Kretowska 2018 for competing outcomes).
+    seen for so long, at most twentyfold (Graf et al. 1999; Gerds and Schumacher 2006; Kretowska 2018 for competing
+    outcomes).
 
     Parameters
     ----------
@@ -186,14 +189,46 @@ def integrated_brier_score(
     """
     event, duration = np.asarray(event)[:, None], np.asarray(duration, dtype=float)[:, None]
     times = np.asarray(times, dtype=float)
-    seen = reference if reference is not None else (event[:, 0], duration[:, 0])
-    at_end = np.maximum(open_share(*seen, duration[:, 0], before=True)[:, None], 1e-10)
-    at_time = np.maximum(open_share(*seen, times)[None, :], 1e-10)
+    seen_event, seen_duration = reference if reference is not None else (event[:, 0], duration[:, 0])
+    at_end = np.maximum(open_share(seen_event, seen_duration, duration[:, 0], before=True)[:, None], _OPEN_SHARE_FLOOR)
+    at_time = np.maximum(open_share(seen_event, seen_duration, times)[None, :], _OPEN_SHARE_FLOOR)
     ended = (duration <= times) & (event != 0)
     weight = np.where(ended, 1 / at_end, np.where(duration > times, 1 / at_time, 0.0))
     distance = ((duration <= times) & (event == outcome)) - np.asarray(incidence, dtype=float)
     score = (weight * distance**2).mean(axis=0)
     return float(np.trapezoid(score, times) / (times[-1] - times[0]))
+
+
+def concordance(event: ArrayLike, duration: ArrayLike, risk: ArrayLike, outcome: int = 1) -> float:
+    """Estimate the chance that of two leads the one that is won first was given the higher risk.
+
+    A pair counts if one lead is won while the other is still being watched and open, or the other has ended otherwise
+    (it will never be won): Wolbers et al. 2014, for competing outcomes; without those, Harrell's C.
+
+    Parameters
+    ----------
+    event, duration : array-like of shape (n,)
+        What came; event 0 is censored.
+    risk : array-like of shape (n,)
+        Higher: expected sooner. Ties count half.
+    outcome : int, default=1
+        Which event.
+
+    Returns
+    -------
+    float
+        0.5 is chance; NaN where no pair can be compared.
+    """
+    event, duration = np.asarray(event), np.asarray(duration, dtype=float)
+    risk = np.asarray(risk, dtype=float)
+    right = pairs = 0.0
+    for place in np.flatnonzero(event == outcome):
+        later = (duration > duration[place]) | ((event != outcome) & (event != 0))
+        later |= (duration == duration[place]) & (event == 0)
+        compared = risk[later]
+        right += np.count_nonzero(compared < risk[place]) + 0.5 * np.count_nonzero(compared == risk[place])
+        pairs += len(compared)
+    return right / pairs if pairs else float("nan")
 
 
 def bootstrap_interval(

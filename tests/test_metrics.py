@@ -1,0 +1,98 @@
+"""Figures of merit: against definitions written out, and against the libraries that have them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from models import metrics
+
+
+def _outcomes(rows: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    first = rng.exponential([40.0, 60.0, 50.0], size=(rows, 3))
+    return first.argmin(axis=1) % 3, first.min(axis=1)  # column 0: censored
+
+
+def test_leads_censored_before_the_horizon_are_not_known() -> None:
+    won, known = metrics.won_within([0, 0, 1, 1, 2], [10, 90, 30, 120, 5], 90)
+    np.testing.assert_array_equal(known, [False, True, True, True, True])
+    np.testing.assert_array_equal(won, [False, False, True, False, False])
+
+
+def test_integrated_brier_score_agrees_with_hazardous() -> None:
+    theirs = pytest.importorskip("hazardous.metrics").integrated_brier_score_incidence
+    event, duration = _outcomes(600)
+    event_before, duration_before = _outcomes(900, seed=1)
+    times = np.linspace(1, 40, 40)
+    incidence = np.random.default_rng(2).random((600, 1)) * (1 - np.exp(-times / 30))
+    for outcome in (1, 2):
+        ours = metrics.integrated_brier_score(
+            event, duration, incidence, times, outcome, reference=(event_before, duration_before)
+        )
+        expected = theirs(
+            pd.DataFrame({"event": event_before, "duration": duration_before}),
+            pd.DataFrame({"event": event, "duration": duration}),
+            incidence,
+            times=times,
+            event_of_interest=outcome,
+        )
+        assert ours == pytest.approx(expected, abs=1e-6)
+
+
+def test_integrated_brier_score_is_least_for_the_truth() -> None:
+    event, duration = _outcomes(20_000)
+    times = np.linspace(1, 40, 20)
+    ending = 1 / 60 + 1 / 50  # per day; censoring takes no part in the truth
+    truth = np.tile(1 / 60 / ending * -np.expm1(-ending * times), (20_000, 1))
+    scores = [metrics.integrated_brier_score(event, duration, f * truth, times, 1) for f in (0.7, 0.9, 1.0, 1.1, 1.3)]
+    assert np.argmin(scores) == 2
+
+
+def test_capture_does_not_hang_on_the_order_of_ties() -> None:
+    value = np.array([10.0, 0.0, 0.0, 0.0, 30.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    assert metrics.capture_at(value, np.arange(10)[::-1], 0.1) == pytest.approx(0.25)
+    assert metrics.capture_at(value, np.zeros(10), 0.3) == pytest.approx(0.3)
+    assert metrics.capture_at(value, value, 1.0) == pytest.approx(1.0)
+    assert np.isnan(metrics.capture_at(np.zeros(10), value, 0.1))
+
+
+def test_concordance_counts_pairs_as_written_out() -> None:
+    event, duration = _outcomes(60, seed=4)
+    risk = np.random.default_rng(5).integers(0, 8, size=60).astype(float)
+    right = pairs = 0.0
+    for i in range(60):
+        for j in range(60):
+            if event[i] == 1 and i != j and (duration[j] > duration[i] or event[j] == 2):
+                pairs += 1
+                right += (risk[j] < risk[i]) + 0.5 * (risk[j] == risk[i])
+    assert metrics.concordance(event, duration, risk) == pytest.approx(right / pairs)
+    assert metrics.concordance((event == 1).astype(int), duration, -duration) == 1.0
+    assert np.isnan(metrics.concordance([0, 0], [1.0, 2.0], [1.0, 2.0]))
+
+
+def test_probabilities_that_hold_have_next_to_no_calibration_error() -> None:
+    rng = np.random.default_rng(6)
+    p = rng.beta(1, 6, size=20_000)
+    won = rng.random(20_000) < p
+    assert metrics.ece(won, p) < 0.01 < 0.1 < metrics.ece(won, p**0.5)
+    assert metrics.brier(won, p) < metrics.brier(won, p**0.5)
+    groups = metrics.calibration_groups(won, p)
+    assert sum(group["count"] for group in groups) == 20_000
+
+
+def test_what_cannot_be_said_is_nan() -> None:
+    assert np.isnan(metrics.auc([True, True], [1.0, 2.0]))
+    assert np.isnan(metrics.forecast_ratio([1.0], [0.0]))
+    assert np.isnan(metrics.interval_coverage([], [], []))
+
+
+def test_bootstrap_interval_covers_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(7)
+    covered = 0
+    for repeat in range(60):
+        drawn = rng.normal(size=80)
+        low, high = metrics.bootstrap_interval(lambda at, drawn=drawn: drawn[at].mean(), 80, 200, repeat, level=0.8)
+        covered += low <= 0 <= high
+    assert 0.65 <= covered / 60 <= 0.95
