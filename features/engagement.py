@@ -17,9 +17,14 @@ WEIGHT_SCALE = 1_000_000
 KEYS = ["lead_id", "episode", "as_of"]
 
 
-def _events(tables: Tables, spec: FeatureSpec) -> ir.Table:
+def _happened(tables: Tables, snapshots: ir.Table) -> ir.Table:
+    """Give the events of the leads asked for."""
+    return clock.happened_events(tables).semi_join(snapshots.select("lead_id").distinct(), "lead_id")
+
+
+def _events(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table:
     """Slim the events to what is counted: kind and channel as places in the spec's lists, direction as flags."""
-    events = clock.happened_events(tables).filter(ibis._.lead_id.notnull())
+    events = _happened(tables, snapshots)
     columns: dict[str, ir.Value] = {
         "kind_place": ibis.cases(*((events.kind == kind, i) for i, kind in enumerate(spec.event_kinds)), else_=-1)
         if spec.event_kinds
@@ -74,9 +79,9 @@ def _measures(pairs: ir.Table, spec: FeatureSpec) -> dict[str, ir.Value]:
     return measures
 
 
-def _firsts(tables: Tables, spec: FeatureSpec) -> ir.Table:
+def _firsts(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table:
     """Give the instant at which each active day of a lead, and each topic it touched, was first known."""
-    events = clock.happened_events(tables).filter(ibis._.lead_id.notnull())
+    events = _happened(tables, snapshots)
     offset = ibis.interval(seconds=standard_offset_seconds(spec.timezone))
     days = events.mutate(day=(events.occurred_at + offset).truncate("D"))
     days = days.group_by("lead_id", "day").agg(visible_at=days.visible_at.min())
@@ -136,11 +141,11 @@ def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table
     """
     rows = snapshots.select(*KEYS)
     if spec.has("events.kind"):
-        pairs = clock.seen(snapshots, _events(tables, spec), KEYS)
+        pairs = clock.seen(snapshots, _events(tables, snapshots, spec), KEYS)
         measures = _measures(pairs, spec)
         sums = pairs.group_by(KEYS).agg(**measures)
         rows = _left(rows, sums)
-        firsts = clock.seen(snapshots, _firsts(tables, spec).rename(occurred_at="starts_at"), KEYS)
+        firsts = clock.seen(snapshots, _firsts(tables, snapshots, spec).rename(occurred_at="starts_at"), KEYS)
         window = spec.middle_window_days * clock.MICROSECONDS_PER_DAY
         distinct = {
             "touch_active_days_count": firsts.count(where=firsts.is_day),
