@@ -32,8 +32,9 @@ def training_snapshots(tables: Tables, cutoff: datetime, rows_limit: int = 150_0
     """Give every lead at every date of a calendar grid before the cutoff on which it was seen open.
 
     The dates are ``cutoff - k * every_days`` for k = 1, 2, …, with the smallest ``every_days`` (1 to 28) that keeps to
-    about ``rows_limit`` rows; past that, whole leads are drawn by a hash of their id. Every grid date shows all that
-    was open then, so the snapshots look like what is scored.
+    about ``rows_limit`` rows; past that, snapshots are drawn by a hash of lead and date. Every grid date shows all that
+    was open then, or a fair draw of it, so the snapshots look like what is scored. Single snapshots are drawn and not
+    whole leads, because two leads tell more than one lead twice.
 
     Parameters
     ----------
@@ -43,7 +44,7 @@ def training_snapshots(tables: Tables, cutoff: datetime, rows_limit: int = 150_0
     rows_limit : int, default=150_000
         About how many rows there may be.
     seed : int, default=0
-        Which leads are drawn, where not all are taken.
+        Which snapshots are drawn, where not all are taken.
 
     Returns
     -------
@@ -64,15 +65,15 @@ def training_snapshots(tables: Tables, cutoff: datetime, rows_limit: int = 150_0
     open_days = 0.0 if total is None or math.isnan(total) else total / clock.MICROSECONDS_PER_DAY
     every_days = min(max(math.ceil(open_days / rows_limit), 1), EVERY_DAYS_LIMIT)
     share = min(rows_limit * every_days / open_days, 1.0) if open_days else 1.0
-    if share < 1:
-        # md5 is the one hash that every engine works out alike.
-        drawn = ibis.literal(f"{seed}:").concat(spells.lead_id).hexdigest("md5").substr(0, 8)
-        spells = spells.filter(drawn < f"{int(share * 16**8):08x}")
     step = every_days * clock.MICROSECONDS_PER_DAY
     spells = spells.mutate(
         first_step=(spells.first_back / step).floor().cast("int64"),
         last_step=ibis.greatest((spells.last_back / step).floor().cast("int64"), 0),
     )
     steps = spells.mutate(step=ibis.range(spells.last_step + 1, spells.first_step + 1).unnest())
+    if share < 1:
+        # md5 is the one hash that every engine works out alike.
+        name = ibis.literal(f"{seed}:").concat(steps["step"].cast("string"), ":", steps.lead_id)
+        steps = steps.filter(name.hexdigest("md5").substr(0, 8) < f"{int(share * 16**8):08x}")
     back = (steps["step"] * every_days).as_interval("D")
     return steps.select("lead_id", "episode", as_of=(clock.instant(cutoff) - back).cast(TIME))
