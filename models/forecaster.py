@@ -50,7 +50,7 @@ class LeadForecaster(BaseEstimator):
     their margins, so that `explain` can split it exactly. What the past cannot tell is left empty, and `absent_` says
     why: a horizon longer than any lead was ever followed, money without amounts, losing without lost leads.
 
-    What the boosters may learn grows with the wins there are to learn from, up to the settings below at 1000 wins. With
+    What the boosters may learn grows with the wins there are to learn from, up to the settings below at 1500 wins. With
     fewer than 120 it is little more than smoothed rates of a few large groups of leads, and `notes_` says so.
 
     Parameters
@@ -60,7 +60,7 @@ class LeadForecaster(BaseEstimator):
     primary_horizon_days : int, default=90
         The horizon that ranks, scores and is explained; one of the horizons.
     trees, leaves, learning_rate, pieces, half_life_days
-        As in `IncidenceBooster`, with 1000 wins or more.
+        As in `IncidenceBooster`, with 1500 wins or more.
     random_state : int or None, default=None
         Seed; None is 0.
     threads : int or None, default=None
@@ -275,11 +275,11 @@ class LeadForecaster(BaseEstimator):
 
     def _incidence_settings(self) -> dict[str, Any]:
         """Return how much the boosters may learn from this many wins: measured on companies whose truth is known."""
-        share = min(1.0, self.wins_count_ / 1000)
+        share = min(1.0, self.wins_count_ / 1500)
         return {
             "trees": min(self.trees, 40 + self.wins_count_ // 2),
             "leaves": min(self.leaves, round(4 + share * max(self.leaves - 4, 0))),
-            "learning_rate": self.learning_rate * (1 + share) / 2,
+            "learning_rate": self.learning_rate * (0.3 + 0.7 * share),
             "pieces": min(self.pieces, max(2, self.wins_count_ // 100)),
             "half_life_days": self.half_life_days,
         }
