@@ -54,8 +54,9 @@ class ColumnRanking(BaseEstimator):
 class LogisticBaseline(BaseEstimator):
     """Estimate the chance to be won within a horizon by logistic regression on the same features.
 
-    What many teams have: categories one-hot, numbers imputed and scaled, snapshots whose horizon has passed, or whose
-    lead ended before. Leads still open within their horizon are left out, which is what this kind of model cannot use.
+    What many teams have: categories one-hot, numbers imputed and scaled. It learns from snapshots taken at least a
+    horizon before the newest day seen, of which it is known what came; the younger ones it cannot use (keeping those of
+    them that were won already would teach it that young leads always win).
 
     Parameters
     ----------
@@ -80,10 +81,11 @@ class LogisticBaseline(BaseEstimator):
         X : data frame of shape (n, columns)
             Numbers and words, missing allowed.
         y : data frame of shape (n, …)
-            ``event`` and ``duration`` in days.
+            ``event``, ``duration`` in days and ``as_of``.
         """
-        won, known = won_within(y["event"], y["duration"], self.horizon_days)
-        rows = np.flatnonzero(known)
+        won, _ = won_within(y["event"], y["duration"], self.horizon_days)
+        seen_until = (y["as_of"] + pd.to_timedelta(y["duration"], unit="D")).max()
+        rows = np.flatnonzero(y["as_of"] <= seen_until - pd.Timedelta(days=self.horizon_days))
         rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), self.rows_limit)).astype(int)]
         self.rate_ = float(won[rows].mean()) if len(rows) else 0.0
         self.pipeline_ = None

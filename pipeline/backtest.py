@@ -171,13 +171,19 @@ def summary(result: Backtest) -> str:
         ]
         for name, figures in evaluation.models.items():
             low, high = figures["intervals"]["auc"]
-            lines.append(
-                f"  {NAMES[name]:28}{f'{figures["auc"]:.3f} ({low:.2f}–{high:.2f})':>22}"
-                f"{_shown(figures['brier'], '.4f'):>8}{_shown(figures['ibs'], '.4f'):>8}"
-                f"{_shown(figures['capture_at_10'], '.1%'):>11}{_shown(figures['wins_ratio'], '.2f'):>16}"
-                f"{_shown(figures['forecast_ratio'], '.2f'):>19}"
-                + (f"{_shown(figures['true_capture_at_10'], '.1%'):>16}" if "true_capture_at_10" in figures else "")
-            )
+            cells = [f"  {NAMES[name]:28}", f"{figures['auc']:.3f} ({low:.2f}–{high:.2f})".rjust(22)]
+            cells += [
+                _shown(figures.get(metric, np.nan), form).rjust(width)
+                for metric, form, width in (
+                    ("brier", ".4f", 8),
+                    ("ibs", ".4f", 8),
+                    ("capture_at_10", ".1%", 11),
+                    ("wins_ratio", ".2f", 16),
+                    ("forecast_ratio", ".2f", 19),
+                    ("true_capture_at_10", ".1%", 16),
+                )
+            ]
+            lines.append("".join(cells).rstrip(" –") if "true_capture_at_10" not in figures else "".join(cells))
         lines += [f"  without {NAMES[name]}: {why}" for name, why in evaluation.absent.items()]
     return "\n".join(lines)
 

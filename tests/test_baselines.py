@@ -15,7 +15,8 @@ def _company(rows: int = 4000, seed: int = 0) -> tuple[pd.DataFrame, pd.DataFram
     won = rng.exponential(80 * np.exp(-X["size"]))
     lost, seen = rng.exponential(100, size=rows), rng.uniform(5, 200, size=rows)
     first = np.stack([seen, won, lost], axis=1)
-    return X, pd.DataFrame({"event": first.argmin(axis=1), "duration": first.min(axis=1)})
+    as_of = pd.Timestamp("2026-01-01") - pd.to_timedelta(seen, unit="D")
+    return X, pd.DataFrame({"event": first.argmin(axis=1), "duration": first.min(axis=1), "as_of": as_of})
 
 
 def test_a_lead_without_the_column_comes_last() -> None:
@@ -32,6 +33,13 @@ def test_logistic_regression_ranks_what_is_known_and_takes_new_words() -> None:
     large, small = pd.DataFrame({"size": [2.0, -2.0], "source": ["web", "never seen"]}).pipe(model.p_win)
     assert large > 2 * small
     assert model.fit(X, y.assign(event=2)).p_win(X).max() == 0.0
+
+
+def test_logistic_regression_does_not_learn_that_young_leads_always_win() -> None:
+    X, y = _company()
+    old_enough = pd.Timestamp("2026-01-01") - y["as_of"] >= pd.Timedelta(days=60)
+    share_won = ((y["event"] == 1) & (y["duration"] <= 60))[old_enough].mean()
+    assert LogisticBaseline(horizon_days=60).fit(X, y).p_win(X).mean() == pytest.approx(share_won, abs=0.01)
 
 
 def test_aalen_johansen_without_censoring_is_the_share_that_ended() -> None:
