@@ -11,7 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from models.hazards import TimeGrid
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
@@ -190,6 +192,79 @@ def base_rates(exposure: Exposure, clock: Clock, edges: FloatArray, at_risk: NDA
         overall = max(seen.sum(), 0.5) / days.sum()
         rates[k] = (seen + 1.0) / (days + 1.0 / overall)
     return rates
+
+
+def pieces_at_risk(exposure: Exposure, at_risk: NDArray, grid: TimeGrid) -> tuple[NDArray, ...]:
+    """List the pieces of time in which each row was at risk.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        What was seen.
+    at_risk : ndarray of shape (n, bins)
+        From `time_at_risk`.
+    grid : TimeGrid
+        Bins, pieces and base rates.
+
+    Returns
+    -------
+    row, piece : ndarray of int, shape (entries,)
+        One entry for each row and piece.
+    expected : ndarray of shape (entries, outcomes)
+        Outcomes expected of the entry without features; > 0.
+    is_last : ndarray of bool, shape (entries,)
+        Whether the row's time ends in this piece, so that its outcome, if any, falls here.
+    """
+    starts = np.flatnonzero(np.diff(grid.bin_piece, prepend=-1))
+    final = grid.bin_piece[grid.bin_of(exposure.stop_days)]
+    watched = np.add.reduceat(at_risk, starts, axis=1) > 0
+    watched[np.arange(len(final)), final] = True
+    row, piece = np.nonzero(watched)
+    expected = np.empty((len(row), grid.outcomes_count))
+    for k in range(grid.outcomes_count):
+        of_k = np.add.reduceat(at_risk * grid.base_rates[k].astype(np.float32), starts, axis=1)
+        expected[:, k] = of_k[row, piece]
+    return row, piece, np.maximum(expected, 1e-12), piece == final[row]
+
+
+def exposure_of(y: pd.DataFrame, rows: int, sample_weight: ArrayLike | None) -> Exposure:
+    """Return labels as exposure, or say what is wrong with them.
+
+    Parameters
+    ----------
+    y : DataFrame of shape (rows, 2 or 3)
+        ``event``, ``duration`` in days, and perhaps ``as_of``.
+    rows : int
+        How many rows the features have.
+    sample_weight : array-like of shape (rows,), optional
+        Weights ≥ 0.
+
+    Returns
+    -------
+    Exposure
+        The same, as arrays.
+
+    Raises
+    ------
+    ValueError
+        If y or the weights are not as described.
+    """
+    if not isinstance(y, pd.DataFrame) or not {"event", "duration"} <= set(y.columns):
+        raise ValueError(f"y must be a data frame with the columns event and duration, got {type(y).__name__}")
+    if len(y) != rows:
+        raise ValueError(f"y has {len(y)} rows, X has {rows}")
+    event, duration = y["event"].to_numpy(), y["duration"].to_numpy(dtype=float)
+    if not np.array_equal(event, event.astype(np.intp)) or (event.astype(np.intp) < 0).any():
+        raise ValueError("y['event'] must hold whole numbers: 0 still open, 1 … K the outcome")
+    if not (np.isfinite(duration) & (duration > 0)).all():
+        raise ValueError("y['duration'] must be finite and above 0 days")
+    weight = np.ones(rows) if sample_weight is None else np.asarray(sample_weight, dtype=float)
+    if weight.shape != (rows,) or not np.isfinite(weight).all() or (weight < 0).any() or not weight.any():
+        raise ValueError(f"sample_weight must be {rows} finite values ≥ 0, not all of them zero")
+    as_of = calendar_days(y["as_of"]) if "as_of" in y else None
+    if as_of is not None and not np.isfinite(as_of).all():
+        raise ValueError("y['as_of'] must have no missing dates")
+    return Exposure(event.astype(np.intp), duration, weight, as_of)
 
 
 def calendar_days(as_of: pd.Series) -> FloatArray:

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-import lightgbm as lgb
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
+from pandas.api.types import is_numeric_dtype
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from models.boosting import poisson_boosters
 from models.calibration import level_and_slope
 from models.encoding import FrameEncoder
-from models.exposure import Clock, Exposure, base_rates, calendar_days, event_quantile_edges, time_at_risk
+from models.exposure import (
+    Clock,
+    Exposure,
+    base_rates,
+    event_quantile_edges,
+    exposure_of,
+    pieces_at_risk,
+    time_at_risk,
+)
 from models.hazards import TimeGrid, cumulative_incidence, quantile_days
 
 FloatArray = NDArray[np.float64]
@@ -24,7 +33,6 @@ FloatArray = NDArray[np.float64]
 _STRETCHES = 3  # of recent calendar time, each holding a tenth of the outcomes
 _STRETCH_SHARE = 0.1
 _FOLDS = 4
-_ONE_THREAD_CELLS = 20_000_000
 _CALIBRATION_ROWS_LIMIT = 200_000
 
 
@@ -46,7 +54,7 @@ class IncidenceBooster(BaseEstimator):
         Trees an outcome. More follow finer detail, and noise.
     leaves : int, default=8
         Leaves a tree: how many features may act together.
-    learning_rate : float, default=0.1
+    learning_rate : float, default=0.05
         Step of each tree. Lower is smoother and wants more trees.
     pieces : int, default=8
         Pieces of time in which features may act differently. More cost time and memory in proportion.
@@ -56,6 +64,13 @@ class IncidenceBooster(BaseEstimator):
         Share of the rows that each tree sees.
     min_leaf_outcomes : float, default=5
         Outcomes, in leads, that a leaf must expect. Raising it draws small companies' scores to the base rate.
+    clocks : sequence of str, default=()
+        Columns of numbers that count days up to ``as_of`` and go on counting after it, such as a lead's age. Trees see
+        them a second time as they will stand in the middle of the piece, and so learn what happens 30 days after the
+        last mail, whenever the lead is looked at. Finds deadlines; reasons take longer, since no two pieces then share
+        their trees.
+    rising : sequence of str, default=()
+        Columns of numbers that can only raise the rate of outcome 1.
     half_life_days : float or None, default=None
         Exposure this much older, by the calendar, counts half. Shorter follows drift; None counts all alike. Needs
         ``as_of``.
@@ -78,7 +93,7 @@ class IncidenceBooster(BaseEstimator):
     encoder_ : FrameEncoder
         Numbers from the columns.
     columns_ : list
-        Original column of each design column; the last is ``'piece'``.
+        Original column of each design column: all columns, then the clocks, then ``'piece'``.
     calibration_ : ndarray of shape (outcomes, 2)
         a_k and b_k.
     longest_days_ : float
@@ -97,11 +112,13 @@ class IncidenceBooster(BaseEstimator):
         self,
         trees: int = 150,
         leaves: int = 8,
-        learning_rate: float = 0.1,
+        learning_rate: float = 0.05,
         pieces: int = 8,
         bins: int = 32,
         bagging_share: float = 0.5,
         min_leaf_outcomes: float = 5.0,
+        clocks: Sequence[str] = (),
+        rising: Sequence[str] = (),
         half_life_days: float | None = None,
         recalibrate: bool = True,
         random_state: Any = None,
@@ -114,6 +131,8 @@ class IncidenceBooster(BaseEstimator):
         self.bins = bins
         self.bagging_share = bagging_share
         self.min_leaf_outcomes = min_leaf_outcomes
+        self.clocks = clocks
+        self.rising = rising
         self.half_life_days = half_life_days
         self.recalibrate = recalibrate
         self.random_state = random_state
@@ -149,7 +168,11 @@ class IncidenceBooster(BaseEstimator):
             If a column holds neither numbers nor words.
         """
         frame = self._check_frame(X, reset=True)
-        exposure = _check_y(y, len(frame), sample_weight)
+        exposure = exposure_of(y, len(frame), sample_weight)
+        for parameter in ("clocks", "rising"):
+            unfit = [n for n in getattr(self, parameter) if n not in frame or not is_numeric_dtype(frame[n].dtype)]
+            if unfit:
+                raise ValueError(f"{parameter} must name columns of numbers in X, got {unfit}")
         lead = np.arange(len(frame)) if groups is None else pd.factorize(np.asarray(groups))[0]
         if len(lead) != len(frame):
             raise ValueError(f"groups has {len(lead)} values for {len(frame)} rows")
@@ -194,8 +217,7 @@ class IncidenceBooster(BaseEstimator):
             The last column is the piece.
         """
         check_is_fitted(self)
-        numbers = self.encoder_.transform(self._check_frame(X))
-        return np.column_stack([numbers, np.full(len(numbers), float(piece))])
+        return self._design(self.encoder_.transform(self._check_frame(X))) + self._shifts()[piece]
 
     def predict_cumulative_incidence(self, X: Any, times: ArrayLike) -> FloatArray:
         """Return the probability of each outcome by each time.
@@ -280,12 +302,27 @@ class IncidenceBooster(BaseEstimator):
                 )
         return frame
 
+    def _design(self, numbers: FloatArray) -> FloatArray:
+        """Return what boosters see, all but `_shifts`: numbers, clocks at ``as_of``, and 0 for the piece."""
+        return np.column_stack([numbers, numbers[:, self._clock_columns()], np.zeros(len(numbers))])
+
+    def _clock_columns(self) -> list[int]:
+        return [self.encoder_.columns_.index(name) for name in self.clocks]
+
+    def _shifts(self) -> FloatArray:
+        """Return what pieces add to `_design` (pieces, design columns): their middle to clocks, their number last."""
+        middle = (self.grid_.bin_edges_days[1:] + self.grid_.bin_edges_days[:-1]) / 2
+        bins = np.bincount(self.grid_.bin_piece)
+        shifts = np.zeros((self.grid_.pieces_count, len(self.encoder_.columns_) + len(self.clocks) + 1))
+        shifts[:, len(self.encoder_.columns_) : -1] = (np.bincount(self.grid_.bin_piece, middle) / bins)[:, None]
+        shifts[:, -1] = np.arange(self.grid_.pieces_count)
+        return shifts
+
     def _margins(self, frame: pd.DataFrame) -> FloatArray:
-        numbers = self.encoder_.transform(frame)
-        seen = np.column_stack([numbers, np.zeros(len(numbers))])
-        result = np.empty((len(numbers), len(self.outcomes_), self.grid_.pieces_count))
-        for piece in range(self.grid_.pieces_count):
-            seen[:, -1] = piece
+        design = self._design(self.encoder_.transform(frame))
+        result = np.empty((len(design), len(self.outcomes_), self.grid_.pieces_count))
+        for piece, shift in enumerate(self._shifts()):
+            seen = design + shift
             for k, booster in enumerate(self.boosters_):
                 level, slope = self.calibration_[k]
                 raw = booster.predict(seen, raw_score=True, num_threads=self.threads or 0)
@@ -310,46 +347,27 @@ class IncidenceBooster(BaseEstimator):
         self.encoder_ = FrameEncoder(random_state=self._seed)
         weight = clock.factor[:, None]
         numbers = self.encoder_.fit_transform(frame, weight * observed, weight * (at_risk @ rates.T), lead)
-        self.columns_ = [*self.encoder_.columns_, "piece"]
-        self.boosters_ = self._boost(numbers, observed, clock.factor, _pieces(exposure, at_risk, self.grid_))
-
-    def _boost(
-        self, numbers: FloatArray, observed: FloatArray, factor: FloatArray, rows: tuple[NDArray, ...]
-    ) -> list[lgb.Booster]:
-        """Fit one Poisson booster an outcome, on one row for each (row, piece) at risk."""
-        row, piece, expected, last = rows
-        params = {
-            "objective": "poisson",
-            "num_leaves": self.leaves,
-            "learning_rate": self.learning_rate,
-            "bagging_fraction": self.bagging_share,
-            "bagging_freq": int(len(rows[0]) * self.bagging_share >= 1),
-            "min_sum_hessian_in_leaf": self.min_leaf_outcomes,
-            "min_data_in_leaf": 1,
-            "boost_from_average": False,
-            "feature_pre_filter": False,
-            "seed": self._seed,
-            "deterministic": True,
-            "force_row_wise": True,
-            # Below some millions of cells threads mostly wait for each other, without end on a busy machine.
-            "num_threads": self.threads or (1 if len(rows[0]) * numbers.shape[1] < _ONE_THREAD_CELLS else 0),
-            "verbose": -1,
-        }
-        # Values are sorted into LightGBM's bins once a row; its pieces are then copies of bytes, not of floats.
-        once = lgb.Dataset(numbers, params=params, free_raw_data=False).construct()
-        data = once.subset(row.astype(np.int32), params=params).construct()  # type: ignore[arg-type]
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Cannot add features|Resetting categorical")  # there are none
-            data.add_features_from(lgb.Dataset(piece.astype(float)[:, None], params=params).construct())
-        data.set_weight(factor[row])
-        boosters = []
-        for k in range(observed.shape[1]):
-            # LightGBM refuses to learn of an outcome never seen: let what came be what was expected.
-            data.set_label(np.where(last, observed[row, k], 0.0) if observed[:, k].any() else expected[:, k])
-            data.set_init_score(np.log(expected[:, k]))
-            trained = lgb.train(params, data, num_boost_round=self.trees)
-            boosters.append(lgb.Booster(model_str=trained.model_to_string()))  # lets go of the training data
-        return boosters
+        self.columns_ = [*self.encoder_.columns_, *self.clocks, "piece"]
+        row, piece, expected, is_last = pieces_at_risk(exposure, at_risk, self.grid_)
+        clocks = numbers[:, self._clock_columns()]
+        self.boosters_ = poisson_boosters(
+            numbers,
+            row,
+            [clocks[row, c] + self._shifts()[piece, numbers.shape[1] + c] for c in range(len(self.clocks))]
+            + [piece.astype(float)],
+            observed=observed[row] * is_last[:, None],
+            expected=expected,
+            weight=clock.factor[row],
+            rising=[[int(k == 0 and name in self.rising) for name in self.columns_] for k in range(outcomes)],
+            trees=self.trees,
+            threads=self.threads,
+            num_leaves=self.leaves,
+            learning_rate=self.learning_rate,
+            min_sum_hessian_in_leaf=self.min_leaf_outcomes,
+            bagging_fraction=self.bagging_share,
+            bagging_freq=int(len(row) * self.bagging_share >= 1),
+            seed=self._seed,
+        )
 
     def _calibrate(self, frame: pd.DataFrame, exposure: Exposure, lead: NDArray[np.intp]) -> None:
         """Set ``calibration_`` from exposure that models, trained for this alone, have not seen."""
@@ -397,42 +415,10 @@ class IncidenceBooster(BaseEstimator):
     def _held_out(self, frame: pd.DataFrame, came: Exposure, lead: NDArray[np.intp]) -> tuple[FloatArray, ...]:
         """Margins, outcomes, expected outcomes and weights of what came, one row for each (row, piece) at risk."""
         clock = came.with_half_life(None)
-        row, piece, expected, last = _pieces(came, time_at_risk(came, clock, self.grid_.bin_edges_days), self.grid_)
+        row, piece, expected, last = pieces_at_risk(
+            came, time_at_risk(came, clock, self.grid_.bin_edges_days), self.grid_
+        )
         margin = self._margins(frame)[row, :, piece]
         observed = last[:, None] & (came.event[row][:, None] == self.outcomes_)
         weight = clock.factor[row] * len(np.unique(lead)) / len(lead)
         return margin, observed.astype(float), expected, weight
-
-
-def _pieces(exposure: Exposure, at_risk: NDArray, grid: TimeGrid) -> tuple[NDArray, ...]:
-    """One entry for each row and piece in which it was at risk: row, piece, expected outcomes (entries, K), is last."""
-    starts = np.flatnonzero(np.diff(grid.bin_piece, prepend=-1))
-    final = grid.bin_piece[grid.bin_of(exposure.stop_days)]
-    watched = np.add.reduceat(at_risk, starts, axis=1) > 0
-    watched[np.arange(len(final)), final] = True
-    row, piece = np.nonzero(watched)
-    expected = np.empty((len(row), grid.outcomes_count))
-    for k in range(grid.outcomes_count):
-        of_k = np.add.reduceat(at_risk * grid.base_rates[k].astype(np.float32), starts, axis=1)
-        expected[:, k] = of_k[row, piece]
-    return row, piece, np.maximum(expected, 1e-12), piece == final[row]
-
-
-def _check_y(y: pd.DataFrame, rows: int, sample_weight: ArrayLike | None) -> Exposure:
-    """Return y as exposure, or say what is wrong with it."""
-    if not isinstance(y, pd.DataFrame) or not {"event", "duration"} <= set(y.columns):
-        raise ValueError(f"y must be a data frame with the columns event and duration, got {type(y).__name__}")
-    if len(y) != rows:
-        raise ValueError(f"y has {len(y)} rows, X has {rows}")
-    event, duration = y["event"].to_numpy(), y["duration"].to_numpy(dtype=float)
-    if not np.array_equal(event, event.astype(np.intp)) or (event.astype(np.intp) < 0).any():
-        raise ValueError("y['event'] must hold whole numbers: 0 still open, 1 … K the outcome")
-    if not (np.isfinite(duration) & (duration > 0)).all():
-        raise ValueError("y['duration'] must be finite and above 0 days")
-    weight = np.ones(rows) if sample_weight is None else np.asarray(sample_weight, dtype=float)
-    if weight.shape != (rows,) or not np.isfinite(weight).all() or (weight < 0).any() or not weight.any():
-        raise ValueError(f"sample_weight must be {rows} finite values ≥ 0, not all of them zero")
-    as_of = calendar_days(y["as_of"]) if "as_of" in y else None
-    if as_of is not None and not np.isfinite(as_of).all():
-        raise ValueError("y['as_of'] must have no missing dates")
-    return Exposure(event.astype(np.intp), duration, weight, as_of)

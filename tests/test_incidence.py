@@ -199,6 +199,40 @@ def test_margins_are_affine_in_what_the_boosters_say(fitted) -> None:
             )
 
 
+def test_clocks_find_what_happens_a_fixed_time_after_something() -> None:
+    """Half of the leads are lost 30 days after their last mail, whenever they are looked at."""
+    rng = np.random.default_rng(0)
+    since = rng.uniform(0, 28, size=3000)
+    X = pd.DataFrame({"mail_days": since})
+    lost = rng.random(3000) < 0.5
+    y = pd.DataFrame({"event": lost.astype(int), "duration": np.where(lost, 30 - since + rng.random(3000), 60.0)})
+    times = np.array([10.0, 20.0])
+    truth = 0.5 * (times > 30.5 - since[:, None])
+    apart = []
+    for clocks in ((), ("mail_days",)):
+        model = IncidenceBooster(random_state=0, threads=1, recalibrate=False, pieces=16, trees=60, clocks=clocks)
+        apart.append(np.abs(model.fit(X, y).predict_cumulative_incidence(X, times)[:, 1] - truth).mean())
+    assert apart[1] < 0.8 * apart[0]
+    assert model.columns_ == ["mail_days", "mail_days", "piece"]
+    np.testing.assert_array_equal(model.design(X, 3)[:, 0], since)
+    assert np.ptp(model.design(X, 3)[:, 1] - since) < 1e-9
+
+
+def test_what_can_only_raise_the_chance_never_lowers_it() -> None:
+    X, y = company(800, seed=11)
+    X["wobble"] = X["noise"].fillna(0.0)
+    model = IncidenceBooster(random_state=0, threads=1, rising=("wobble",)).fit(X, y)
+    margins = np.stack([model.margins(X.assign(wobble=value))[:, 0] for value in np.linspace(-3, 3, 13)])
+    assert (np.diff(margins, axis=0) >= -1e-12).all()
+
+
+def test_columns_that_cannot_run_or_rise_are_refused() -> None:
+    X, y = company(50)
+    for settings in ({"clocks": ("absent",)}, {"rising": ("source",)}):
+        with pytest.raises(ValueError, match="must name columns of numbers"):
+            IncidenceBooster(**settings).fit(X, y)
+
+
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [("duration", 0.0, "above 0"), ("duration", np.nan, "finite"), ("event", -1, "whole"), ("as_of", None, "missing")],
