@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import ibis
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -228,8 +229,7 @@ def _identity(
     company: LoadedCompany, matrix: pd.DataFrame, as_of: datetime, version: str, stored: StoredModel
 ) -> pd.DataFrame:
     leads = company.tables.leads.select("lead_id", "account_id", "owner_id", "kind")
-    wanted = company.connection.create_table("scored_leads", pa.table({"lead_id": matrix["lead_id"]}), overwrite=True)
-    known = leads.semi_join(wanted, "lead_id").to_pandas()
+    known = leads.semi_join(ibis.memtable(matrix[["lead_id"]]), "lead_id").to_pandas()
     scores = matrix[["lead_id", "episode"]].merge(known, on="lead_id", how="left", validate="many_to_one")
     scores.insert(2, "as_of", pd.Timestamp(as_of))
     scores.insert(3, "model_version", version)
