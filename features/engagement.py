@@ -17,14 +17,20 @@ WEIGHT_SCALE = 1_000_000
 KEYS = ["lead_id", "episode", "as_of"]
 
 
-def _happened(tables: Tables, snapshots: ir.Table) -> ir.Table:
+def _may_count(tables: Tables, spec: FeatureSpec) -> ir.Table:
+    """Give the events of the kinds that may be looked at."""
+    events = clock.happened_events(tables)
+    return events.filter(events.kind.notin(spec.excluded_kinds)) if spec.excluded_kinds else events
+
+
+def _happened(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table:
     """Give the events of the leads asked for."""
-    return clock.happened_events(tables).semi_join(snapshots.select("lead_id").distinct(), "lead_id")
+    return _may_count(tables, spec).semi_join(snapshots.select("lead_id").distinct(), "lead_id")
 
 
 def _events(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table:
     """Slim the events to what is counted: kind and channel as places in the spec's lists, direction as flags."""
-    events = _happened(tables, snapshots)
+    events = _happened(tables, snapshots, spec)
     columns: dict[str, ir.Value] = {
         "kind_place": ibis.cases(*((events.kind == kind, i) for i, kind in enumerate(spec.event_kinds)), else_=-1)
         if spec.event_kinds
@@ -81,7 +87,7 @@ def _measures(pairs: ir.Table, spec: FeatureSpec) -> dict[str, ir.Value]:
 
 def _firsts(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table:
     """Give the instant at which each active day of a lead, and each topic it touched, was first known."""
-    events = _happened(tables, snapshots)
+    events = _happened(tables, snapshots, spec)
     offset = ibis.interval(seconds=standard_offset_seconds(spec.timezone))
     days = events.mutate(day=(events.occurred_at + offset).truncate("D"))
     days = days.group_by("lead_id", "day").agg(visible_at=days.visible_at.min())
@@ -109,7 +115,7 @@ def _others(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table:
     shared = people.group_by("account_id").agg(size=ibis._.count())
     shared = shared.filter(shared["size"] > 1)
     # What one person did counts once a day, whoever looks: pairs stay few.
-    events = clock.happened_events(tables).select("lead_id", "visible_at", "occurred_at")
+    events = _may_count(tables, spec).select("lead_id", "visible_at", "occurred_at")
     events = events.join(people.drop("known_at").semi_join(shared, "account_id"), "lead_id")
     seen = events.join(dates, "account_id")
     seen = seen.filter(clock.within_days(seen.visible_at, seen.occurred_at, seen.as_of, OTHERS_DAYS))

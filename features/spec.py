@@ -70,6 +70,8 @@ class FeatureSpec:
         The company's other columns that may be used, each with its type: 'number', 'time' or 'category'.
     event_kinds, channels : tuple of str
         The most frequent kinds and channels of events, most frequent first.
+    excluded_kinds : tuple of str
+        Kinds of events that must stay out: no feature counts them, not even among all events.
     outbound_kinds : tuple of str
         Those kinds that mostly the company's own people do.
     windows_days : tuple of int
@@ -90,6 +92,7 @@ class FeatureSpec:
     lead_attributes: tuple[tuple[str, str], ...] = ()
     account_attributes: tuple[tuple[str, str], ...] = ()
     event_kinds: tuple[str, ...] = ()
+    excluded_kinds: tuple[str, ...] = ()
     outbound_kinds: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
     windows_days: tuple[int, ...] = (7, 30, 90)
@@ -121,7 +124,7 @@ class FeatureSpec:
         windows_days, primary_horizon_days, timezone, fiscal_year_start_month
             As in the class.
         excluded : collection of str
-            Columns that must stay out, as ``column`` or ``table.column``.
+            What must stay out: columns, as ``column`` or ``table.column``, and kinds of events.
         """
 
         def allowed(table: str, column: str) -> bool:
@@ -138,11 +141,16 @@ class FeatureSpec:
             typed = [(name, _attribute_type(getattr(tables, table)[name])) for name in names]
             attributes[table] = tuple((name, type_) for name, type_ in typed if type_)
         kinds: tuple[str, ...] = ()
+        excluded_kinds: tuple[str, ...] = ()
         channels: tuple[str, ...] = ()
         outbound: tuple[str, ...] = ()
         if tables.has("events"):
             events = clock.happened_events(tables)
             events = events.filter(clock.known_by(events.visible_at, known_at))
+            if excluded:
+                left_out = events.filter(events.kind.isin(sorted(excluded))).select("kind").distinct()
+                excluded_kinds = tuple(sorted(left_out.to_pandas()["kind"]))
+                events = events.filter(events.kind.notin(excluded_kinds)) if excluded_kinds else events
             kinds = _most_frequent(events, "kind", KINDS_LIMIT)
             if "events.channel" in columns:
                 channels = _most_frequent(events, "channel", CHANNELS_LIMIT)
@@ -167,6 +175,7 @@ class FeatureSpec:
             lead_attributes=attributes["leads"],
             account_attributes=attributes["accounts"],
             event_kinds=kinds,
+            excluded_kinds=excluded_kinds,
             outbound_kinds=outbound,
             channels=channels,
             windows_days=tuple(sorted(set(windows_days))),

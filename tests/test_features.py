@@ -93,6 +93,17 @@ def test_threads_and_the_order_of_rows_change_no_bit() -> None:
     pd.testing.assert_frame_equal(built(tables, spec), again, check_exact=True)
 
 
+def test_an_excluded_kind_of_event_is_as_if_it_had_never_been_recorded() -> None:
+    frames = random_frames(5, leads_count=60)
+    without = frames | {"events": frames["events"][frames["events"]["kind"] != "call"]}
+    spec = FeatureSpec.from_tables(to_tables(frames), AS_OF, excluded=("call",))
+    assert spec.excluded_kinds == ("call",)
+    assert FeatureSpec.from_json(spec.to_json()) == spec
+    honest = FeatureSpec.from_tables(to_tables(without), AS_OF)
+    assert spec.event_kinds == honest.event_kinds
+    pd.testing.assert_frame_equal(built(to_tables(frames), spec), built(to_tables(without), honest), check_exact=True)
+
+
 def test_a_lead_alone_looks_as_it_does_among_others() -> None:
     tables = to_tables(random_frames(3, leads_count=60))
     spec = FeatureSpec.from_tables(tables, AS_OF)
