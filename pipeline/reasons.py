@@ -67,8 +67,8 @@ def reasons(
                     "text": text,
                     "feature": column,
                     "value": value,
-                    "money": None if money is None else round(float(by_group[lead, group]), 2),
-                    "points": round(float(points_by_group[lead, group]), 2),
+                    "money": None if money is None else round(float(by_group[lead, group]), 2) + 0.0,
+                    "points": round(float(points_by_group[lead, group]), 2) + 0.0,  # no minus before nothing
                 }
             )
         return json.dumps(found, ensure_ascii=False)

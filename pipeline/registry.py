@@ -110,12 +110,20 @@ class Registry:
                 data_path=str(model_folder),
                 code_paths=[str(packages / name) for name in ("features", "models", "pipeline")],
                 pip_requirements=[f"{name}=={installed_version(name)}" for name in RUNTIME_PACKAGES],
-                registered_model_name=self.model_name,
             )
-            version = str(info.registered_model_version)
+            version = self._register(info.model_uri, run.info.run_id)
             for key, value in {"trained_as_of": stored.facts.trained_as_of, "run_id": run.info.run_id}.items():
                 self.client.set_model_version_tag(self.model_name, version, key, value)
         return version
+
+    def _register(self, uri: str, run_id: str) -> str:
+        """Make a version of a logged model; through the client, which unlike `mlflow.register_model` prints nothing."""
+        try:
+            self.client.get_registered_model(self.model_name)
+        except MlflowException:
+            self.client.create_registered_model(self.model_name)
+        model_id = uri.removeprefix("models:/")
+        return str(self.client.create_model_version(self.model_name, uri, run_id, model_id=model_id).version)
 
     def load(self, which: str) -> tuple[str, StoredModel]:
         """Give a model by ``champion``, ``latest`` or its version number.
@@ -159,6 +167,9 @@ class Registry:
 
     def versions(self) -> list[str]:
         """All registered versions, oldest first."""
+        file = self.uri.removeprefix("sqlite:///")
+        if file != self.uri and not Path(file).exists():
+            return []  # asking MLflow would make the file, with all its tables, to find nothing in it
         found = self.client.search_model_versions(f"name='{self.model_name}'")
         return sorted((str(version.version) for version in found), key=int)
 
