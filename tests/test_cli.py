@@ -1,0 +1,124 @@
+"""The commands of the contract: there, explained, and clear about a user's mistake."""
+
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from company_files import write_company
+from conftest import leadrev
+
+COMMANDS = {
+    "demo": ("--leads", "--out"),
+    "simulate": ("--out", "--leads", "--events-per-lead", "--seed", "--mess"),
+    "check": ("--params", "--out"),
+    "features": ("--params", "--as-of", "--out"),
+    "train": ("--params", "--as-of"),
+    "backtest": ("--params", "--cutoffs", "--out"),
+    "score": ("--params", "--as-of", "--model", "--explain", "--out"),
+    "explain": ("--params",),
+    "report": ("--params",),
+    "serve": ("--params",),
+    "promote": ("--params", "--by", "--because", "--force"),
+    "rollback": ("--params",),
+}
+
+
+def refusal(*words, folder=None):
+    """One line on standard error, exit code 2, no traceback: give the line."""
+    ran = leadrev(*words, folder=folder)
+    assert ran.code == 2, ran
+    assert len(ran.mistakes) == 1, ran.err
+    assert ran.mistakes[0].startswith("leadrev: ")
+    assert "Traceback" not in ran.err
+    return ran.mistakes[0]
+
+
+def test_help_lists_every_command_and_no_other():
+    listed = leadrev("--help").out
+    for command in COMMANDS:
+        assert re.search(rf"^\W*{command}\b", listed, flags=re.MULTILINE), command
+    from pipeline.cli import app
+
+    assert {command.callback.__name__ for command in app.registered_commands} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_explains_itself_with_an_example(command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "160")
+    ran = leadrev(command, "--help")
+    assert ran.code == 0
+    assert f"Example: leadrev {command}" in " ".join(ran.out.split())
+    for option in (*COMMANDS[command], "--debug"):
+        assert option in ran.out
+
+
+def test_help_answers_in_half_a_second():
+    slowest = []
+    for _ in range(5):  # the best of five: other work on the machine is no fault of ours
+        started = time.perf_counter()
+        subprocess.run([Path(sys.executable).with_name("leadrev"), "--help"], capture_output=True, check=True)
+        slowest.append(time.perf_counter() - started)
+    assert min(slowest) < 0.5
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("check",), ("features",), ("train",), ("backtest",), ("score",), ("report",), ("serve",), ("rollback",)],
+)
+def test_a_params_file_that_is_not_there_gives_one_line(command, tmp_path):
+    assert str(tmp_path / "params.yaml") in refusal(*command, folder=tmp_path)
+
+
+def test_unreadable_params_give_one_line_with_the_key(tmp_path):
+    path = write_company(tmp_path)
+    honest = path.read_text()
+    for spoilt, said in (
+        (honest + "\nhorizon_days: [30]\n", "horizons_days"),
+        (honest.replace("company: small", "company: [small"), "line"),
+        (honest.replace("from: leads.csv", "from: leeds.csv"), "data.sources.leads.from"),
+        ("", "params.yaml"),
+    ):
+        path.write_text(spoilt)
+        assert said in refusal("check", folder=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("score", "--explain", "some"), "--explain"),
+        (("score", "--as-of", "yesterday", "--model", "latest"), "leadrev train"),
+        (("train", "--as-of", "yesterday"), "yesterday"),
+        (("features",), "--out"),
+        (("backtest", "--cutoffs", "2024-13-01"), "2024-13-01"),
+        (("promote", "latest", "--by", " ", "--because", "x"), "--by"),
+        (("promote", "latest", "--by", "x", "--because", ""), "--because"),
+        (("train", "--as-of", "2020-01-01"), "nothing to learn from"),
+        (("report",), "leadrev score"),
+        (("explain", "L1"), "leadrev train"),
+    ],
+)
+def test_a_mistake_gives_one_line_that_names_it(tmp_path, words, said):
+    write_company(tmp_path)
+    assert said in refusal(*words, folder=tmp_path)
+
+
+def test_debug_shows_where(tmp_path):
+    command = [sys.executable, "-m", "pipeline.cli", "check", "-p", str(tmp_path / "none.yaml"), "--debug"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ran.returncode == 1
+    assert "Traceback" in ran.stderr
+
+
+def test_what_nobody_foresaw_gives_one_line_and_another_code(tmp_path, monkeypatch):
+    write_company(tmp_path)
+
+    def breaks(*_):
+        raise RuntimeError("two\nlines")
+
+    monkeypatch.setattr("pipeline.check.check", breaks)
+    ran = leadrev("check", folder=tmp_path)
+    assert ran.code == 1
+    assert ran.mistakes == ["leadrev: unexpected RuntimeError: two lines (--debug shows where)"]
