@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from joblib import cpu_count
 from numpy.typing import ArrayLike, NDArray
 from pandas.api.types import is_numeric_dtype
 from sklearn.base import BaseEstimator
@@ -30,10 +32,13 @@ from models.hazards import TimeGrid, cumulative_incidence, quantile_days
 
 FloatArray = NDArray[np.float64]
 
-_STRETCHES = 3  # of recent calendar time, each holding a tenth of the outcomes
+_YEAR_DAYS, _QUARTERS = 365.0, 4
+_EARLIER_SHARE = 0.3  # of the outcomes that must lie before the last year, for its quarters to be held out in turn
+_STRETCHES = 3  # of recent calendar time, each holding a tenth of the outcomes, where history is shorter
 _STRETCH_SHARE = 0.1
 _FOLDS = 4
-_CALIBRATION_ROWS_LIMIT = 200_000
+_CALIBRATION_ROWS_LIMIT = 100_000
+_IDLE_LIMIT = 100_000  # entries without an outcome that a booster sees; more of them hardly say more
 
 
 class IncidenceBooster(BaseEstimator):
@@ -349,6 +354,8 @@ class IncidenceBooster(BaseEstimator):
         numbers = self.encoder_.fit_transform(frame, weight * observed, weight * (at_risk @ rates.T), lead)
         self.columns_ = [*self.encoder_.columns_, *self.clocks, "piece"]
         row, piece, expected, is_last = pieces_at_risk(exposure, at_risk, self.grid_)
+        kept, factor = self._thinned(observed[row].any(axis=1) & is_last, clock.factor[row])
+        row, piece, expected, is_last = row[kept], piece[kept], expected[kept], is_last[kept]
         clocks = numbers[:, self._clock_columns()]
         self.boosters_ = poisson_boosters(
             numbers,
@@ -357,7 +364,7 @@ class IncidenceBooster(BaseEstimator):
             + [piece.astype(float)],
             observed=observed[row] * is_last[:, None],
             expected=expected,
-            weight=clock.factor[row],
+            weight=factor,
             rising=[[int(k == 0 and name in self.rising) for name in self.columns_] for k in range(outcomes)],
             trees=self.trees,
             threads=self.threads,
@@ -368,6 +375,12 @@ class IncidenceBooster(BaseEstimator):
             bagging_freq=int(len(row) * self.bagging_share >= 1),
             seed=self._seed,
         )
+
+    def _thinned(self, happened: NDArray[np.bool_], factor: FloatArray) -> tuple[NDArray[np.intp], FloatArray]:
+        """Draw entries: all with an outcome, and of the idle ones so many as say nearly all; kept, their weights."""
+        share = min(1.0, max(_IDLE_LIMIT, 2 * int(happened.sum())) / max(1, int((~happened).sum())))
+        drawn = happened | (np.random.default_rng(self._seed).random(len(happened)) < share)
+        return np.flatnonzero(drawn), np.where(happened, factor, factor / share)[drawn]
 
     def _calibrate(self, frame: pd.DataFrame, exposure: Exposure, lead: NDArray[np.intp]) -> None:
         """Set ``calibration_`` from exposure that models, trained for this alone, have not seen."""
@@ -381,25 +394,27 @@ class IncidenceBooster(BaseEstimator):
         # Of each part: rows to learn from, what was known of them, rows held out, what came of them, stretch of time.
         parts: list[tuple[NDArray, Exposure, NDArray, Exposure, int]] = []
         if exposure.as_of_days is not None:
-            ended = exposure.as_of_days + exposure.stop_days
-            happened = exposure.event > 0
-            shares = 1 - _STRETCH_SHARE * np.arange(_STRETCHES, -1, -1)
-            days = np.quantile(ended[happened] if happened.any() else ended, shares)
-            days[-1] = ended.max()
-            for s, (day, following) in enumerate(pairwise(days)):
+            for s, (day, following) in enumerate(pairwise(_stretches(exposure))):
                 parts.append((*exposure.until(day), *exposure.between(day, following), s))
         else:
             fold = rng.permutation(np.arange(lead.max() + 1) % _FOLDS)[lead]
             for f in range(_FOLDS):
                 parts.append((fold != f, exposure.take(fold != f), fold == f, exposure.take(fold == f), 0))
-        scored: list[tuple] = []
-        for training, known, held_out, came, stretch in parts:
+
+        def held_out_by_an_earlier_model(
+            training: NDArray, known: Exposure, held_out: NDArray, came: Exposure, stretch: int
+        ) -> tuple | None:
             if not training.any() or not held_out.any():
-                continue
-            earlier = IncidenceBooster(**self.get_params())
-            earlier.outcomes_, earlier._seed, earlier.calibration_ = self.outcomes_, self._seed, self.calibration_
+                return None
+            earlier = IncidenceBooster(**self.get_params()).set_params(threads=1)
+            earlier.outcomes_, earlier._seed = self.outcomes_, self._seed
+            earlier.calibration_ = np.tile([0.0, 1.0], (len(self.outcomes_), 1))
             earlier._fit_part(frame[training], known, pd.factorize(lead[training])[0])
-            scored.append((*earlier._held_out(frame[held_out], came, lead[held_out]), stretch))
+            return (*earlier._held_out(frame[held_out], came, lead[held_out]), stretch)
+
+        with ThreadPoolExecutor(self.threads or cpu_count()) as pool:  # LightGBM lets go of Python's lock
+            done = list(pool.map(lambda part: held_out_by_an_earlier_model(*part), parts))
+        scored = [part for part in done if part is not None]
         if not scored:
             return
         stretches = np.repeat([part[-1] for part in scored], [len(part[0]) for part in scored])
@@ -422,3 +437,19 @@ class IncidenceBooster(BaseEstimator):
         observed = last[:, None] & (came.event[row][:, None] == self.outcomes_)
         weight = clock.factor[row] * len(np.unique(lead)) / len(lead)
         return margin, observed.astype(float), expected, weight
+
+
+def _stretches(exposure: Exposure) -> FloatArray:
+    """Give the days between which what came is held out, in turn: the last year's quarters where history allows.
+
+    A whole year, because a level that is right in spring alone is wrong by the season in summer.
+    """
+    assert exposure.as_of_days is not None
+    ended = exposure.as_of_days + exposure.stop_days
+    happened = ended[exposure.event > 0]
+    last = ended.max()
+    if len(happened) and np.mean(happened < last - _YEAR_DAYS) >= _EARLIER_SHARE:
+        return np.linspace(last - _YEAR_DAYS, last, _QUARTERS + 1)
+    shares = 1 - _STRETCH_SHARE * np.arange(_STRETCHES, -1, -1)
+    days = np.quantile(happened if len(happened) else ended, shares)
+    return np.append(days[:-1], last)
