@@ -69,7 +69,7 @@ class CauseSpecific:
 def lifelines_cox(X: pd.DataFrame, happened: np.ndarray, duration: np.ndarray) -> Callable[..., np.ndarray]:
     from lifelines import CoxPHFitter
 
-    model = CoxPHFitter(penalizer=0.01).fit(X.assign(_t=duration, _e=happened), "_t", "_e")
+    model = CoxPHFitter(penalizer=0.1).fit(X.assign(_t=duration, _e=happened), "_t", "_e")
     return lambda X, times: model.predict_cumulative_hazard(X, times=times).to_numpy().T
 
 
