@@ -25,13 +25,16 @@ import mlflow.pyfunc
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
+from pipeline.databases import without_password
 from pipeline.errors import UserError
 from pipeline.params import Params
 from pipeline.stored_model import StoredModel, read_model
 
 CHAMPION = "champion"
-RUNTIME_PACKAGES = ("ibis-framework", "duckdb", "lightgbm", "numpy", "pandas", "pyarrow", "scikit-learn")
-RUNTIME_PACKAGES += ("shap", "woodelf-explainer", "pydantic", "pyyaml")
+RUNTIME_PACKAGES = (
+    "ibis-framework", "duckdb", "lightgbm", "numpy", "pandas", "pyarrow", "scikit-learn", "shap", "woodelf-explainer",
+    "pydantic", "pyyaml",
+)  # fmt: skip
 HISTORY_TAG = "champion_history"
 
 
@@ -146,7 +149,8 @@ class Registry:
         """Give the version number that ``champion``, ``latest`` or a number stands for."""
         versions = self.versions()
         if not versions:
-            raise UserError(f"no model of {self.model_name} is registered in {self.uri}: run `leadrev train` first")
+            where = without_password(self.uri)
+            raise UserError(f"no model of {self.model_name} is registered in {where}: run `leadrev train` first")
         if which == "latest":
             return versions[-1]
         if which == CHAMPION:

@@ -116,10 +116,10 @@ def _metrics(training: Training, held_out: Evaluation | None) -> dict[str, float
 
 
 def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Give nested params their dotted keys; sources are left out, since addresses of databases stay at home."""
+    """Give nested params their dotted keys; addresses of databases and of MLflow stay at home, and so do passwords."""
     flat: dict[str, Any] = {}
     for key, value in content.items():
-        if key == "sources":
+        if key in ("sources", "mlflow"):
             continue
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{key}.")
