@@ -1,0 +1,148 @@
+"""Models in MLflow: what a run keeps, and that only a person makes a champion."""
+
+import json
+
+import mlflow
+import pytest
+from conftest import leadrev
+from test_cli import refusal
+
+from pipeline.errors import UserError
+from pipeline.params import load_params
+from pipeline.registry import Registry
+
+
+@pytest.fixture
+def copied(company, tmp_path):
+    return company.copy(tmp_path)
+
+
+@pytest.fixture
+def two_versions(copied):
+    """A champion, and a second version of the same model that nobody has promoted."""
+    registry = Registry(copied.params)
+    first = registry.client.get_model_version(registry.model_name, "1")
+    registry.client.create_model_version(registry.model_name, first.source, first.run_id)
+    return copied
+
+
+def champion(company):
+    return Registry(company.params).champion()
+
+
+def says(company, use):
+    verdict = {"verdict": {"use": use, "text": "worse than asking the biggest company first"}}
+    (company.folder / "backtest.json").write_text(json.dumps(verdict))
+
+
+def test_a_run_keeps_params_fingerprint_metrics_and_figures(company):
+    registry = Registry(company.params)
+    version = registry.client.get_model_version(registry.model_name, "1")
+    run = registry.client.get_run(version.run_id)
+    assert run.data.params["model.trees"] == "30"
+    assert run.data.params["data.timezone"] == "Europe/Berlin"
+    manifest = json.loads((company.folder / "manifest.json").read_text())
+    assert run.data.tags["data_fingerprint"] == manifest["data_fingerprint"]
+    assert run.data.metrics["won_count"] > 50
+    assert 0.5 < run.data.metrics["hold_out_auc"] <= 1
+    kept = {item.path for item in registry.client.list_artifacts(version.run_id)}
+    assert {"audit.json", "hold_out.json"} <= kept
+    figures = {item.path for item in registry.client.list_artifacts(version.run_id, "figures")}
+    assert figures == {"figures/calibration.png", "figures/capture.png"}
+
+
+def test_training_says_so_and_promotes_nothing(company):
+    assert "It is not champion" in (company.folder / "train.out").read_text()
+    history = Registry(company.params).history()
+    assert [(entry["action"], entry["version"], entry["by"]) for entry in history] == [("promote", "1", "Ana")]
+    assert history[0]["because"] == "the first that there is"
+    assert history[0]["previous"] is None
+    assert history[0]["at"].endswith("Z")
+
+
+def test_no_password_reaches_mlflow(tmp_path):
+    from pipeline.train import _flat
+
+    secret = "postgresql://ana:s3cret@localhost/crm/public.leads"
+    sources = f"data: {{sources: {{leads: {{from: '{secret}'}}, deals: {{sql: \"SELECT '{secret}'\"}}}}}}"
+    (tmp_path / "params.yaml").write_text(f"company: x\n{sources}\nmlflow: {{tracking_uri: '{secret}'}}\n")
+    params = load_params(tmp_path / "params.yaml")
+    logged = _flat(params.model_dump(mode="json", by_alias=True, exclude_none=True))
+    assert logged["company"] == "x"
+    assert "s3cret" not in json.dumps(logged)
+
+
+def test_no_password_of_a_server_reaches_the_terminal(copied, monkeypatch):
+    monkeypatch.setattr(Registry, "versions", lambda self: [])
+    registry = Registry(copied.params)
+    registry.uri = "postgresql://ana:s3cret@localhost/mlflow"
+    with pytest.raises(UserError) as caught:
+        registry.version("latest")
+    assert "s3cret" not in str(caught.value)
+    assert "ana" in str(caught.value)
+
+
+def test_a_version_that_is_not_there_or_no_champion_gives_one_line(copied):
+    assert "there are: 1" in refusal("score", "--model", "7", folder=copied.folder)
+    assert "there are: 1" in refusal("promote", "7", "--by", "Ana", "--because", "x", folder=copied.folder)
+    assert "no promotion to undo" not in copied.run("rollback", "--by", "Ana", "--because", "odd scores").out
+    said = refusal("score", folder=copied.folder)
+    assert "promote latest" in said
+    assert "--model latest" in said
+    assert "no promotion to undo" in refusal("rollback", folder=copied.folder)
+
+
+def test_a_bad_verdict_refuses_and_force_is_written_down(two_versions):
+    words = ("promote", "latest", "--by", "Bo", "--because", "newer")
+    says(two_versions, "no")
+    said = refusal(*words, folder=two_versions.folder)
+    assert "worse than asking" in said
+    assert "--force" in said
+    assert champion(two_versions) == "1"
+    two_versions.run(*words, "--force")
+    assert champion(two_versions) == "2"
+    entry = Registry(two_versions.params).history()[-1]
+    assert (entry["by"], entry["because"], entry["previous"]) == ("Bo", "newer", "1")
+    assert "forced although" in entry["note"]
+    assert "worse than asking" in entry["note"]
+
+
+def test_rollback_undoes_one_promotion_at_a_time(two_versions):
+    says(two_versions, "with care")
+    two_versions.run("promote", "2", "--by", "Bo", "--because", "newer")
+    for expected in ("1", None):
+        two_versions.run("rollback", "--by", "Ana", "--because", "odd scores")
+        assert champion(two_versions) == expected
+    assert "no promotion to undo" in refusal("rollback", folder=two_versions.folder)
+    actions = [entry["action"] for entry in Registry(two_versions.params).history()]
+    assert actions == ["promote", "promote", "rollback", "rollback"]
+
+
+def test_a_rollback_after_a_promotion_after_a_rollback(two_versions):
+    for words, expected in (
+        (("promote", "2"), "2"),
+        (("rollback",), "1"),
+        (("promote", "2"), "2"),
+        (("promote", "1"), "1"),
+        (("rollback",), "2"),
+        (("rollback",), "1"),
+    ):
+        two_versions.run(*words, "--by", "Ana", "--because", "x")
+        assert champion(two_versions) == expected
+
+
+def test_a_model_made_by_other_code_is_refused(company, monkeypatch):
+    monkeypatch.setattr("pipeline.stored_model.source_fingerprint", lambda: "another")
+    assert "leadrev train" in refusal("score", folder=company.folder)
+    assert mlflow.active_run() is None
+
+
+def test_an_audit_that_failed_refuses(copied, monkeypatch):
+    from dataclasses import replace
+
+    version, stored = Registry(copied.params).load("1")
+    failed = replace(stored, facts=replace(stored.facts, audit_failed="the audit says no"))
+    monkeypatch.setattr(Registry, "load", lambda self, which: (version, failed))
+    ran = leadrev("promote", "1", "--by", "Ana", "--because", "x", folder=copied.folder)
+    assert ran.code == 2
+    assert "the audit says no" in ran.err
