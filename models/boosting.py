@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import lightgbm as lgb
@@ -72,10 +71,8 @@ def poisson_boosters(
     }
     once = lgb.Dataset(numbers, params=params, free_raw_data=False).construct()
     data = once.subset(row.astype(np.int32), params=params).construct()  # type: ignore[arg-type]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Cannot add features|Resetting categorical")  # there are none
-        for column in running:
-            data.add_features_from(lgb.Dataset(column[:, None], params=params).construct())
+    for column in running:
+        data.add_features_from(lgb.Dataset(column[:, None], params=params).construct())
     data.set_weight(weight)
     boosters = []
     for k in range(observed.shape[1]):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,8 @@ class LeadForecaster(BaseEstimator):
         The horizon that ranks, scores and is explained; one of the horizons.
     trees, leaves, learning_rate, pieces, half_life_days
         As in `IncidenceBooster`, with 1500 wins or more.
+    rising : sequence of str, default=()
+        Columns of numbers that may only raise the rate of winning; those that X lacks are left aside.
     random_state : int or None, default=None
         Seed; None is 0.
     threads : int or None, default=None
@@ -102,6 +105,7 @@ class LeadForecaster(BaseEstimator):
         learning_rate: float = 0.1,
         pieces: int = 8,
         half_life_days: float | None = 365.0,
+        rising: Sequence[str] = (),
         random_state: int | None = None,
         threads: int | None = None,
     ) -> None:
@@ -112,6 +116,7 @@ class LeadForecaster(BaseEstimator):
         self.learning_rate = learning_rate
         self.pieces = pieces
         self.half_life_days = half_life_days
+        self.rising = rising
         self.random_state = random_state
         self.threads = threads
 
@@ -151,7 +156,9 @@ class LeadForecaster(BaseEstimator):
         if self.wins_count_ == 0:
             raise ValueError("no lead was won: there is nothing to learn from")
         seed = self.random_state or 0
-        self.incidence_ = IncidenceBooster(**self._incidence_settings(), random_state=seed, threads=self.threads)
+        rising = tuple(name for name in self.rising if name in X.columns)
+        settings = self._incidence_settings() | {"rising": rising, "random_state": seed, "threads": self.threads}
+        self.incidence_ = IncidenceBooster(**settings)
         self.incidence_.fit(X, y[["event", "duration", "as_of"]], sample_weight, groups=y["lead_id"])
         self.value_ = self._fit_value(X, y, won, seed)
         self._settle()
@@ -238,7 +245,7 @@ class LeadForecaster(BaseEstimator):
     def to_state(self) -> State:
         """Return the fitted model as files: name to content, JSON, NumPy and LightGBM's text."""
         facts = {
-            "params": {**self.get_params(), "horizons_days": list(self.horizons_days)},
+            "params": {**self.get_params(), "horizons_days": list(self.horizons_days), "rising": list(self.rising)},
             "wins_count": self.wins_count_,
             "score_cuts": self.grading_.score_cuts.tolist(),
             "grade_cuts": self.grading_.grade_cuts,
@@ -281,6 +288,7 @@ class LeadForecaster(BaseEstimator):
             "leaves": min(self.leaves, round(4 + share * max(self.leaves - 4, 0))),
             "learning_rate": self.learning_rate * (0.3 + 0.7 * share),
             "pieces": min(self.pieces, max(2, self.wins_count_ // 100)),
+            "min_leaf_outcomes": min(20.0, max(5.0, self.wins_count_ / 100)),
             "half_life_days": self.half_life_days,
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -38,7 +39,7 @@ _STRETCHES = 3  # of recent calendar time, each holding a tenth of the outcomes,
 _STRETCH_SHARE = 0.1
 _FOLDS = 4
 _CALIBRATION_ROWS_LIMIT = 100_000
-_IDLE_LIMIT = 100_000  # entries without an outcome that a booster sees; more of them hardly say more
+_IDLE_LIMIT = 60_000  # entries without an outcome that a booster sees; more of them hardly say more
 
 
 class IncidenceBooster(BaseEstimator):
@@ -184,10 +185,12 @@ class IncidenceBooster(BaseEstimator):
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         self.outcomes_ = np.arange(1, max(1, int(exposure.event.max())) + 1)
         self.longest_days_ = float(exposure.stop_days.max())
-        self._fit_part(frame, exposure, lead)
-        self.calibration_ = np.tile([0.0, 1.0], (len(self.outcomes_), 1))
-        if self.recalibrate:
-            self._calibrate(frame, exposure, lead)
+        with warnings.catch_warnings():  # here, because threads share the filters
+            warnings.filterwarnings("ignore", message="Cannot add features|Resetting categorical")  # there are none
+            self._fit_part(frame, exposure, lead)
+            self.calibration_ = np.tile([0.0, 1.0], (len(self.outcomes_), 1))
+            if self.recalibrate:
+                self._calibrate(frame, exposure, lead)
         return self
 
     def margins(self, X: Any) -> FloatArray:

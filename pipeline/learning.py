@@ -8,7 +8,7 @@ from datetime import datetime
 import numpy as np
 import pandas as pd
 
-from features import labels, lifecycle, matrix, snapshots
+from features import catalogue, labels, lifecycle, matrix, snapshots
 from features.spec import FeatureSpec
 from models.forecaster import LeadForecaster
 from pipeline.audit import AuditResult, audit
@@ -80,6 +80,7 @@ def learn(company: LoadedCompany, params: Params, as_of: datetime) -> Training:
     forecaster = LeadForecaster(
         horizons_days=tuple(params.horizons_days),
         primary_horizon_days=params.primary_horizon_days,
+        rising=tuple(entry.name for entry in catalogue.entries(spec) if entry.is_rising),
         random_state=params.seed,
         **params.model.model_dump(),
     ).fit(X, y)
