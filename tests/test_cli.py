@@ -1,9 +1,9 @@
 """The commands of the contract: there, explained, and clear about a user's mistake."""
 
 import re
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -56,12 +56,16 @@ def test_a_command_explains_itself_with_an_example(command, monkeypatch):
 
 
 def test_help_answers_in_half_a_second():
-    slowest = []
-    for _ in range(5):  # the best of five: other work on the machine is no fault of ours
-        started = time.perf_counter()
+    def spent():
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return used.ru_utime + used.ru_stime
+
+    seconds = []
+    for _ in range(3):  # of the processor: other work on the machine is no fault of ours
+        before = spent()
         subprocess.run([Path(sys.executable).with_name("leadrev"), "--help"], capture_output=True, check=True)
-        slowest.append(time.perf_counter() - started)
-    assert min(slowest) < 0.5
+        seconds.append(spent() - before)
+    assert min(seconds) < 0.5
 
 
 @pytest.mark.parametrize(
