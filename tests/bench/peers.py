@@ -42,7 +42,8 @@ class CauseSpecific:
         self.fit_hazard = fit_hazard
 
     def fit(self, X: pd.DataFrame, y: pd.DataFrame) -> CauseSpecific:
-        self.middle_, self.scale_ = X.mean(), X.std().replace(0, 1.0)
+        self.middle_, self.scale_ = X.mean(), X.std()
+        self.varying_ = list(X.columns[self.scale_ > 0])  # lifelines divides by the spread
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self.hazards_ = [
@@ -52,7 +53,7 @@ class CauseSpecific:
         return self
 
     def _scaled(self, X: pd.DataFrame) -> pd.DataFrame:
-        return (X - self.middle_) / self.scale_
+        return ((X - self.middle_) / self.scale_)[self.varying_]
 
     def predict_cumulative_incidence(self, X: pd.DataFrame, times: np.ndarray) -> np.ndarray:
         fine = np.unique(np.concatenate([np.linspace(0, times[-1], 200), times]))
@@ -69,7 +70,7 @@ class CauseSpecific:
 def lifelines_cox(X: pd.DataFrame, happened: np.ndarray, duration: np.ndarray) -> Callable[..., np.ndarray]:
     from lifelines import CoxPHFitter
 
-    model = CoxPHFitter(penalizer=0.1).fit(X.assign(_t=duration, _e=happened), "_t", "_e")
+    model = CoxPHFitter(penalizer=0.01).fit(X.assign(_t=duration, _e=happened), "_t", "_e")
     return lambda X, times: model.predict_cumulative_hazard(X, times=times).to_numpy().T
 
 
