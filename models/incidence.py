@@ -38,7 +38,7 @@ _EARLIER_SHARE = 0.3  # of the outcomes that must lie before the last year, for 
 _STRETCHES = 3  # of recent calendar time, each holding a tenth of the outcomes, where history is shorter
 _STRETCH_SHARE = 0.1
 _FOLDS = 4
-_CALIBRATION_ROWS_LIMIT = 100_000
+_CALIBRATION_ROWS_LIMIT = 40_000
 _IDLE_LIMIT = 60_000  # entries without an outcome that a booster sees; more of them hardly say more
 
 
@@ -187,10 +187,12 @@ class IncidenceBooster(BaseEstimator):
         self.longest_days_ = float(exposure.stop_days.max())
         with warnings.catch_warnings():  # here, because threads share the filters
             warnings.filterwarnings("ignore", message="Cannot add features|Resetting categorical")  # there are none
-            self._fit_part(frame, exposure, lead)
             self.calibration_ = np.tile([0.0, 1.0], (len(self.outcomes_), 1))
-            if self.recalibrate:
-                self._calibrate(frame, exposure, lead)
+            with ThreadPoolExecutor(self.threads or cpu_count()) as pool:  # LightGBM lets go of Python's lock
+                fitting = pool.submit(self._fit_part, frame, exposure, lead)
+                calibration = self._calibrated(frame, exposure, lead, pool) if self.recalibrate else None
+                fitting.result()
+            self.calibration_ = self.calibration_ if calibration is None else calibration
         return self
 
     def margins(self, X: Any) -> FloatArray:
@@ -385,10 +387,12 @@ class IncidenceBooster(BaseEstimator):
         drawn = happened | (np.random.default_rng(self._seed).random(len(happened)) < share)
         return np.flatnonzero(drawn), np.where(happened, factor, factor / share)[drawn]
 
-    def _calibrate(self, frame: pd.DataFrame, exposure: Exposure, lead: NDArray[np.intp]) -> None:
-        """Set ``calibration_`` from exposure that models, trained for this alone, have not seen."""
+    def _calibrated(
+        self, frame: pd.DataFrame, exposure: Exposure, lead: NDArray[np.intp], pool: ThreadPoolExecutor
+    ) -> FloatArray | None:
+        """Levels and slopes from exposure that models, trained for this alone, had not seen; None: too little."""
         if lead.max() + 1 < 2 * _FOLDS:
-            return
+            return None
         rng = np.random.default_rng(self._seed)
         if len(frame) > _CALIBRATION_ROWS_LIMIT:
             kept = np.flatnonzero(rng.random(lead.max() + 1)[lead] < _CALIBRATION_ROWS_LIMIT / len(frame))
@@ -415,15 +419,14 @@ class IncidenceBooster(BaseEstimator):
             earlier._fit_part(frame[training], known, pd.factorize(lead[training])[0])
             return (*earlier._held_out(frame[held_out], came, lead[held_out]), stretch)
 
-        with ThreadPoolExecutor(self.threads or cpu_count()) as pool:  # LightGBM lets go of Python's lock
-            done = list(pool.map(lambda part: held_out_by_an_earlier_model(*part), parts))
+        done = list(pool.map(lambda part: held_out_by_an_earlier_model(*part), parts))
         scored = [part for part in done if part is not None]
         if not scored:
-            return
+            return None
         stretches = np.repeat([part[-1] for part in scored], [len(part[0]) for part in scored])
         stretches = np.unique(stretches, return_inverse=True)[1]
         margin, observed, expected, weight = (np.concatenate(v) for v in list(zip(*scored, strict=True))[:-1])
-        self.calibration_ = np.array(
+        return np.array(
             [
                 level_and_slope(margin[:, k], observed[:, k], expected[:, k], weight, stretches)
                 for k in range(len(self.outcomes_))

@@ -51,7 +51,8 @@ def auc(won: ArrayLike, ranking: ArrayLike) -> float:
         0.5 is chance; NaN where all or none were won.
     """
     won = np.asarray(won, dtype=bool)
-    return float("nan") if won.all() or not won.any() else float(roc_auc_score(won, ranking))
+    place = np.unique(np.asarray(ranking, dtype=float), return_inverse=True)[1]  # "last of all" may be infinite
+    return float("nan") if won.all() or not won.any() else float(roc_auc_score(won, place))
 
 
 def brier(won: ArrayLike, p_win: ArrayLike) -> float:

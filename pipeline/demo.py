@@ -12,7 +12,7 @@ BY = "leadrev demo"
 
 
 def demo(out: Path, *, leads: int) -> None:
-    """Simulate, check, train, backtest, promote, score and report; print what came of it.
+    """Simulate, check, backtest, train, promote, score and report; print what came of it.
 
     The only command that promotes on its own, so that the one after it has a champion to score with.
 
@@ -36,10 +36,11 @@ def demo(out: Path, *, leads: int) -> None:
     with step("checking"):
         checked = check.check(params, params.artifacts_folder)
     print(check.summary(checked))
-    trained = train.train(params, None)
-    print(trained.summary())
     tested = backtest.backtest(params, None, params.artifacts_folder)
     print(backtest.summary(tested))
+    # The last cutoff of the backtest lies one horizon back: it is the hold-out of a training at the data's end.
+    trained = train.train(params, None, held_out=tested.evaluations[-1])
+    print(trained.summary())
     print(promote.promote(params, trained.version, by=BY, because="first version of a made-up company", force=True))
     scored = score.score(params, None, model="champion", explain="all", out=params.artifacts_folder)
     print(scored.summary())

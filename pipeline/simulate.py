@@ -30,8 +30,15 @@ horizons_days: [30, 90, 180, 365]   # forecasts reach this far, counted from as_
 primary_horizon_days: 90            # the horizon that ranks
 artifacts: .                        # where results are written, relative to this file
 
+snapshots:
+  rows_limit: 40000                 # training rows; more take longer
+
+features:
+  windows_days: [30]                # how far back visits, mails and calls are counted
+
 backtest:
   truth: truth.parquet              # lets the backtest ask the oracle, too
+  cutoffs_count: 2                  # how many dates in the past are forecast again
 
 data:
   timezone: Europe/Berlin           # of {zone_of}

@@ -53,7 +53,7 @@ class Trained:
         return "\n".join(lines)
 
 
-def train(params: Params, as_of: str | None) -> Trained:
+def train(params: Params, as_of: str | None, held_out: Evaluation | None = None) -> Trained:
     """Train, evaluate on a hold-out in time, log to MLflow and register.
 
     The hold-out is a second model, trained one primary horizon before `as_of` and compared with what was known to have
@@ -65,6 +65,8 @@ def train(params: Params, as_of: str | None) -> Trained:
         The company.
     as_of : str, optional
         The date as the user wrote it; by default where the data end.
+    held_out : Evaluation, optional
+        The hold-out, where a backtest has just made it.
 
     Returns
     -------
@@ -80,8 +82,10 @@ def train(params: Params, as_of: str | None) -> Trained:
     instant = parse_as_of(as_of, params) if as_of else company.known_until
     with step(f"training as of {iso(instant)}"):
         training = learn(company, params, instant)
-    with step("evaluating on a hold-out in time"):
-        held_out, why = _hold_out(company, params, instant)
+    why = ""
+    if held_out is None:
+        with step("evaluating on a hold-out in time"):
+            held_out, why = _hold_out(company, params, instant)
     with step("logging and registering in MLflow"):
         version = Registry(params).log_training(
             training.stored,

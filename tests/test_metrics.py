@@ -96,3 +96,9 @@ def test_bootstrap_interval_covers_as_often_as_it_says() -> None:
         low, high = metrics.bootstrap_interval(lambda at, drawn=drawn: drawn[at].mean(), 80, 200, repeat, level=0.8)
         covered += low <= 0 <= high
     assert 0.65 <= covered / 60 <= 0.95
+
+
+def test_a_lead_that_ranks_last_of_all_has_a_place_too() -> None:
+    won = np.array([True, False, True, False])
+    assert metrics.auc(won, [3.0, 1.0, 2.0, -np.inf]) == 1.0
+    assert metrics.auc(won, [3.0, -np.inf, -np.inf, 1.0]) == pytest.approx(0.625)
