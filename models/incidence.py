@@ -33,13 +33,14 @@ from models.hazards import TimeGrid, cumulative_incidence, quantile_days
 
 FloatArray = NDArray[np.float64]
 
-_YEAR_DAYS, _QUARTERS = 365.0, 4
-_EARLIER_SHARE = 0.3  # of the outcomes that must lie before the last year, for its quarters to be held out in turn
+_YEAR_DAYS, _YEAR_PARTS = 365.0, 3
+_EARLIER_SHARE = 0.3  # of the outcomes that must lie before the last year, for its parts to be held out in turn
 _STRETCHES = 3  # of recent calendar time, each holding a tenth of the outcomes, where history is shorter
 _STRETCH_SHARE = 0.1
 _FOLDS = 4
 _CALIBRATION_ROWS_LIMIT = 40_000
 _IDLE_LIMIT = 60_000  # entries without an outcome that a booster sees; more of them hardly say more
+_CALIBRATION_IDLE_LIMIT = 30_000
 
 
 class IncidenceBooster(BaseEstimator):
@@ -339,7 +340,9 @@ class IncidenceBooster(BaseEstimator):
                 result[:, k, piece] = level + slope * np.asarray(raw)
         return result
 
-    def _fit_part(self, frame: pd.DataFrame, exposure: Exposure, lead: NDArray[np.intp]) -> None:
+    def _fit_part(
+        self, frame: pd.DataFrame, exposure: Exposure, lead: NDArray[np.intp], idle_limit: int = _IDLE_LIMIT
+    ) -> None:
         """Learn grid, encoder and boosters; margins are left uncalibrated."""
         outcomes = len(self.outcomes_)
         clock = exposure.with_half_life(self.half_life_days)
@@ -359,7 +362,7 @@ class IncidenceBooster(BaseEstimator):
         numbers = self.encoder_.fit_transform(frame, weight * observed, weight * (at_risk @ rates.T), lead)
         self.columns_ = [*self.encoder_.columns_, *self.clocks, "piece"]
         row, piece, expected, is_last = pieces_at_risk(exposure, at_risk, self.grid_)
-        kept, factor = self._thinned(observed[row].any(axis=1) & is_last, clock.factor[row])
+        kept, factor = self._thinned(observed[row].any(axis=1) & is_last, clock.factor[row], idle_limit)
         row, piece, expected, is_last = row[kept], piece[kept], expected[kept], is_last[kept]
         clocks = numbers[:, self._clock_columns()]
         self.boosters_ = poisson_boosters(
@@ -381,9 +384,11 @@ class IncidenceBooster(BaseEstimator):
             seed=self._seed,
         )
 
-    def _thinned(self, happened: NDArray[np.bool_], factor: FloatArray) -> tuple[NDArray[np.intp], FloatArray]:
+    def _thinned(
+        self, happened: NDArray[np.bool_], factor: FloatArray, idle_limit: int
+    ) -> tuple[NDArray[np.intp], FloatArray]:
         """Draw entries: all with an outcome, and of the idle ones so many as say nearly all; kept, their weights."""
-        share = min(1.0, max(_IDLE_LIMIT, 2 * int(happened.sum())) / max(1, int((~happened).sum())))
+        share = min(1.0, max(idle_limit, 2 * int(happened.sum())) / max(1, int((~happened).sum())))
         drawn = happened | (np.random.default_rng(self._seed).random(len(happened)) < share)
         return np.flatnonzero(drawn), np.where(happened, factor, factor / share)[drawn]
 
@@ -416,7 +421,7 @@ class IncidenceBooster(BaseEstimator):
             earlier = IncidenceBooster(**self.get_params()).set_params(threads=1)
             earlier.outcomes_, earlier._seed = self.outcomes_, self._seed
             earlier.calibration_ = np.tile([0.0, 1.0], (len(self.outcomes_), 1))
-            earlier._fit_part(frame[training], known, pd.factorize(lead[training])[0])
+            earlier._fit_part(frame[training], known, pd.factorize(lead[training])[0], _CALIBRATION_IDLE_LIMIT)
             return (*earlier._held_out(frame[held_out], came, lead[held_out]), stretch)
 
         done = list(pool.map(lambda part: held_out_by_an_earlier_model(*part), parts))
@@ -446,7 +451,7 @@ class IncidenceBooster(BaseEstimator):
 
 
 def _stretches(exposure: Exposure) -> FloatArray:
-    """Give the days between which what came is held out, in turn: the last year's quarters where history allows.
+    """Give the days between which what came is held out, in turn: the last year in thirds where history allows.
 
     A whole year, because a level that is right in spring alone is wrong by the season in summer.
     """
@@ -455,7 +460,7 @@ def _stretches(exposure: Exposure) -> FloatArray:
     happened = ended[exposure.event > 0]
     last = ended.max()
     if len(happened) and np.mean(happened < last - _YEAR_DAYS) >= _EARLIER_SHARE:
-        return np.linspace(last - _YEAR_DAYS, last, _QUARTERS + 1)
+        return np.linspace(last - _YEAR_DAYS, last, _YEAR_PARTS + 1)
     shares = 1 - _STRETCH_SHARE * np.arange(_STRETCHES, -1, -1)
     days = np.quantile(happened if len(happened) else ended, shares)
     return np.append(days[:-1], last)

@@ -114,7 +114,8 @@ def evaluate(
     won, known = metrics.won_within(came["event"], came["duration"], horizon)
     followed = (known_at - cutoff).days
     times = np.linspace(1, max(2, min(horizon, followed)), IBS_TIMES)
-    found, absent = {"leadrev": _own(stored, matrix, X, horizon, times)}, {}
+    found = {"leadrev": _own(stored, matrix, X, horizon, times)}
+    absent: dict[str, str] = {}
     if baselines:
         others, absent = _baselines(training, X, horizon)
         found |= others

@@ -31,7 +31,7 @@ primary_horizon_days: 90            # the horizon that ranks
 artifacts: .                        # where results are written, relative to this file
 
 snapshots:
-  rows_limit: 40000                 # training rows; more take longer
+  rows_limit: 30000                 # training rows; more take longer
 
 features:
   windows_days: [30]                # how far back visits, mails and calls are counted
@@ -39,6 +39,7 @@ features:
 backtest:
   truth: truth.parquet              # lets the backtest ask the oracle, too
   cutoffs_count: 2                  # how many dates in the past are forecast again
+  bootstrap_count: 100              # draws of leads behind each interval
 
 data:
   timezone: Europe/Berlin           # of {zone_of}

@@ -28,9 +28,14 @@ def test_what_is_written_is_there_and_other_files_stay(tmp_path):
 
 def test_an_error_midway_leaves_the_old_result(tmp_path):
     write_whole(tmp_path, OLD, seal="seal.json")
-    with pytest.raises(RuntimeError, match="midway"), written_whole(tmp_path, seal="seal.json") as staging:
-        staging.path("a.bin").write_bytes(b"half of")
-        raise RuntimeError("midway")
+
+    def fails_midway():
+        with written_whole(tmp_path, seal="seal.json") as staging:
+            staging.path("a.bin").write_bytes(b"half of")
+            raise RuntimeError("midway")
+
+    with pytest.raises(RuntimeError, match="midway"):
+        fails_midway()
     assert contents(tmp_path) == OLD
 
 
