@@ -143,7 +143,7 @@ def verdict(evaluations: list[Evaluation]) -> dict[str, str]:
     )
     level = f"it expected {wins_ratio:.2f} times the {won:,} wins that came"
     if not np.isfinite(auc) or auc <= max(0.52, best_auc[1] - 0.01):
-        return {"use": "no", "text": f"Do not use it: no better than the baseline. Over {len(own)} cutoffs {ranks}."}
+        return {"use": "no", "text": f"No better than the baseline: over {len(own)} cutoffs {ranks}."}
     doubts = []
     if won < 100:
         doubts.append(f"only {won} wins to judge by")
@@ -152,13 +152,13 @@ def verdict(evaluations: list[Evaluation]) -> dict[str, str]:
     if capture < best_capture[1] - 0.02:
         doubts.append("a baseline's top tenth held more")
     if doubts:
-        return {"use": "with care", "text": f"Use it with care: {'; '.join(doubts)}. Over {len(own)} cutoffs {ranks}."}
-    return {"use": "yes", "text": f"Use it. Over {len(own)} cutoffs {ranks}; {level}."}
+        return {"use": "with care", "text": f"{'; '.join(doubts).capitalize()}. Over {len(own)} cutoffs {ranks}."}
+    return {"use": "yes", "text": f"Over {len(own)} cutoffs {ranks}; {level}."}
 
 
 def summary(result: Backtest) -> str:
     """Say how the backtest came out: the verdict, then a table a cutoff."""
-    lines = [result.verdict["text"]]
+    lines = [f"Use it: {result.verdict['use']}. {result.verdict['text']}"]
     for evaluation in result.evaluations:
         revenue = evaluation.actual_revenue
         brought = f", {money(revenue, result.params.currency)}" if revenue is not None else ""

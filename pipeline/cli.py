@@ -283,6 +283,12 @@ def main() -> None:
     except Exception as error:
         if _debug:
             raise
+        if "libgomp" in str(error) or "libomp" in str(error):
+            _fail(
+                "LightGBM needs the system's OpenMP library, which is missing: install libgomp1 (Debian, Ubuntu), "
+                "libgomp (Fedora) or libomp (Homebrew)",
+                2,
+            )
         _fail(f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]} (--debug shows where)", 1)
 
 

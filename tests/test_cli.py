@@ -126,3 +126,16 @@ def test_what_nobody_foresaw_gives_one_line_and_another_code(tmp_path, monkeypat
     ran = leadrev("check", folder=tmp_path)
     assert ran.code == 1
     assert ran.mistakes == ["leadrev: unexpected RuntimeError: two lines (--debug shows where)"]
+
+
+def test_a_missing_openmp_library_is_said_in_one_line(monkeypatch, capsys):
+    def without_openmp():
+        raise OSError("libgomp.so.1: cannot open shared object file: No such file or directory")
+
+    monkeypatch.setattr(cli, "app", without_openmp)
+    with pytest.raises(SystemExit) as stopped:
+        cli.main()
+    assert stopped.value.code == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert "libgomp1" in message
