@@ -81,13 +81,14 @@ class LogisticBaseline(BaseEstimator):
         X : data frame of shape (n, columns)
             Numbers and words, missing allowed.
         y : data frame of shape (n, …)
-            ``event``, ``duration`` in days and ``as_of``.
+            ``event``, ``duration`` in days, ``as_of``, and perhaps ``weight``.
         """
         won, _ = won_within(y["event"], y["duration"], self.horizon_days)
         seen_until = (y["as_of"] + pd.to_timedelta(y["duration"], unit="D")).max()
         rows = np.flatnonzero(y["as_of"] <= seen_until - pd.Timedelta(days=self.horizon_days))
         rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), self.rows_limit)).astype(int)]
-        self.rate_ = float(won[rows].mean()) if len(rows) else 0.0
+        weight = y["weight"].to_numpy(dtype=float)[rows] if "weight" in y else np.ones(len(rows))
+        self.rate_ = float(np.average(won[rows], weights=weight)) if len(rows) else 0.0
         self.pipeline_ = None
         if 0 < self.rate_ < 1:
             words = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=20, sparse_output=False)
@@ -97,7 +98,8 @@ class LogisticBaseline(BaseEstimator):
                 (words, make_column_selector(dtype_exclude="number")),
             )
             model = LogisticRegression(C=self.strength, max_iter=300)
-            self.pipeline_ = make_pipeline(columns, model).fit(_plain(X.iloc[rows]), won[rows])
+            self.pipeline_ = make_pipeline(columns, model)
+            self.pipeline_.fit(_plain(X.iloc[rows]), won[rows], logisticregression__sample_weight=weight)
         return self
 
     def p_win(self, X: pd.DataFrame) -> FloatArray:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from models.exposure import Exposure
+
 FloatArray = NDArray[np.float64]
+
+_YEAR_DAYS, _YEAR_PARTS = 365.0, 3
+_EARLIER_SHARE = 0.3  # of the outcomes that must lie before the last year, for its parts to be held out in turn
+_STRETCHES = 3  # of recent calendar time, each holding a tenth of the outcomes, where history is shorter
+_STRETCH_SHARE = 0.1
 
 # A level that moved by a factor e^0.25 from one stretch of time to the next is as much as is believed on its face; how
 # much levels wander for no lasting reason is itself known from few stretches, so it starts from 0.2, worth two of them.
@@ -58,6 +65,32 @@ def level_and_slope(
         trust = 1.0 / (wander + noise)
         level = float(trust @ levels / (trust.sum() + _LEVEL_SD**-2))
     return level + (1.0 - slope) * centre, slope
+
+
+def stretches(exposure: Exposure) -> FloatArray:
+    """Give the days between which what came is held out, in turn: the last year in thirds where history allows.
+
+    A whole year, because a level that is right in spring alone is wrong by the season in summer.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        With ``as_of_days``.
+
+    Returns
+    -------
+    ndarray of shape (stretches + 1,)
+        Rising days on the scale of ``as_of_days``; each stretch lies between two of them.
+    """
+    assert exposure.as_of_days is not None
+    ended = exposure.as_of_days + exposure.stop_days
+    happened = ended[exposure.event > 0]
+    last = ended.max()
+    if len(happened) and np.mean(happened < last - _YEAR_DAYS) >= _EARLIER_SHARE:
+        return np.linspace(last - _YEAR_DAYS, last, _YEAR_PARTS + 1)
+    shares = 1 - _STRETCH_SHARE * np.arange(_STRETCHES, -1, -1)
+    days = np.quantile(happened if len(happened) else ended, shares)
+    return np.append(days[:-1], last)
 
 
 def _penalised_poisson(basis: FloatArray, observed: FloatArray, expected: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -102,7 +102,7 @@ class LeadForecaster(BaseEstimator):
         primary_horizon_days: int = 90,
         trees: int = 150,
         leaves: int = 8,
-        learning_rate: float = 0.1,
+        learning_rate: float = 0.05,
         pieces: int = 8,
         half_life_days: float | None = 365.0,
         rising: Sequence[str] = (),
@@ -163,7 +163,7 @@ class LeadForecaster(BaseEstimator):
         self.value_ = self._fit_value(X, y, won, seed)
         self._settle()
 
-        recent = self._recent(calendar_days(y["as_of"]), seed)
+        recent = self._recent(calendar_days(y["as_of"]), sample_weight, seed)
         spread = np.linspace(0, len(recent) - 1, min(len(recent), _BACKGROUND_ROWS)).astype(int)
         self.background_ = self._encoded(X.iloc[recent[spread]])
         self._prepare()
@@ -286,7 +286,7 @@ class LeadForecaster(BaseEstimator):
         return {
             "trees": min(self.trees, 40 + self.wins_count_ // 2),
             "leaves": min(self.leaves, round(4 + share * max(self.leaves - 4, 0))),
-            "learning_rate": self.learning_rate * (0.3 + 0.7 * share),
+            "learning_rate": min(self.learning_rate, 0.03 + 0.07 * share),
             "pieces": min(self.pieces, max(2, self.wins_count_ // 100)),
             "min_leaf_outcomes": min(20.0, max(5.0, self.wins_count_ / 100)),
             "half_life_days": self.half_life_days,
@@ -374,11 +374,15 @@ class LeadForecaster(BaseEstimator):
     def _for_each_booster(self, encoded: list[FloatArray]) -> list[FloatArray]:
         return [encoded[0]] * len(self.incidence_.outcomes_) + encoded[1:]
 
-    def _recent(self, as_of_days: FloatArray, seed: int) -> NDArray[np.intp]:
-        """Rows of the last snapshots: what the population to be scored looks like."""
+    def _recent(self, as_of_days: FloatArray, weight: ArrayLike | None, seed: int) -> NDArray[np.intp]:
+        """Rows of the last snapshots, drawn by their weight: what the population to be scored looks like."""
         recent = np.flatnonzero(as_of_days >= as_of_days.max() - _REFERENCE_DAYS)
+        rng = np.random.default_rng(seed)
+        if weight is not None:
+            share = np.asarray(weight, dtype=float)[recent]
+            recent = recent[rng.random(len(recent)) * share.max() < share]
         if len(recent) > _REFERENCE_ROWS:
-            recent = np.sort(np.random.default_rng(seed).choice(recent, _REFERENCE_ROWS, replace=False))
+            recent = np.sort(rng.choice(recent, _REFERENCE_ROWS, replace=False))
         return recent
 
     def _columns(self) -> list[str]:

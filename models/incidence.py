@@ -18,7 +18,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from models.boosting import poisson_boosters
-from models.calibration import level_and_slope
+from models.calibration import level_and_slope, stretches
 from models.encoding import FrameEncoder
 from models.exposure import (
     Clock,
@@ -33,10 +33,6 @@ from models.hazards import TimeGrid, cumulative_incidence, quantile_days
 
 FloatArray = NDArray[np.float64]
 
-_YEAR_DAYS, _YEAR_PARTS = 365.0, 3
-_EARLIER_SHARE = 0.3  # of the outcomes that must lie before the last year, for its parts to be held out in turn
-_STRETCHES = 3  # of recent calendar time, each holding a tenth of the outcomes, where history is shorter
-_STRETCH_SHARE = 0.1
 _FOLDS = 4
 _CALIBRATION_ROWS_LIMIT = 40_000
 _IDLE_LIMIT = 60_000  # entries without an outcome that a booster sees; more of them hardly say more
@@ -406,7 +402,7 @@ class IncidenceBooster(BaseEstimator):
         # Of each part: rows to learn from, what was known of them, rows held out, what came of them, stretch of time.
         parts: list[tuple[NDArray, Exposure, NDArray, Exposure, int]] = []
         if exposure.as_of_days is not None:
-            for s, (day, following) in enumerate(pairwise(_stretches(exposure))):
+            for s, (day, following) in enumerate(pairwise(stretches(exposure))):
                 parts.append((*exposure.until(day), *exposure.between(day, following), s))
         else:
             fold = rng.permutation(np.arange(lead.max() + 1) % _FOLDS)[lead]
@@ -448,19 +444,3 @@ class IncidenceBooster(BaseEstimator):
         observed = last[:, None] & (came.event[row][:, None] == self.outcomes_)
         weight = clock.factor[row] * len(np.unique(lead)) / len(lead)
         return margin, observed.astype(float), expected, weight
-
-
-def _stretches(exposure: Exposure) -> FloatArray:
-    """Give the days between which what came is held out, in turn: the last year in thirds where history allows.
-
-    A whole year, because a level that is right in spring alone is wrong by the season in summer.
-    """
-    assert exposure.as_of_days is not None
-    ended = exposure.as_of_days + exposure.stop_days
-    happened = ended[exposure.event > 0]
-    last = ended.max()
-    if len(happened) and np.mean(happened < last - _YEAR_DAYS) >= _EARLIER_SHARE:
-        return np.linspace(last - _YEAR_DAYS, last, _YEAR_PARTS + 1)
-    shares = 1 - _STRETCH_SHARE * np.arange(_STRETCHES, -1, -1)
-    days = np.quantile(happened if len(happened) else ended, shares)
-    return np.append(days[:-1], last)

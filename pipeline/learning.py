@@ -30,8 +30,8 @@ class Training:
         The model.
     X : data frame of shape (n_snapshots, n_features)
         The training matrix.
-    y : data frame of shape (n_snapshots, 5)
-        ``event``, ``duration`` (days), ``amount``, ``as_of``, ``lead_id``.
+    y : data frame of shape (n_snapshots, 6)
+        ``event``, ``duration`` (days), ``amount``, ``as_of``, ``lead_id``, ``weight`` (1 on average).
     audit : AuditResult
         Which columns were kept out, and what else was noticed.
     """
@@ -57,6 +57,7 @@ def learn(company: LoadedCompany, params: Params, as_of: datetime) -> Training:
     grid = snapshots.training_snapshots(
         tables, cutoff=as_of, rows_limit=params.snapshots.rows_limit, seed=params.seed
     ).cache()
+    drawn, grid = to_frame(grid), grid.drop("weight")
     known = to_frame(labels.labels(grid, outcomes, as_of))
     won_count = int(known.loc[known["event"] == WON, ["lead_id", "episode"]].drop_duplicates().shape[0])
     if won_count == 0:
@@ -65,7 +66,7 @@ def learn(company: LoadedCompany, params: Params, as_of: datetime) -> Training:
             "won by then; choose a later --as-of, or look at `leadrev check` for deals that were not loaded"
         )
     rows = to_frame(matrix.feature_matrix(tables, grid, spec))
-    if not rows[KEYS].equals(known[KEYS]):
+    if not (rows[KEYS].equals(known[KEYS]) and drawn[KEYS].equals(known[KEYS])):
         raise RuntimeError("features and labels do not stand on the same snapshots")
     X = rows.drop(columns=KEYS)
     y = pd.DataFrame(
@@ -75,6 +76,7 @@ def learn(company: LoadedCompany, params: Params, as_of: datetime) -> Training:
             "amount": known["amount"].to_numpy(float),
             "as_of": known["as_of"],
             "lead_id": known["lead_id"],
+            "weight": (drawn["weight"] / drawn["weight"].mean()).to_numpy(float),
         }
     )
     forecaster = LeadForecaster(
@@ -83,7 +85,7 @@ def learn(company: LoadedCompany, params: Params, as_of: datetime) -> Training:
         rising=tuple(entry.name for entry in catalogue.entries(spec) if entry.is_rising),
         random_state=params.seed,
         **params.model.model_dump(),
-    ).fit(X, y)
+    ).fit(X, y, y["weight"])
     facts = ModelFacts(
         company=params.company,
         currency=params.currency,

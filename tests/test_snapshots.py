@@ -41,13 +41,22 @@ def test_the_grid_has_one_step_and_keeps_near_the_limit(rows_limit: int) -> None
 def test_past_the_monthly_grid_single_snapshots_are_drawn_and_the_same_ones_each_time() -> None:
     tables = random_tables(3, leads_count=80)
     every = snapshots.training_snapshots(tables, CUTOFF, rows_limit=10**6).to_pandas()
-    first, again, other = (
-        set(snapshots.training_snapshots(tables, CUTOFF, rows_limit=100, seed=seed).to_pandas().itertuples(index=False))
-        for seed in (1, 1, 2)
-    )
+    assert (every.weight == 1).all()
+    every = every.drop(columns="weight")
+    draws = [snapshots.training_snapshots(tables, CUTOFF, rows_limit=100, seed=seed).to_pandas() for seed in (1, 1, 2)]
+    first, again, other = (set(draw.drop(columns="weight").itertuples(index=False)) for draw in draws)
     monthly = every[[(CUTOFF - as_of).days % 28 == 0 for as_of in every.as_of]]
     assert first == again != other
     assert first < set(monthly.itertuples(index=False))
+
+
+def test_drawn_snapshots_stand_for_all_of_them() -> None:
+    tables = random_tables(3, leads_count=80)
+    every = snapshots.training_snapshots(tables, CUTOFF, rows_limit=10**6).to_pandas()
+    monthly = every[[(CUTOFF - as_of).days % 28 == 0 for as_of in every.as_of]]
+    draws = [snapshots.training_snapshots(tables, CUTOFF, rows_limit=150, seed=seed).to_pandas() for seed in range(10)]
+    assert sum(draw.weight.sum() for draw in draws) / len(draws) == pytest.approx(len(monthly), rel=0.1)
+    assert all((draw.weight >= 1).all() for draw in draws)
 
 
 def test_before_the_first_lead_there_is_nothing() -> None:
