@@ -67,7 +67,7 @@ def level_and_slope(
     return level + (1.0 - slope) * centre, slope
 
 
-def stretches(exposure: Exposure) -> FloatArray:
+def stretches_of(exposure: Exposure) -> FloatArray:
     """Give the days between which what came is held out, in turn: the last year in thirds where history allows.
 
     A whole year, because a level that is right in spring alone is wrong by the season in summer.

@@ -18,7 +18,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from models.boosting import poisson_boosters
-from models.calibration import level_and_slope, stretches
+from models.calibration import level_and_slope, stretches_of
 from models.encoding import FrameEncoder
 from models.exposure import (
     Clock,
@@ -402,7 +402,7 @@ class IncidenceBooster(BaseEstimator):
         # Of each part: rows to learn from, what was known of them, rows held out, what came of them, stretch of time.
         parts: list[tuple[NDArray, Exposure, NDArray, Exposure, int]] = []
         if exposure.as_of_days is not None:
-            for s, (day, following) in enumerate(pairwise(stretches(exposure))):
+            for s, (day, following) in enumerate(pairwise(stretches_of(exposure))):
                 parts.append((*exposure.until(day), *exposure.between(day, following), s))
         else:
             fold = rng.permutation(np.arange(lead.max() + 1) % _FOLDS)[lead]

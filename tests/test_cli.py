@@ -10,6 +10,8 @@ import pytest
 from company_files import write_company
 from conftest import leadrev
 
+from pipeline import cli
+
 COMMANDS = {
     "demo": ("--leads", "--out"),
     "simulate": ("--out", "--leads", "--events-per-lead", "--seed", "--mess"),
