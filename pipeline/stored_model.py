@@ -136,18 +136,23 @@ def read_model(folder: Path) -> StoredModel:
 
 
 def source_fingerprint() -> str:
-    """Give the SHA-256 of what the code of ``features`` and ``models`` does: comments and docstrings do not count."""
+    """Give the SHA-256 of what the code of ``features`` and ``models`` does, the same on every version of Python.
+
+    Docstrings, blank lines and lines that hold only a comment do not count.
+    """
     digest = hashlib.sha256()
     for package in (features, models):
         for path in sorted(Path(str(package.__file__)).parent.glob("*.py")):
-            tree = ast.parse(path.read_text(encoding="utf-8"))
-            for node in ast.walk(tree):
+            text = path.read_text(encoding="utf-8")
+            told: set[int] = set()
+            for node in ast.walk(ast.parse(text)):
                 body = getattr(node, "body", None)
-                if isinstance(body, list) and body and isinstance(body[0], ast.Expr):
-                    value = body[0].value
-                    if isinstance(value, ast.Constant) and isinstance(value.value, str):
-                        del body[0]
-            digest.update(f"{package.__name__}/{path.name}\n{ast.unparse(tree)}\n".encode())
+                first = body[0] if isinstance(body, list) and body else None
+                if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                    told |= set(range(first.lineno, (first.end_lineno or first.lineno) + 1))
+            lines = (line.rstrip() for number, line in enumerate(text.splitlines(), 1) if number not in told)
+            code = "\n".join(line for line in lines if line and not line.lstrip().startswith("#"))
+            digest.update(f"{package.__name__}/{path.name}\n{code}\n".encode())
     return digest.hexdigest()
 
 
