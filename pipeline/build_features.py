@@ -10,12 +10,13 @@ import pyarrow.parquet as pq
 from features import catalogue
 from features.spec import FeatureSpec
 from pipeline.audit import audit
-from pipeline.learning import feature_spec, open_leads_matrix
+from pipeline.errors import UserError
+from pipeline.learning import feature_spec, instant_of, open_leads_matrix
 from pipeline.params import Params
 from pipeline.progress import step
 from pipeline.stored_model import KEYS
-from pipeline.tables import load_tables, parse_as_of
-from pipeline.writing import written_whole
+from pipeline.tables import load_tables
+from pipeline.writing import check_writable, written_whole
 
 
 def write_features(params: Params, as_of: str | None, out: Path) -> tuple[int, int]:
@@ -35,9 +36,12 @@ def write_features(params: Params, as_of: str | None, out: Path) -> tuple[int, i
     rows, features : int, int
         Leads, and columns beside ``lead_id``, ``episode`` and ``as_of``.
     """
+    if out.is_dir():
+        raise UserError(f"--out {out}: is a folder; name the Parquet file to write, for example {out}/matrix.parquet")
+    check_writable(out.parent)
     with step("reading and checking the sources"):
         company = load_tables(params)
-    instant = parse_as_of(as_of, params) if as_of else company.known_until
+    instant = instant_of(company, params, as_of)
     with step("building the features"):
         matrix = open_leads_matrix(company, feature_spec(company, params, instant, audit(company, instant)), instant)
     table = pa.Table.from_pandas(matrix, preserve_index=False).replace_schema_metadata()
@@ -55,7 +59,7 @@ def describe_features(params: Params, as_of: str | None) -> str:
         One paragraph a feature, grouped by theme.
     """
     company = load_tables(params)
-    instant = parse_as_of(as_of, params) if as_of else company.known_until
+    instant = instant_of(company, params, as_of)
     spec: FeatureSpec = feature_spec(company, params, instant, audit(company, instant))
     lines: list[str] = []
     theme = None

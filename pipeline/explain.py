@@ -6,11 +6,12 @@ import json
 
 from pipeline import formatting
 from pipeline.errors import UserError
+from pipeline.learning import instant_of
 from pipeline.params import Params
 from pipeline.registry import Registry
 from pipeline.score import Scores, forecast_leads
 from pipeline.stored_model import iso
-from pipeline.tables import load_tables, parse_as_of
+from pipeline.tables import load_tables
 
 
 def explain(params: Params, lead_id: str, as_of: str | None, *, model: str) -> str:
@@ -38,8 +39,9 @@ def explain(params: Params, lead_id: str, as_of: str | None, *, model: str) -> s
         If no such lead is known, or it is not open then.
     """
     version, stored = Registry(params).load(model)
+    stored.check_horizons(params, version)
     company = load_tables(params)
-    instant = parse_as_of(as_of, params) if as_of else company.known_until
+    instant = instant_of(company, params, as_of)
     result = forecast_leads(company, stored, instant, version=version, explained=None, lead_id=lead_id)
     if not len(result.scores):
         leads = company.tables.leads

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -15,9 +15,10 @@ from pipeline.audit import AuditResult, audit
 from pipeline.errors import UserError
 from pipeline.params import Params
 from pipeline.stored_model import KEYS, ModelFacts, StoredModel, iso, source_fingerprint
-from pipeline.tables import LoadedCompany
+from pipeline.tables import LoadedCompany, parse_as_of
 
 WON = 1
+SILENT_DAYS = 7
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,25 @@ def learn(company: LoadedCompany, params: Params, as_of: datetime) -> Training:
         excluded=findings.excluded,
     )
     return Training(StoredModel(forecaster, spec, facts), X, y, findings)
+
+
+def instant_of(company: LoadedCompany, params: Params, as_of: str | None) -> datetime:
+    """Read ``--as-of``: by default where the data end; never long after that, where silence would pass for openness.
+
+    Raises
+    ------
+    UserError
+        If it is unreadable, or lies more than a week after the data end.
+    """
+    if as_of is None:
+        return company.known_until
+    instant = parse_as_of(as_of, params)
+    if instant > company.known_until + timedelta(days=SILENT_DAYS):
+        raise UserError(
+            f"--as-of {as_of}: what is known ends at {iso(company.known_until)}, more than {SILENT_DAYS} days before; "
+            "load newer data, or choose an earlier date"
+        )
+    return instant
 
 
 def feature_spec(company: LoadedCompany, params: Params, as_of: datetime, findings: AuditResult) -> FeatureSpec:

@@ -51,6 +51,8 @@ def promote(params: Params, version: str, *, by: str, because: str, force: bool 
     if evidence is None:
         note = "; ".join(filter(None, [note, "no backtest was there to judge by"]))
     before = registry.champion()
+    if before == version:
+        return f"version {version} is champion of {registry.model_name} already; nothing was changed"
     registry.make_champion(version, action="promote", by=by, because=because, note=note)
     was = f"was version {before}" if before else "there was none"
     return f"version {version} is champion of {registry.model_name} ({was})" + (f"; {note}" if note else "")

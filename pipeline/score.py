@@ -19,14 +19,14 @@ from features import catalogue
 from models.attribution import Attributions
 from pipeline.errors import UserError
 from pipeline.formatting import money
-from pipeline.learning import open_leads_matrix
+from pipeline.learning import instant_of, open_leads_matrix
 from pipeline.params import Params
 from pipeline.progress import step
 from pipeline.reasons import reasons
 from pipeline.registry import Registry
 from pipeline.stored_model import StoredModel, iso
-from pipeline.tables import LoadedCompany, load_tables, parse_as_of
-from pipeline.writing import Staging, sha256_of, written_whole
+from pipeline.tables import LoadedCompany, load_tables
+from pipeline.writing import Staging, check_writable, sha256_of, written_whole
 
 MANIFEST = "manifest.json"
 NO_REASONS = "[]"
@@ -105,11 +105,13 @@ def score(params: Params, as_of: str | None, *, model: str, explain: str, out: P
         If there is no such model, the date is unreadable, or `explain` is none of what is allowed.
     """
     most = explained_count(explain)
+    check_writable(out)
     registry = Registry(params)
     version, stored = registry.load(model)
+    stored.check_horizons(params, version)
     with step("reading and checking the sources"):
         company = load_tables(params)
-    instant = parse_as_of(as_of, params) if as_of else company.known_until
+    instant = instant_of(company, params, as_of)
     with step(f"scoring the leads open as of {iso(instant)}"):
         result = forecast_leads(company, stored, instant, version=version, explained=most)
     with step("writing"), written_whole(out, seal=MANIFEST) as staging:

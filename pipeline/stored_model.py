@@ -20,6 +20,7 @@ import models
 from features.spec import FeatureSpec
 from models.forecaster import LeadForecaster
 from pipeline.errors import UserError
+from pipeline.params import Params
 from pipeline.quarters import quarter_ends
 
 KEYS = ["lead_id", "episode", "as_of"]
@@ -89,6 +90,22 @@ class StoredModel:
             Probabilities, days and money; the index is that of `matrix`.
         """
         return self.forecaster.predict(self.feature_columns(matrix), quarter_ends_days=self.quarter_ends_days(matrix))
+
+    def check_horizons(self, params: Params, version: str) -> None:
+        """Refuse params that ask for other horizons than the model was trained for.
+
+        Raises
+        ------
+        UserError
+            Naming the key, what it says, and what the model knows.
+        """
+        for key in ("horizons_days", "primary_horizon_days"):
+            asked, known = getattr(params, key), getattr(self.forecaster, key)
+            known = list(known) if isinstance(known, tuple) else known
+            if asked != known:
+                raise UserError(
+                    f"{key}: the params say {asked}, model version {version} was trained for {known}: train again"
+                )
 
     def absent(self, matrix: pd.DataFrame) -> dict[str, str]:
         """Return the forecast columns that stay empty for these leads, and why."""

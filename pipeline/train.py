@@ -10,12 +10,12 @@ from typing import Any
 from pipeline.errors import UserError
 from pipeline.evaluation import Evaluation, evaluate
 from pipeline.figures import calibration_figure, capture_figure
-from pipeline.learning import Training, learn
+from pipeline.learning import Training, instant_of, learn
 from pipeline.params import Params
 from pipeline.progress import step
 from pipeline.registry import Registry
 from pipeline.stored_model import iso
-from pipeline.tables import LoadedCompany, load_tables, parse_as_of
+from pipeline.tables import LoadedCompany, load_tables
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def train(params: Params, as_of: str | None, held_out: Evaluation | None = None)
     """
     with step("reading and checking the sources"):
         company = load_tables(params)
-    instant = parse_as_of(as_of, params) if as_of else company.known_until
+    instant = instant_of(company, params, as_of)
     with step(f"training as of {iso(instant)}"):
         training = learn(company, params, instant)
     why = ""

@@ -54,9 +54,9 @@ def written_whole(folder: Path, *, seal: str | None = None) -> Iterator[Staging]
     Raises
     ------
     UserError
-        If another process is writing into the same folder.
+        If another process is writing into the same folder, or the folder cannot be written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    check_writable(folder)
     with open(folder / ".lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -77,6 +77,22 @@ def written_whole(folder: Path, *, seal: str | None = None) -> Iterator[Staging]
             _flush(folder)
         finally:
             shutil.rmtree(staging.folder, ignore_errors=True)
+
+
+def check_writable(folder: Path) -> None:
+    """Make the folder, and see that files can be written into it, before the work starts.
+
+    Raises
+    ------
+    UserError
+        If they cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"{folder}: cannot write there ({error.strerror}); choose another --out") from None
 
 
 def write_whole(folder: Path, files: dict[str, bytes], *, seal: str | None = None) -> None:

@@ -11,6 +11,8 @@ from company_files import write_company
 from conftest import leadrev
 
 from pipeline import cli
+from pipeline.errors import UserError
+from pipeline.writing import check_writable
 
 COMMANDS = {
     "demo": ("--leads", "--out"),
@@ -141,3 +143,9 @@ def test_a_missing_openmp_library_is_said_in_one_line(monkeypatch, capsys):
     message = capsys.readouterr().err
     assert message.count("\n") == 1
     assert "libgomp1" in message
+
+
+def test_a_folder_that_cannot_be_written_to_is_said_before_the_work(tmp_path):
+    (tmp_path / "taken").write_text("a file")
+    with pytest.raises(UserError, match="taken: cannot write there"):
+        check_writable(tmp_path / "taken")
