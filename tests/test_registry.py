@@ -4,6 +4,7 @@ import json
 
 import mlflow
 import pytest
+import yaml
 from conftest import leadrev
 from test_cli import refusal
 
@@ -146,3 +147,13 @@ def test_an_audit_that_failed_refuses(copied, monkeypatch):
     ran = leadrev("promote", "1", "--by", "Ana", "--because", "x", folder=copied.folder)
     assert ran.code == 2
     assert "the audit says no" in ran.err
+
+
+def test_a_date_long_after_the_data_end_and_other_horizons_are_refused(copied):
+    assert "--as-of 2031-01-01: what is known ends at" in refusal(
+        "score", "--as-of", "2031-01-01", "--model", "1", folder=copied.folder
+    )
+    path = copied.folder / "params.yaml"
+    content = yaml.safe_load(path.read_text()) | {"horizons_days": [30, 90]}
+    path.write_text(yaml.safe_dump(content))
+    assert "was trained for [30, 90, 180, 365]" in refusal("score", "--model", "1", folder=copied.folder)
