@@ -11,11 +11,10 @@ from features import catalogue
 from features.spec import FeatureSpec
 from pipeline.audit import audit
 from pipeline.errors import UserError
-from pipeline.learning import feature_spec, instant_of, open_leads_matrix
+from pipeline.learning import company_at, feature_spec, open_leads_matrix
 from pipeline.params import Params
 from pipeline.progress import step
 from pipeline.stored_model import KEYS
-from pipeline.tables import load_tables
 from pipeline.writing import check_writable, written_whole
 
 
@@ -39,9 +38,7 @@ def write_features(params: Params, as_of: str | None, out: Path) -> tuple[int, i
     if out.is_dir():
         raise UserError(f"--out {out}: is a folder; name the Parquet file to write, for example {out}/matrix.parquet")
     check_writable(out.parent)
-    with step("reading and checking the sources"):
-        company = load_tables(params)
-    instant = instant_of(company, params, as_of)
+    company, instant = company_at(params, as_of)
     with step("building the features"):
         matrix = open_leads_matrix(company, feature_spec(company, params, instant, audit(company, instant)), instant)
     table = pa.Table.from_pandas(matrix, preserve_index=False).replace_schema_metadata()
@@ -58,8 +55,7 @@ def describe_features(params: Params, as_of: str | None) -> str:
     str
         One paragraph a feature, grouped by theme.
     """
-    company = load_tables(params)
-    instant = instant_of(company, params, as_of)
+    company, instant = company_at(params, as_of)
     spec: FeatureSpec = feature_spec(company, params, instant, audit(company, instant))
     lines: list[str] = []
     theme = None

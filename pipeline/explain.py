@@ -6,12 +6,11 @@ import json
 
 from pipeline import formatting
 from pipeline.errors import UserError
-from pipeline.learning import instant_of
+from pipeline.learning import company_at
 from pipeline.params import Params
 from pipeline.registry import Registry
 from pipeline.score import Scores, forecast_leads
 from pipeline.stored_model import iso
-from pipeline.tables import load_tables
 
 
 def explain(params: Params, lead_id: str, as_of: str | None, *, model: str) -> str:
@@ -40,8 +39,7 @@ def explain(params: Params, lead_id: str, as_of: str | None, *, model: str) -> s
     """
     version, stored = Registry(params).load(model)
     stored.check_horizons(params, version)
-    company = load_tables(params)
-    instant = instant_of(company, params, as_of)
+    company, instant = company_at(params, as_of)
     result = forecast_leads(company, stored, instant, version=version, explained=None, lead_id=lead_id)
     if not len(result.scores):
         leads = company.tables.leads

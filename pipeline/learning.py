@@ -14,8 +14,9 @@ from models.forecaster import LeadForecaster
 from pipeline.audit import AuditResult, audit
 from pipeline.errors import UserError
 from pipeline.params import Params
+from pipeline.progress import step
 from pipeline.stored_model import KEYS, ModelFacts, StoredModel, iso, source_fingerprint
-from pipeline.tables import LoadedCompany, parse_as_of
+from pipeline.tables import LoadedCompany, load_tables, parse_as_of
 
 WON = 1
 SILENT_DAYS = 7
@@ -103,23 +104,25 @@ def learn(company: LoadedCompany, params: Params, as_of: datetime) -> Training:
     return Training(StoredModel(forecaster, spec, facts), X, y, findings)
 
 
-def instant_of(company: LoadedCompany, params: Params, as_of: str | None) -> datetime:
-    """Read ``--as-of``: by default where the data end; never long after that, where silence would pass for openness.
+def company_at(params: Params, as_of: str | None) -> tuple[LoadedCompany, datetime]:
+    """Read the company and ``--as-of``: by default where the data end, and never long after, when silence looks open.
 
     Raises
     ------
     UserError
-        If it is unreadable, or lies more than a week after the data end.
+        If the date is unreadable, or lies more than a week after the data end.
     """
+    with step("reading and checking the sources"):
+        company = load_tables(params)
     if as_of is None:
-        return company.known_until
+        return company, company.known_until
     instant = parse_as_of(as_of, params)
     if instant > company.known_until + timedelta(days=SILENT_DAYS):
         raise UserError(
             f"--as-of {as_of}: what is known ends at {iso(company.known_until)}, more than {SILENT_DAYS} days before; "
             "load newer data, or choose an earlier date"
         )
-    return instant
+    return company, instant
 
 
 def feature_spec(company: LoadedCompany, params: Params, as_of: datetime, findings: AuditResult) -> FeatureSpec:

@@ -19,13 +19,13 @@ from features import catalogue
 from models.attribution import Attributions
 from pipeline.errors import UserError
 from pipeline.formatting import money
-from pipeline.learning import instant_of, open_leads_matrix
+from pipeline.learning import company_at, open_leads_matrix
 from pipeline.params import Params
 from pipeline.progress import step
 from pipeline.reasons import reasons
 from pipeline.registry import Registry
 from pipeline.stored_model import StoredModel, iso
-from pipeline.tables import LoadedCompany, load_tables
+from pipeline.tables import LoadedCompany
 from pipeline.writing import Staging, check_writable, sha256_of, written_whole
 
 MANIFEST = "manifest.json"
@@ -109,9 +109,7 @@ def score(params: Params, as_of: str | None, *, model: str, explain: str, out: P
     registry = Registry(params)
     version, stored = registry.load(model)
     stored.check_horizons(params, version)
-    with step("reading and checking the sources"):
-        company = load_tables(params)
-    instant = instant_of(company, params, as_of)
+    company, instant = company_at(params, as_of)
     with step(f"scoring the leads open as of {iso(instant)}"):
         result = forecast_leads(company, stored, instant, version=version, explained=most)
     with step("writing"), written_whole(out, seal=MANIFEST) as staging:

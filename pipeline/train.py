@@ -10,12 +10,12 @@ from typing import Any
 from pipeline.errors import UserError
 from pipeline.evaluation import Evaluation, evaluate
 from pipeline.figures import calibration_figure, capture_figure
-from pipeline.learning import Training, instant_of, learn
+from pipeline.learning import Training, company_at, learn
 from pipeline.params import Params
 from pipeline.progress import step
 from pipeline.registry import Registry
 from pipeline.stored_model import iso
-from pipeline.tables import LoadedCompany, load_tables
+from pipeline.tables import LoadedCompany
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,7 @@ def train(params: Params, as_of: str | None, held_out: Evaluation | None = None)
     UserError
         If nothing can be learned by then.
     """
-    with step("reading and checking the sources"):
-        company = load_tables(params)
-    instant = instant_of(company, params, as_of)
+    company, instant = company_at(params, as_of)
     with step(f"training as of {iso(instant)}"):
         training = learn(company, params, instant)
     why = ""
