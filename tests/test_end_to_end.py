@@ -245,7 +245,7 @@ class TestKilled:
         code = f"""
 import json, os, signal, sys
 from pathlib import Path
-from pipeline import score, writing
+from pipeline import learning, score, writing
 from pipeline.params import load_params
 import pyarrow.parquet
 
@@ -257,7 +257,7 @@ def once(name, make):
             kept[name] = make(*given, **named)
         return kept[name]
     return made
-score.load_tables = once("tables", score.load_tables)
+learning.load_tables = once("tables", learning.load_tables)
 score.forecast_leads = once("scores", score.forecast_leads)
 score.Registry.load = once("model", score.Registry.load)
 run = lambda: score.score(params, None, model="champion", explain="30", out=out)
