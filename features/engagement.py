@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import ibis
 import ibis.expr.types as ir
 
-from features import clock, sales_activity
+from features import clock, sales_activity, wording
+from features.feature import Feature
 from features.spec import FeatureSpec, slugs
 from features.tables import TIME, Tables
 from features.timing import standard_offset_seconds
@@ -192,3 +196,96 @@ def _finished(rows: ir.Table, tables: Tables, names: list[str], spec: FeatureSpe
         rows = rows.left_join(created, "lead_id").drop("lead_id_right")
         values |= sales_activity.finished(rows)
     return rows.select(*KEYS, **values)
+
+
+def entries(spec: FeatureSpec) -> Iterator[Feature]:
+    """Describe what the lead and its company did."""
+    middle = spec.middle_window_days
+
+    def of(name: str, unit: str, meaning: str, text: str, unknown: str, **more: Any) -> Feature:
+        group = more.pop("group", "touch")
+        theme, origin = more.pop("theme", "engagement"), more.pop("provenance", "events")
+        return Feature(f"touch_{name}", unit, theme, origin, group, meaning, text, unknown, **more)
+
+    nothing = "Nothing has happened so far"
+    if spec.has("events.kind"):
+        counted = {"noun": "contact"}
+        yield of("count", "count", "Events so far", "{count} so far", nothing, none=nothing, **counted)
+        yield of("recency_days", "days", "Days since the last event", "Last contact {value} ago", nothing,
+                 against="Nothing has happened for {value}")  # fmt: skip
+        for days in spec.windows_days:
+            yield of(f"{days}d_count", "count", f"Events in the last {days} days", f"{{count}} in the last {days} days",
+                     nothing, none=f"Nothing in the last {days} days", **counted)  # fmt: skip
+        yield of("momentum_ratio", "ratio", "Events of the last 7 days against the weekly average of the 21 before, "
+                 "each plus 1", "At {value} times last month's pace", nothing,
+                 low="Has cooled down: {value} times last month's pace", low_below=1.0)  # fmt: skip
+        yield of("decayed_count", "number", "Events so far, each counting half after every 14 days", "Busy lately",
+                 nothing, none="Quiet for a long time", low="Little has happened lately", low_below=1.0)  # fmt: skip
+        yield of("active_days_count", "count", "Different days with an event", "Active on {count} so far", nothing,
+                 none=nothing, noun="day")  # fmt: skip
+        yield of(f"active_days_{middle}d_count", "count", f"Different days with an event in the last {middle} days",
+                 f"Active on {{count}} in the last {middle} days", nothing,
+                 none=f"Nothing in the last {middle} days", noun="day")  # fmt: skip
+        if spec.has("events.topic"):
+            yield of("topics_count", "count", "Different topics so far", "Looked at {count}", "No topic so far",
+                     none="No topic so far", noun="topic", group="touch_topics", provenance="events.topic")  # fmt: skip
+        for kind, name in slugs(spec.event_kinds).items():
+            yield from _kind(kind, name, spec)
+        for channel, name in slugs(spec.channels).items():
+            plain = wording.readable(channel)
+            yield of(f"channel_{name}_{middle}d_count", "count", f"Events by {channel} in the last {middle} days",
+                     f"{{count}} by {plain} in the last {middle} days", nothing,
+                     none=f"Nothing by {plain} in the last {middle} days", noun="contact",
+                     group=f"touch_channel_{name}", provenance="events.channel")  # fmt: skip
+    if spec.has("events.direction"):
+        shared = {"group": "touch_inbound", "provenance": "events.direction"}
+        silent = "Has not got in touch so far"
+        silence = "Has not got in touch for {value}"
+        yield of("inbound_count", "count", "Events from the lead's side so far", "Got in touch {times} so far", silent,
+                 none=silent, **shared)  # fmt: skip
+        yield of("inbound_recency_days", "days", "Days since the lead last got in touch",
+                 "Last got in touch {value} ago", silent, against=silence, **shared)  # fmt: skip
+        for days in spec.windows_days:
+            yield of(f"inbound_{days}d_count", "count", f"Events from the lead's side in the last {days} days",
+                     f"Got in touch {{times}} in the last {days} days", silent,
+                     none=f"Has not got in touch in the last {days} days", **shared)  # fmt: skip
+        yield of("reply_delay_days", "days", "Days from our first touch to the lead's first answer",
+                 "Answered {value} after our first contact", "Has not answered so far",
+                 provenance="events.direction", group="touch_reply")  # fmt: skip
+    if spec.has("leads.account_id"):
+        yield Feature(
+            "acct_people_count", "count", "engagement", "leads.account_id", "acct_people",
+            "Leads known of the same company", "{count} known at this company", "Company not known",
+            noun="person", plural="people",
+        )  # fmt: skip
+        if spec.has("events.kind"):
+            yield Feature(
+                "acct_others_active_count", "count", "engagement", "events, leads.account_id", "acct_people",
+                "Other leads of the same company with an event in the last 30 days",
+                "{count} at this company active in the last 30 days", "Company not known",
+                none="Nobody else at this company was active in the last 30 days",
+                noun="other person", plural="other people",
+            )  # fmt: skip
+            yield Feature(
+                "acct_others_touch_count", "count", "engagement", "events, leads.account_id", "acct_people",
+                "Events of other leads of the same company in the last 30 days",
+                "{count} with others at this company in the last 30 days", "Company not known",
+                none="No contact with others at this company in the last 30 days", noun="contact",
+            )  # fmt: skip
+
+
+def _kind(kind: str, name: str, spec: FeatureSpec) -> Iterator[Feature]:
+    """One kind of event: how lately, and how often over each window."""
+    did, noun = wording.event_words(kind)
+    theme = "sales activity" if kind in spec.outbound_kinds else "engagement"
+    never = f"No {noun} so far"
+    yield Feature(
+        f"touch_{name}_recency_days", "days", theme, f"events.kind {kind}", f"touch_{name}",
+        f"Days since the last {kind}", f"Last {noun} {{value}} ago", never, against=f"No {noun} for {{value}}",
+    )  # fmt: skip
+    for days in spec.windows_days:
+        yield Feature(
+            f"touch_{name}_{days}d_count", "count", theme, f"events.kind {kind}", f"touch_{name}",
+            f"How often {kind} in the last {days} days", f"{did} {{times}} in the last {days} days", never,
+            none=f"No {noun} in the last {days} days",
+        )  # fmt: skip

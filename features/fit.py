@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import ibis
 import ibis.expr.types as ir
 
-from features import clock
+from features import clock, wording
+from features.feature import Feature
 from features.spec import FeatureSpec
 from features.tables import Tables
 from features.titles import read_titles
@@ -84,3 +87,73 @@ def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table
     companies_known = known.select("lead_id", "episode", "as_of", **companies)
     keys = ["lead_id", "episode", "as_of"]
     return rows.drop("account_id").left_join(companies_known, keys).drop(*(f"{key}_right" for key in keys))
+
+
+def _own(spec: FeatureSpec, table: str) -> Iterator[Feature]:
+    attributes = spec.lead_attributes if table == "leads" else spec.account_attributes
+    names = spec.attribute_names(table)
+    for column, type_ in attributes:
+        if table == "leads" and column in spec.wide_columns:
+            continue
+        words = wording.readable(column)
+        label = words[:1].upper() + words[1:]
+        personal = bool(wording.PERSONAL.search(words.replace(" ", "_")))
+        unit = {"number": "number", "time": "days", "category": "category"}[type_]
+        text = f"{label}: {{value}} ago" if type_ == "time" else f"{label}: {{value}}"
+        yield Feature(
+            names[column], unit, "fit", f"{table}.{column}", names[column],
+            f"The company's own column {column}" + (", days since" if type_ == "time" else ""),
+            text, f"{label} not known", is_reason=not personal,
+        )  # fmt: skip
+
+
+def entries(spec: FeatureSpec) -> Iterator[Feature]:
+    """Describe what is known of the person and the company."""
+    yield from _own(spec, "leads")
+    if spec.has("leads.email"):
+        yield Feature(
+            "lead_free_mail", "yes or no", "fit", "leads.email", "lead_free_mail",
+            "Whether the mail address is one that anyone can have (1) or a company's own (0)",
+            "Writes from a free mail address", "No readable mail address", none="Writes from a company's mail address",
+        )  # fmt: skip
+    if len(spec.form_columns()) > 1:
+        yield Feature(
+            "lead_filled_share", "share", "fit", ", ".join(spec.form_columns()), "lead_filled",
+            "Share of the contact's fields that are filled in",
+            "{value} of the contact's details are filled in", "Contact's details unknown",
+            none="None of the contact's details are filled in",
+        )  # fmt: skip
+    if spec.has("leads.title"):
+        yield Feature(
+            "lead_title_seniority", "rank", "fit", "leads.title", "lead_title",
+            "Seniority read from the job title: 1 junior, 2 staff, 3 manager, 4 director, 5 top management",
+            "Job title: {value}", "No job title",
+        )  # fmt: skip
+        yield Feature(
+            "lead_title_department", "category", "fit", "leads.title", "lead_title_department",
+            "Department read from the job title", "Works in {value}", "No job title",
+        )  # fmt: skip
+    if spec.has("accounts.employees"):
+        yield Feature(
+            "acct_employees", "count", "fit", "accounts.employees", "acct_size", "Employees of the company",
+            "Company of {count}", "Company size not known", noun="person", plural="people",
+        )  # fmt: skip
+    if spec.has("accounts.annual_revenue"):
+        yield Feature(
+            "acct_annual_revenue", "money", "fit", "accounts.annual_revenue", "acct_size",
+            "The company's own revenue a year", "Company with a revenue of {value} a year", "Company revenue not known",
+        )  # fmt: skip
+    for name in ("industry", "country"):
+        if spec.has(f"accounts.{name}"):
+            label = name.capitalize()
+            yield Feature(
+                f"acct_{name}", "category", "fit", f"accounts.{name}", f"acct_{name}", f"{label} of the company",
+                f"{label}: {{value}}", f"{label} not known",
+            )  # fmt: skip
+    if spec.has("accounts.founded_year"):
+        yield Feature(
+            "acct_age_years", "years", "fit", "accounts.founded_year", "acct_age_years", "Years since the founding",
+            "Company founded {value} ago", "Company's age not known",
+        )  # fmt: skip
+    if spec.has("accounts.account_id"):
+        yield from _own(spec, "accounts")

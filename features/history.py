@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import ibis
 import ibis.expr.types as ir
 
 from features import clock
+from features.feature import Feature
 from features.spec import FeatureSpec
 from features.tables import Tables
 
@@ -50,3 +54,23 @@ def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table
     if spec.has("deals.amount"):
         values["acct_revenue"] = ibis.coalesce(found.revenue.cast("float64"), 0.0)
     return found.select(*KEYS, **values)
+
+
+def entries(spec: FeatureSpec) -> Iterator[Feature]:
+    """Describe how earlier deals of the company went."""
+    if not spec.has("leads.account_id"):
+        return
+
+    def of(name: str, unit: str, meaning: str, text: str, unknown: str, **more: Any) -> Feature:
+        return Feature(f"acct_{name}", unit, "history", "deals, leads.account_id", "acct_history", meaning, text,
+                       unknown, **more)  # fmt: skip
+
+    yield of("won_count", "count", "Deals the company has won us so far", "Customer with {count} so far",
+             "Company not known", none="Not a customer yet", noun="deal")  # fmt: skip
+    yield of("lost_count", "count", "Deals with the company lost so far", "{count} with this company so far",
+             "Company not known", none="No lost deal with this company", noun="lost deal")  # fmt: skip
+    yield of("last_won_days", "days", "Days since the company last bought", "Last bought {value} ago",
+             "Not a customer yet")  # fmt: skip
+    if spec.has("deals.amount"):
+        yield of("revenue", "money", "Revenue with the company so far", "Has bought for {value} so far",
+                 "Company not known", none="No revenue with this company yet")  # fmt: skip

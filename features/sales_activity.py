@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
 import ibis
 import ibis.expr.types as ir
 
 from features import clock, lifecycle
+from features.feature import Feature
 from features.spec import FeatureSpec
 from features.tables import Tables
 
@@ -95,3 +99,49 @@ def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table
             values["deal_expected_close_days"] = found.close.cast("float64") / day
             values["deal_pushed_count"] = ibis.coalesce(found.pushed, 0).cast("float64")
     return found.select(*KEYS, **values)
+
+
+def entries(spec: FeatureSpec) -> Iterator[Feature]:
+    """Describe what our own people did, and how the deals stand."""
+
+    def touch(name: str, unit: str, meaning: str, text: str, unknown: str, **more: Any) -> Feature:
+        group = more.pop("group", "touch_outbound")
+        origin = "events.direction"
+        return Feature(f"touch_{name}", unit, "sales activity", origin, group, meaning, text, unknown, **more)
+
+    if spec.has("events.direction"):
+        idle = "We have not got in touch so far"
+        yield touch("outbound_count", "count", "Our touches so far", "We got in touch {times} so far", idle, none=idle)
+        yield touch("outbound_recency_days", "days", "Days since our last touch", "We last got in touch {value} ago",
+                    idle, against="We have not got in touch for {value}")  # fmt: skip
+        for days in spec.windows_days:
+            yield touch(f"outbound_{days}d_count", "count", f"Our touches in the last {days} days",
+                        f"We got in touch {{times}} in the last {days} days", idle,
+                        none=f"We have not got in touch in the last {days} days")  # fmt: skip
+        yield touch("speed_to_lead_days", "days", "Days from the lead's creation to our first touch",
+                    "We first got in touch after {value}", idle, none="We got in touch at once",
+                    group="touch_speed_to_lead")  # fmt: skip
+        yield touch("inbound_share", "share", "Share of the events that came from the lead's side",
+                    "{value} of the contacts came from the lead", "Nothing has happened so far",
+                    none="A monologue: the lead has never got in touch", group="touch_inbound_share")  # fmt: skip
+    if spec.has_open_deals():
+
+        def deal(name: str, unit: str, meaning: str, text: str, unknown: str, **more: Any) -> Feature:
+            group = f"deal_{name}"
+            return Feature(f"deal_{name}", unit, "sales activity", "deals", group, meaning, text, unknown, **more)
+
+        yield deal("open_count", "count", "Open deals of the lead", "{count}", "No open deal", none="No open deal",
+                   noun="open deal")  # fmt: skip
+        yield deal("age_days", "days", "Days since the oldest open deal was opened", "Deal opened {value} ago",
+                   "No open deal", against="Deal has been open for {value}")  # fmt: skip
+        if spec.has("deals.recorded_at", "deals.stage"):
+            yield deal("stage", "category", "Stage of the open deal", "Deal stage: {value}", "No deal stage known")
+        if spec.has("deals.recorded_at", "deals.amount"):
+            yield deal("amount", "money", "Amount of the open deals", "Open deal of {value}", "No deal amount known")
+            yield deal("amount_changed_count", "count", "How often a deal's amount changed",
+                       "Deal amount changed {times}", "No deal", none="Deal amount never changed")  # fmt: skip
+        if spec.has("deals.recorded_at", "deals.expected_close_at"):
+            yield deal("expected_close_days", "days", "Days to the deal's planned closing (negative: overdue)",
+                       "Planned closing {value} away", "No planned closing")  # fmt: skip
+            yield deal("pushed_count", "count", "How often a deal's planned closing was put off",
+                       "Planned closing put off {times}", "No deal", none="Planned closing never put off")  # fmt: skip

@@ -12,12 +12,14 @@ grouped by day and summed up in order.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import reduce
 
 import ibis
 import ibis.expr.types as ir
 
-from features import clock, lifecycle
+from features import clock, lifecycle, wording
+from features.feature import Feature
 from features.spec import RECENT_RATIO, FeatureSpec
 from features.tables import Tables
 
@@ -187,3 +189,31 @@ def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table
         rows = rows.left_join(found, [rows[f"value_{i}"] == found["value"], rows.as_of == found.ratio_as_of])
         rows = rows.drop("value", "ratio_as_of", f"value_{i}")
     return rows
+
+
+def entries(spec: FeatureSpec) -> Iterator[Feature]:
+    """Describe where the lead came from, and how its like converted."""
+    for name in spec.word_columns():
+        label = "Came in as" if name == "entry" else name.capitalize()
+        yield Feature(
+            f"lead_{name}", "category", "source", f"leads.{name}", f"lead_{name}", f"The lead's {name}",
+            f"{label}: {{value}}", f"{name.capitalize()} not known",
+        )  # fmt: skip
+    for column, stem in spec.converting_columns().items():
+        own = column == "owner_id"
+        noun = {"owner_id": "this salesperson"}.get(column, f"the same {wording.readable(column)}")
+        origin = f"leads.{column}, earlier leads and their ends"
+        theme = "history" if own else "source"
+        yield Feature(
+            f"{stem}_conversion_ratio", "ratio", theme, origin, stem,
+            "Wins so far over those expected of leads of the same ages; 1 is average",
+            f"Leads with {noun} were won {{value}} times as often as usual", "No earlier leads to compare with",
+            is_rising=True,
+        )  # fmt: skip
+        if column in RECENT_RATIO:
+            yield Feature(
+                f"{stem}_recent_ratio", "ratio", "history", origin, stem,
+                "As the conversion ratio, over the last 90 days only",
+                f"Lately, leads with {noun} were won {{value}} times as often as usual",
+                "No earlier leads to compare with", is_rising=True,
+            )  # fmt: skip

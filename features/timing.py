@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
@@ -10,6 +11,7 @@ import ibis
 import ibis.expr.types as ir
 
 from features import clock
+from features.feature import Feature
 from features.spec import FeatureSpec
 from features.tables import Tables
 
@@ -94,3 +96,44 @@ def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table
     rows = snapshots.select("lead_id", "episode", "as_of").join(born, "lead_id")
     rows = rows.mutate(lead_age_days=clock.days_between(rows.created_at, rows.as_of)).drop("created_at")
     return rows.join(calendar, "as_of")
+
+
+def entries(spec: FeatureSpec) -> Iterator[Feature]:
+    """Describe the lead's age and the calendar."""
+    made, date = "leads.created_at", "the date itself"
+    yield Feature(
+        "lead_age_days", "days", "timing", made, "lead_age", "Days since the lead was created",
+        "Came in {value} ago", "Unknown when it came in", against="Has been open for {value}",
+    )  # fmt: skip
+    yield Feature(
+        "lead_created_weekday", "weekday", "timing", made, "lead_created_weekday", "Weekday of creation, Monday is 0",
+        "Came in on a {value}", "Unknown when it came in",
+    )  # fmt: skip
+    yield Feature(
+        "cal_weekday", "weekday", "timing", date, "cal_season", "Weekday of the date, Monday is 0",
+        "Today is a {value}", "Unknown weekday",
+    )  # fmt: skip
+    if spec.has_seasons():
+        yield _month()
+    if spec.has_quarters():
+        yield from _quarters(spec)
+
+
+def _month() -> Feature:
+    return Feature(
+        "cal_month", "month", "timing", "the date itself", "cal_season", "Month of the date",
+        "Time of the year: {value}", "Unknown month",
+    )  # fmt: skip
+
+
+def _quarters(spec: FeatureSpec) -> Iterator[Feature]:
+    date = "the date itself"
+    yield Feature(
+        "cal_quarter_end_days", "days", "timing", date, "cal_quarter", "Days to the end of the fiscal quarter",
+        "The quarter ends in {value}", "Unknown quarter",
+    )  # fmt: skip
+    yield Feature(
+        "cal_quarter_end_at_horizon_days", "days", "timing", date, "cal_quarter",
+        f"Days to the end of the fiscal quarter, {spec.primary_horizon_days} days from the date",
+        f"In {spec.primary_horizon_days} days, a quarter's end is {{value}} away", "Unknown quarter",
+    )  # fmt: skip

@@ -1,0 +1,67 @@
+"""One entry of the catalogue: a feature's name, unit, theme and origin, and the words that sales reads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+THEMES = ("fit", "source", "engagement", "sales activity", "history", "timing")
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One column of the feature matrix and what it tells.
+
+    Parameters
+    ----------
+    name : str
+        Its column; the prefix is its provenance.
+    unit : str
+        'count', 'days', 'share', 'ratio' (1 is average), 'money', 'number', 'yes or no', 'rank', 'weekday', 'month',
+        'years' or 'category'.
+    theme : str
+        One of `THEMES`.
+    provenance : str
+        The tables and columns it is built from.
+    group : str
+        Features that tell the same signal; a reader is shown one of them.
+    meaning : str
+        What it is, for people who work with data.
+    text : str
+        What sales reads. It may hold ``{value}`` (with its unit), ``{times}``, ``{count}``.
+    unknown : str
+        What sales reads where it is unknown; also says what unknown means.
+    none : str
+        What sales reads for 0; as `text` where empty.
+    against : str
+        What sales reads of a word, or of a time of a day or more, that speaks against the lead; as `text` where empty.
+    low, low_below : str, float
+        What sales reads for a value below ``low_below``; as `text` where empty.
+    noun, plural : str
+        What ``{count}`` counts.
+    is_reason : bool
+        Whether sales may be shown it. What tells of the person and not of the business is never a reason.
+    is_rising : bool
+        Whether more of it can only mean a better chance to be won, by what it is: a model may be held to that.
+    """
+
+    name: str
+    unit: str
+    theme: str
+    provenance: str
+    group: str
+    meaning: str
+    text: str
+    unknown: str
+    none: str = ""
+    against: str = ""
+    low: str = ""
+    low_below: float = 0.0
+    noun: str = ""
+    plural: str = ""
+    is_reason: bool = True
+    is_rising: bool = False
+
+    @property
+    def is_category(self) -> bool:
+        """Whether the column holds words."""
+        return self.unit == "category"
