@@ -57,13 +57,14 @@ def training_snapshots(tables: Tables, cutoff: datetime, rows_limit: int = 150_0
     spells = spells.filter(clock.known_by(spells.known_from, cutoff))
     spells = spells.mutate(known_until=ibis.least(spells.known_until, clock.instant(cutoff)))
     late = lifecycle.outcomes(tables, cutoff)
-    spells = spells.anti_join(late.filter(late.closed_before_created), "lead_id")
+    entered_late = late.filter(late.closed_before_created & (late.episode == 1)).select("lead_id")
+    spells = spells.anti_join(entered_late, "lead_id")
     # A spell holds the grid dates from the first at or after its start to the last before its end.
     first_back = clock.microseconds_between(spells.known_from, cutoff)
     last_back = clock.microseconds_between(spells.known_until, cutoff)
     spells = spells.select("lead_id", "episode", first_back=first_back, last_back=last_back)
-    won = late.filter(late.outcome == "won").select("lead_id", is_won=True)
-    spells = spells.left_join(won, "lead_id").drop("lead_id_right")
+    won = late.filter(late.outcome == "won").select("lead_id", "episode", is_won=True)
+    spells = spells.left_join(won, ["lead_id", "episode"]).drop("lead_id_right", "episode_right")
     spells = spells.mutate(is_won=ibis.coalesce(spells.is_won, False))
     lengths = spells.group_by("is_won").agg(total=(spells.first_back - spells.last_back).sum().cast("float64"))
     days = {row.is_won: row.total / clock.MICROSECONDS_PER_DAY for row in lengths.to_pandas().itertuples()}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import ibis.expr.types as ir
 
 TIME = "timestamp(6)"
 MONEY = "decimal(18, 4)"
+RATE = "decimal(18, 10)"
 
 LEADS = {
     "lead_id": "string", "created_at": TIME, "known_at": TIME, "account_id": "string", "contact_id": "string",
@@ -18,9 +20,9 @@ LEADS = {
 }  # fmt: skip
 DEALS = {
     "deal_id": "string", "lead_id": "string", "account_id": "string", "outcome": "string", "closed_at": TIME,
-    "opened_at": TIME, "recorded_at": TIME, "amount": MONEY, "currency": "string", "product": "string",
-    "stage": "string", "expected_close_at": TIME, "probability": "float64", "owner_id": "string", "kind": "string",
-    "system": "string",
+    "opened_at": TIME, "recorded_at": TIME, "amount": MONEY, "written_amount": MONEY, "currency": "string",
+    "is_foreign": "boolean", "product": "string", "stage": "string", "expected_close_at": TIME,
+    "probability": "float64", "owner_id": "string", "kind": "string", "system": "string",
 }  # fmt: skip
 ACCOUNTS = {
     "account_id": "string", "valid_from": TIME, "known_at": TIME, "employees": "float64", "annual_revenue": "float64",
@@ -32,8 +34,17 @@ EVENTS = {
     "topic": "string", "campaign": "string", "owner_id": "string", "system": "string",
 }  # fmt: skip
 CLOSINGS = {"lead_id": "string", "closed_at": TIME, "known_at": TIME}
+CHANGES = {
+    "table": "string", "row_id": "string", "field": "string", "changed_at": TIME, "known_at": TIME,
+    "old_value": "string", "new_value": "string",
+}  # fmt: skip
+OWNERS = {"owner_id": "string", "name": "string", "team": "string", "territory": "string", "system": "string"}
+RATES = {"currency": "string", "valid_from": TIME, "rate": RATE}
 
-SCHEMAS = {"leads": LEADS, "deals": DEALS, "accounts": ACCOUNTS, "events": EVENTS, "closings": CLOSINGS}
+SCHEMAS = {
+    "leads": LEADS, "deals": DEALS, "accounts": ACCOUNTS, "events": EVENTS, "closings": CLOSINGS, "changes": CHANGES,
+    "owners": OWNERS, "rates": RATES,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -50,8 +61,16 @@ class Tables:
         As `SCHEMAS` types them, and behind those columns the company's own attributes.
     closings : ibis table
         Leads that were closed with an outcome nobody can read: no longer open, censored at ``closed_at``.
+    changes : ibis table
+        Histories of columns: ``field`` is a column of ``table`` by its name here, the values are text that casts to
+        that column's type. `clock.as_they_were` and `clock.deal_versions` read them.
+    owners : ibis table
+        Salespeople, as they stand now: for showing and grouping, never a feature.
+    rates : ibis table
+        What one unit of a currency is worth in the company's, from ``valid_from`` on.
     present : dict of str to frozenset of str
-        The columns that the company's own tables have; an empty set for a table that it does not have.
+        The columns that the company's own tables have; an empty set for a table that it does not have. Of ``changes``
+        the columns that have a history, as ``table.column``.
     attributes : dict of str to tuple of str
         The company's own columns of a table that may become features.
     """
@@ -61,10 +80,32 @@ class Tables:
     accounts: ir.Table
     events: ir.Table
     closings: ir.Table
+    changes: ir.Table
+    owners: ir.Table
+    rates: ir.Table
     present: dict[str, frozenset[str]]
     attributes: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _derived: dict[str, ir.Table] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def has(self, table: str, column: str | None = None) -> bool:
         """Whether the company has the table, or that column of it."""
         columns = self.present.get(table, frozenset())
         return bool(columns) if column is None else column in columns
+
+    def tracked(self, table: str) -> frozenset[str]:
+        """Name the columns of a table that have a history in ``changes``: what they were is known for every date."""
+        every = self.present.get("changes", frozenset())
+        return frozenset(name.removeprefix(f"{table}.") for name in every if name.startswith(f"{table}."))
+
+    def once(self, name: str, make: Callable[[], ir.Table]) -> ir.Table:
+        """Work out a table that depends on no date once, and keep it where the data is.
+
+        Parameters
+        ----------
+        name : str
+        make : callable
+            Gives the expression when it is asked for the first time.
+        """
+        if name not in self._derived:
+            self._derived[name] = make().cache()
+        return self._derived[name]

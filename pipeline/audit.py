@@ -64,7 +64,7 @@ def audit(loaded: LoadedCompany, as_of: datetime) -> AuditResult:
     AuditResult
         What ``audit.keep`` or ``known_at_creation`` vouch for is never excluded, but warned of.
     """
-    known = lifecycle.outcomes(loaded.tables, as_of, loaded.params.data.amount_window_days)
+    known = lifecycle.standings(loaded.tables, as_of, loaded.params.data.amount_window_days)
     counts = dict.fromkeys(("open", "won", "lost", "unknown"), 0)
     counts |= dict(known.group_by("outcome").agg(n=known.count()).to_pandas().itertuples(index=False, name=None))
     leads, columns = _frame(loaded, known, as_of)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from features.tables import SCHEMAS
 
-DERIVED = frozenset({"known_at", "system"})
+DERIVED = frozenset({"known_at", "system", "written_amount", "is_foreign"})
 """Columns of the canonical tables that leadrev works out itself; no source maps them."""
 
 TABLES: dict[str, dict[str, str]] = {

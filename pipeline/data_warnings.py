@@ -161,7 +161,7 @@ def _reading(loaded: LoadedCompany, warn: Any) -> None:
 
 
 def _stale(loaded: LoadedCompany, as_of: datetime, counts: dict[str, int], warn: Any) -> None:
-    leads = lifecycle.outcomes(loaded.tables, as_of)
+    leads = lifecycle.standings(loaded.tables, as_of)
     old = leads.filter((leads.outcome == "open") & (clock.days_between(leads.created_at, as_of) > STALE_DAYS))
     if loaded.tables.has("events"):
         events = clock.happened_events(loaded.tables)

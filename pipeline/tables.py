@@ -16,7 +16,7 @@ import duckdb
 import ibis
 import pandas as pd
 
-from features.tables import MONEY, SCHEMAS, TIME, Tables
+from features.tables import MONEY, RATE, SCHEMAS, TIME, Tables
 from pipeline.databases import quoted
 from pipeline.errors import UserError
 from pipeline.mapping import Mapping, map_columns
@@ -35,7 +35,10 @@ _KNOWN_AT = {
     "accounts": "coalesce(recorded_at, valid_from)",
     "events": "coalesce(recorded_at, occurred_at)",
 }
-_SQL_TYPES = {TIME: "TIMESTAMP", MONEY: "DECIMAL(18, 4)", "float64": "DOUBLE", "string": "VARCHAR"}
+_SQL_TYPES = {
+    TIME: "TIMESTAMP", MONEY: "DECIMAL(18, 4)", RATE: "DECIMAL(18, 10)", "float64": "DOUBLE", "string": "VARCHAR",
+    "boolean": "BOOLEAN",
+}  # fmt: skip
 
 
 @dataclass(eq=False)
@@ -246,8 +249,10 @@ def _make_views(connection: duckdb.DuckDBPyConnection, staged: dict[str, Staged]
         ("deals", "currency"): f"coalesce(upper(currency), {ours})",
         # An amount in another currency is no amount in ours; the reconciliation lists it.
         ("deals", "amount"): f"CASE WHEN coalesce(upper(currency), {ours}) = {ours} THEN amount END",
+        ("deals", "written_amount"): "amount",
+        ("deals", "is_foreign"): f"coalesce(upper(currency), {ours}) <> {ours}",
     }
-    for table in LOADED:
+    for table in (*LOADED, "changes", "owners", "rates"):
         if table not in staged:
             columns = ", ".join(
                 f"CAST(NULL AS {_SQL_TYPES[type_]}) AS {name}" for name, type_ in SCHEMAS[table].items()

@@ -107,7 +107,8 @@ def random_frames(seed: int, leads_count: int = 40, events_per_lead: float = 6.0
     rows = {"leads": leads, "deals": deals, "accounts": accounts, "events": events, "closings": closings}
     own = {"leads": ["region", "machines"]}
     return {
-        name: pd.DataFrame(rows[name], columns=[*SCHEMAS[name], *own.get(name, [])], dtype=object) for name in SCHEMAS
+        name: pd.DataFrame(rows.get(name, []), columns=[*SCHEMAS[name], *own.get(name, [])], dtype=object)
+        for name in SCHEMAS
     }
 
 

@@ -42,6 +42,9 @@ def with_another_future(frames: dict[str, pd.DataFrame], seed: int) -> dict[str,
     changed = {}
     for name, frame in frames.items():
         stranger = other[name]
+        if frame.empty and stranger.empty:
+            changed[name] = frame
+            continue
         if name == "deals":
             known = lambda f: f.recorded_at.fillna(f.opened_at.fillna(f.closed_at)).fillna(datetime(1900, 1, 1))  # noqa: E731
         elif name == "events":

@@ -17,7 +17,7 @@ def test_labels_tell_what_became_of_each_snapshot_as_known_at_the_cutoff(seed: i
     grid = snapshots.training_snapshots(tables, CUTOFF, rows_limit=500)
     outcomes = lifecycle.outcomes(tables, CUTOFF)
     rows = labels.labels(grid, outcomes, CUTOFF).to_pandas()
-    facts = outcomes.to_pandas().set_index("lead_id").loc[rows.lead_id].reset_index()
+    facts = rows[["lead_id", "episode"]].merge(outcomes.to_pandas(), on=["lead_id", "episode"], validate="many_to_one")
     assert len(rows) == len(grid.to_pandas())
     assert (rows.duration_days > 0).all()
     days = np.timedelta64(1, "D")

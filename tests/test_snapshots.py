@@ -15,7 +15,7 @@ CUTOFF = datetime(2024, 1, 10)
 def test_training_sees_each_date_of_the_grid_as_scoring_would_have(seed: int) -> None:
     tables = random_tables(seed)
     grid = snapshots.training_snapshots(tables, CUTOFF, rows_limit=400).to_pandas()
-    outcomes = lifecycle.outcomes(tables, CUTOFF).to_pandas()
+    outcomes = lifecycle.standings(tables, CUTOFF).to_pandas()
     late = set(outcomes.lead_id[outcomes.closed_before_created])
     assert not grid.duplicated(["lead_id", "as_of"]).any()
     assert (grid.as_of < CUTOFF).all()
