@@ -315,9 +315,17 @@ def account_versions(tables: Tables) -> ir.Table:
     return spans(accounts, ["account_id"], sorted(ties)).drop("starts_at", "newest_start")
 
 
-def happened_events(tables: Tables) -> ir.Table:
-    """Give the events with ``visible_at``: when each was known *and* had happened (a planned call is no call yet)."""
+def happened_events(tables: Tables, excluded_kinds: Sequence[str] = ()) -> ir.Table:
+    """Give the events with ``visible_at``: when each was known *and* had happened (a planned call is no call yet).
+
+    Parameters
+    ----------
+    tables : Tables
+    excluded_kinds : sequence of str
+        Kinds that may not be looked at.
+    """
     events = tables.events
+    events = events.filter(events.kind.notin(list(excluded_kinds))) if excluded_kinds else events
     return events.mutate(visible_at=ibis.greatest(events.known_at, events.occurred_at))
 
 
@@ -340,6 +348,34 @@ def seen(snapshots: ir.Table, happened: ir.Table, keys: Sequence[str]) -> ir.Tab
     dates = snapshots.select(*keys)
     pairs = dates.join(happened, ["lead_id", dates.as_of >= happened.visible_at])
     return pairs.mutate(age=microseconds_between(pairs.occurred_at, pairs.as_of)).drop("occurred_at", "visible_at")
+
+
+def sums_by(facts: ir.Table, dates: ir.Table, names: Sequence[str]) -> ir.Table:
+    """Sum up, for each date, all facts known by it.
+
+    Parameters
+    ----------
+    facts : ibis table
+        ``known_from`` and the whole numbers to sum up.
+    dates : ibis table
+        ``as_of``, no date twice.
+    names : sequence of str
+        The columns of `facts` to sum up.
+
+    Returns
+    -------
+    ibis table
+        ``as_of`` and the sums.
+    """
+    steps = facts.group_by("known_from").agg(**{name: facts[name].sum().cast("int64") for name in names})
+    steps = steps.mutate(is_date=ibis.literal(0, "int64"))
+    zeros = {name: ibis.literal(0, "int64") for name in names}
+    marks = dates.select(known_from="as_of", **zeros, is_date=ibis.literal(1, "int64"))
+    every = steps.union(marks.select(steps.columns))
+    # At the same instant facts come before the date: what is known by then counts.
+    so_far = ibis.window(order_by=[every.known_from, every.is_date], rows=(None, 0))
+    every = every.mutate(**{name: every[name].sum().over(so_far).cast("int64") for name in names})
+    return every.filter(every.is_date == 1).select(*names, as_of="known_from")
 
 
 def within_days(

@@ -21,28 +21,20 @@ WEIGHT_SCALE = 1_000_000
 KEYS = ["lead_id", "episode", "as_of"]
 
 
-def _may_count(tables: Tables, spec: FeatureSpec) -> ir.Table:
-    """Give the events of the kinds that may be looked at."""
-    events = clock.happened_events(tables)
-    return events.filter(events.kind.notin(spec.excluded_kinds)) if spec.excluded_kinds else events
-
-
 def _happened(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table:
     """Give the events of the leads asked for."""
-    return _may_count(tables, spec).semi_join(snapshots.select("lead_id").distinct(), "lead_id")
+    events = clock.happened_events(tables, spec.excluded_kinds)
+    return events.semi_join(snapshots.select("lead_id").distinct(), "lead_id")
 
 
 def _events(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table:
-    """Slim the events to what is counted: kind and channel as places in the spec's lists, direction as flags."""
+    """Slim the events to what is counted: words as places in the spec's lists, direction as flags."""
     events = _happened(tables, snapshots, spec)
-    columns: dict[str, ir.Value] = {
-        "kind_place": ibis.cases(*((events.kind == kind, i) for i, kind in enumerate(spec.event_kinds)), else_=-1)
-        if spec.event_kinds
-        else ibis.literal(-1)
+    columns = {
+        f"{name}_place": ibis.cases(*((events[name] == word, i) for i, word in enumerate(words)), else_=-1)
+        for name, words in (("kind", spec.event_kinds), ("channel", spec.channels), ("topic", spec.topics))
+        if words
     }
-    if spec.channels:
-        places = ((events.channel == channel, i) for i, channel in enumerate(spec.channels))
-        columns["channel_place"] = ibis.cases(*places, else_=-1)
     if spec.has("events.direction"):
         columns["outbound"] = ibis.coalesce(events.direction == "outbound", False)
         columns["inbound"] = ibis.coalesce(events.direction == "inbound", False)
@@ -71,15 +63,20 @@ def _measures(pairs: ir.Table, spec: FeatureSpec) -> dict[str, ir.Value]:
     }
     for days in spec.windows_days:
         measures[f"touch_{days}d_count"] = pairs.count(where=age < days * day)
-    for kind, name in slugs(spec.event_kinds).items():
+    for kind, name in spec.kind_names().items():
         is_kind = pairs.kind_place == spec.event_kinds.index(kind)
         measures[f"touch_{name}_recency"] = age.min(where=is_kind)
+        measures[f"touch_{name}_count"] = pairs.count(where=is_kind)
         for days in spec.windows_days:
             measures[f"touch_{name}_{days}d_count"] = pairs.count(where=is_kind & (age < days * day))
     for channel, name in slugs(spec.channels).items():
         is_channel = pairs.channel_place == spec.channels.index(channel)
         days = spec.middle_window_days
         measures[f"touch_channel_{name}_{days}d_count"] = pairs.count(where=is_channel & (age < days * day))
+    for topic, name in slugs(spec.topics).items():
+        about = pairs.topic_place == spec.topics.index(topic)
+        own = about & ~pairs.outbound if spec.has("events.direction") else about
+        measures[f"touch_topic_{name}_count"] = pairs.count(where=own)
     if spec.has("events.direction"):
         measures["touch_inbound_recency"] = age.min(where=pairs.inbound)
         measures["touch_reply_delay"] = pairs.reply_delay.min()
@@ -119,7 +116,7 @@ def _others(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table:
     shared = people.group_by("account_id").agg(size=ibis._.count())
     shared = shared.filter(shared["size"] > 1)
     # What one person did counts once a day, whoever looks: pairs stay few.
-    events = _may_count(tables, spec).select("lead_id", "visible_at", "occurred_at")
+    events = clock.happened_events(tables, spec.excluded_kinds).select("lead_id", "visible_at", "occurred_at")
     events = events.join(people.drop("known_at").semi_join(shared, "account_id"), "lead_id")
     seen = events.join(dates, "account_id")
     seen = seen.filter(clock.within_days(seen.visible_at, seen.occurred_at, seen.as_of, OTHERS_DAYS))
@@ -194,6 +191,8 @@ def _finished(rows: ir.Table, tables: Tables, names: list[str], spec: FeatureSpe
     if spec.has("events.direction"):
         created = tables.leads.select("lead_id", "created_at")
         rows = rows.left_join(created, "lead_id").drop("lead_id_right")
+        of_won = sales_activity.touches_of_won(tables, rows, spec)
+        rows = rows.left_join(of_won, "as_of").drop("as_of_right")
         values |= sales_activity.finished(rows)
     return rows.select(*KEYS, **values)
 
@@ -229,7 +228,12 @@ def entries(spec: FeatureSpec) -> Iterator[Feature]:
         if spec.has("events.topic"):
             yield of("topics_count", "count", "Different topics so far", "Looked at {count}", "No topic so far",
                      none="No topic so far", noun="topic", group="touch_topics", provenance="events.topic")  # fmt: skip
-        for kind, name in slugs(spec.event_kinds).items():
+        for topic, name in slugs(spec.topics).items():
+            plain = wording.readable(topic)
+            yield of(f"topic_{name}_count", "count", f"Events about {topic} so far, without our own",
+                     f"Came across {plain} {{times}} so far", nothing, none=f"Nothing about {plain} so far",
+                     group=f"touch_topic_{name}", provenance="events.topic")  # fmt: skip
+        for kind, name in spec.kind_names().items():
             yield from _kind(kind, name, spec)
         for channel, name in slugs(spec.channels).items():
             plain = wording.readable(channel)
@@ -282,6 +286,10 @@ def _kind(kind: str, name: str, spec: FeatureSpec) -> Iterator[Feature]:
     yield Feature(
         f"touch_{name}_recency_days", "days", theme, f"events.kind {kind}", f"touch_{name}",
         f"Days since the last {kind}", f"Last {noun} {{value}} ago", never, against=f"No {noun} for {{value}}",
+    )  # fmt: skip
+    yield Feature(
+        f"touch_{name}_count", "count", theme, f"events.kind {kind}", f"touch_{name}", f"How often {kind} so far",
+        f"{did} {{times}} so far", never, none=never,
     )  # fmt: skip
     for days in spec.windows_days:
         yield Feature(

@@ -21,6 +21,19 @@ FREE_MAIL = (
 """First part of the domain of mail that anyone can have."""
 
 
+SOUND = {"email": r"^[^@\s]+@[^@\s]+\.[^@\s.]{2,}$", "phone": r"([0-9][^0-9]*){6}"}
+"""What a mail address and a telephone number look like; of any other field: two letters."""
+TWO_LETTERS = r"[^\s0-9!-/:-@\[-`{-~]{2}"
+PLACEHOLDERS = ("test", "asdf", "unknown", "none", "null", "nan", "na", "n/a", "no", "xx", "xxx", "abc", "select")
+"""What people type who do not want to say."""
+
+
+def _is_sound(leads: ir.Table, name: str) -> ir.BooleanValue:
+    """Say whether a field of the contact reads as real; a field that is not filled in is not."""
+    value = leads[name].strip().lower()
+    return ibis.coalesce(value.re_search(SOUND.get(name, TWO_LETTERS)) & value.notin(PLACEHOLDERS), False)
+
+
 def attribute(rows: ir.Table, column: str, type_: str) -> ir.Value:
     """Give a company's own column as a feature of `rows` (which has ``as_of``).
 
@@ -47,7 +60,10 @@ def _lead_facts(tables: Tables, spec: FeatureSpec) -> ir.Table:
     form = [column.removeprefix("leads.") for column in spec.form_columns()]
     if len(form) > 1:
         filled = [leads[name].strip().nullif("").notnull().cast("int64") for name in form]
-        columns["lead_filled_share"] = sum(filled[1:], start=filled[0]).cast("float64") / len(form)
+        filled_count = sum(filled[1:], start=filled[0]).cast("float64")
+        columns["lead_filled_share"] = filled_count / len(form)
+        sound = [_is_sound(leads, name).cast("int64") for name in form]
+        columns["lead_sound_share"] = sum(sound[1:], start=sound[0]).cast("float64") / filled_count.nullif(0)
     facts = leads.select("lead_id", "title", **columns)
     if spec.has("leads.title"):
         facts = facts.left_join(read_titles(leads), "title").drop("title_right")
@@ -82,6 +98,9 @@ def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table
             companies[f"acct_{name}"] = known[name]
     if spec.has("accounts.founded_year"):
         companies["acct_age_years"] = known.as_of.year().cast("float64") - known.founded_year
+    filled = [known[name.removeprefix("accounts.")].notnull().cast("int64") for name in spec.company_columns()]
+    if len(filled) > 1:
+        companies["acct_filled_share"] = sum(filled[1:], start=filled[0]).cast("float64") / len(filled)
     names = spec.attribute_names("accounts")
     companies |= {names[name]: attribute(known, name, type_) for name, type_ in spec.account_attributes}
     companies_known = known.select("lead_id", "episode", "as_of", **companies)
@@ -123,6 +142,13 @@ def entries(spec: FeatureSpec) -> Iterator[Feature]:
             "{value} of the contact's details are filled in", "Contact's details unknown",
             none="None of the contact's details are filled in",
         )  # fmt: skip
+        yield Feature(
+            "lead_sound_share", "share", "fit", ", ".join(spec.form_columns()), "lead_filled",
+            "Share of the filled-in fields of the contact that read as real (a mail address with a domain, a telephone "
+            "number of six digits, no 'test' or 'xxx')",
+            "{value} of the contact's details read as real", "Contact's details unknown",
+            none="None of the contact's details read as real",
+        )  # fmt: skip
     if spec.has("leads.title"):
         yield Feature(
             "lead_title_seniority", "rank", "fit", "leads.title", "lead_title",
@@ -154,6 +180,12 @@ def entries(spec: FeatureSpec) -> Iterator[Feature]:
         yield Feature(
             "acct_age_years", "years", "fit", "accounts.founded_year", "acct_age_years", "Years since the founding",
             "Company founded {value} ago", "Company's age not known",
+        )  # fmt: skip
+    if len(spec.company_columns()) > 1:
+        yield Feature(
+            "acct_filled_share", "share", "fit", ", ".join(spec.company_columns()), "acct_filled",
+            "Share of the company's fields that are filled in", "{value} of the company's record is filled in",
+            "Company not known", none="None of the company's record is filled in",
         )  # fmt: skip
     if spec.has("accounts.account_id"):
         yield from _own(spec, "accounts")

@@ -22,14 +22,15 @@ def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table
     Returns
     -------
     ibis table
-        ``lead_id, episode, as_of, acct_won_count, acct_lost_count, acct_last_won_days`` and, where deals have amounts,
+        ``lead_id, episode, as_of, acct_won_count, acct_lost_count, acct_customer_before_lead,
+        acct_last_won_days`` and, where deals have amounts,
         ``acct_revenue``. A lead without a company has no history: unknown.
     """
-    leads = tables.leads.filter(tables.leads.account_id.notnull()).select("lead_id", "account_id")
+    leads = tables.leads.filter(tables.leads.account_id.notnull()).select("lead_id", "account_id", "created_at")
     versions = clock.deal_versions(tables)
     versions = versions.filter(versions.outcome != "open", versions.known_from < versions.known_until)
     # A deal that names only its lead belongs to that lead's company.
-    versions = versions.left_join(leads.rename(lead_account_id="account_id"), "lead_id")
+    versions = versions.left_join(leads.select("lead_id", lead_account_id="account_id"), "lead_id")
     versions = versions.mutate(company_id=ibis.coalesce(versions.account_id, versions.lead_account_id))
     versions = versions.filter(versions.company_id.notnull()).select(
         "company_id", "outcome", "amount", "closed_at", "known_from", "known_until"
@@ -44,11 +45,14 @@ def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table
         lost=pairs.count(where=pairs.outcome == "lost"),
         revenue=pairs.amount.sum(where=won),
         last_won=clock.microseconds_between(pairs.closed_at, pairs.as_of).min(where=won),
+        first_won_at=pairs.closed_at.min(where=won),
     )
     found = rows.left_join(sums, ["account_id", "as_of"])
+    was_customer = ibis.coalesce(found.first_won_at < found.created_at, False)
     values: dict[str, ir.Value] = {
         "acct_won_count": ibis.coalesce(found.won, 0).cast("float64"),
         "acct_lost_count": ibis.coalesce(found.lost, 0).cast("float64"),
+        "acct_customer_before_lead": was_customer.cast("float64"),
         "acct_last_won_days": found.last_won.cast("float64") / clock.MICROSECONDS_PER_DAY,
     }
     if spec.has("deals.amount"):
@@ -69,6 +73,9 @@ def entries(spec: FeatureSpec) -> Iterator[Feature]:
              "Company not known", none="Not a customer yet", noun="deal")  # fmt: skip
     yield of("lost_count", "count", "Deals with the company lost so far", "{count} with this company so far",
              "Company not known", none="No lost deal with this company", noun="lost deal")  # fmt: skip
+    yield of("customer_before_lead", "yes or no", "Whether the company had bought before this lead came in (1: an "
+             "expansion; 0: new business)", "Was a customer before this lead came in", "Company not known",
+             none="Had not bought before this lead came in")  # fmt: skip
     yield of("last_won_days", "days", "Days since the company last bought", "Last bought {value} ago",
              "Not a customer yet")  # fmt: skip
     if spec.has("deals.amount"):

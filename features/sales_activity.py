@@ -14,6 +14,8 @@ from features.spec import FeatureSpec
 from features.tables import Tables
 
 KEYS = ["lead_id", "episode", "as_of"]
+WINS_NEEDED = 10
+"""So many leads have to be won before anybody can say how many touches winning takes."""
 
 
 def measures(pairs: ir.Table, spec: FeatureSpec) -> dict[str, ir.Value]:
@@ -38,7 +40,13 @@ def measures(pairs: ir.Table, spec: FeatureSpec) -> dict[str, ir.Value]:
 
 
 def finished(rows: ir.Table) -> dict[str, ir.Value]:
-    """Work out speed to lead and the share of the talk that is the lead's, from the sums and ``created_at``."""
+    """Work out speed to lead, whose talk it is, and how far winning may be, from the sums of a snapshot.
+
+    Parameters
+    ----------
+    rows : ibis table
+        The sums of `measures`, ``created_at``, ``won_touch_mean`` (see `touches_of_won`).
+    """
     age = clock.microseconds_between(rows.created_at, rows.as_of)
     # Touched before it was a lead (a cold call): no delay at all.
     wait = ibis.greatest(age - rows.touch_outbound_oldest, 0)
@@ -46,8 +54,31 @@ def finished(rows: ir.Table) -> dict[str, ir.Value]:
     inbound, both = rows.touch_inbound_count, rows.touch_inbound_count + rows.touch_outbound_count
     return {
         "touch_speed_to_lead_days": wait.cast("float64") / clock.MICROSECONDS_PER_DAY,
+        "touch_outbound_to_win_share": ibis.coalesce(rows.touch_outbound_count, 0).cast("float64")
+        / rows.won_touch_mean.nullif(0),
         "touch_inbound_share": inbound.cast("float64") / both.cast("float64").nullif(0),
     }
+
+
+def touches_of_won(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table:
+    """Say how many touches of ours the leads won by each date had had when they were won.
+
+    Returns
+    -------
+    ibis table
+        ``as_of, won_touch_mean``; null before `WINS_NEEDED` wins.
+    """
+    versions = lifecycle.deal_versions(tables)
+    won = versions.filter(versions.lead_id.notnull(), versions.outcome == "won")
+    won = won.group_by("lead_id").agg(known_from=won.known_from.min())
+    events = clock.happened_events(tables, spec.excluded_kinds)
+    ours = events.filter(events.direction == "outbound").select("lead_id", "visible_at").join(won, "lead_id")
+    ours = ours.filter(clock.known_by(ours.visible_at, ours.known_from))
+    facts = won.select("known_from", wins=ibis.literal(1, "int64"), touches=ibis.literal(0, "int64"))
+    facts = facts.union(ours.select("known_from", wins=ibis.literal(0, "int64"), touches=ibis.literal(1, "int64")))
+    sums = clock.sums_by(facts, snapshots.select("as_of").distinct(), ["wins", "touches"])
+    mean = sums.touches.cast("float64") / sums.wins.cast("float64")
+    return sums.select("as_of", won_touch_mean=ibis.ifelse(sums.wins >= WINS_NEEDED, mean, ibis.null("float64")))
 
 
 def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table:
@@ -118,6 +149,9 @@ def entries(spec: FeatureSpec) -> Iterator[Feature]:
             yield touch(f"outbound_{days}d_count", "count", f"Our touches in the last {days} days",
                         f"We got in touch {{times}} in the last {days} days", idle,
                         none=f"We have not got in touch in the last {days} days")  # fmt: skip
+        yield touch("outbound_to_win_share", "share", "Our touches so far over the mean that winning took "
+                    f"(known from {WINS_NEEDED} wins on)", "We have made {value} of the touches that winning takes",
+                    "Unknown how many touches winning takes", none=idle)  # fmt: skip
         yield touch("speed_to_lead_days", "days", "Days from the lead's creation to our first touch",
                     "We first got in touch after {value}", idle, none="We got in touch at once",
                     group="touch_speed_to_lead")  # fmt: skip

@@ -18,6 +18,7 @@ from features.tables import Tables
 KINDS_LIMIT = 15
 WORDS_LIMIT = 30
 CHANNELS_LIMIT = 6
+TOPICS_LIMIT = 6
 WORDS = ("source", "campaign", "entry", "kind", "product")
 """Columns of leads whose words are features."""
 CONVERTING = ("source", "campaign", "product", "owner_id")
@@ -25,18 +26,19 @@ CONVERTING = ("source", "campaign", "product", "owner_id")
 
 RECENT_RATIO = ("source", "campaign", "owner_id")
 """Those of them whose last months are looked at as well."""
+COMPANY_FIELDS = ("employees", "annual_revenue", "industry", "country", "founded_year")
 FORM_FIELDS = ("email", "phone", "title", "name", "company_name")
 """What a person fills in; a field written later by sales would tell the future."""
 
 
-def slugs(words: Iterable[str]) -> dict[str, str]:
-    """Give each of a company's own words a name fit for a column; different words get different names."""
+def slugs(words: Iterable[str], taken: Collection[str] = ()) -> dict[str, str]:
+    """Give each of a company's own words a name fit for a column; different words get different names, none `taken`."""
     names: dict[str, str] = {}
     for word in words:
         plain = unicodedata.normalize("NFKD", word).encode("ascii", "ignore").decode().lower()
         name = base = re.sub(r"[^a-z0-9]+", "_", plain).strip("_") or "other"
         number = 2
-        while name in names.values():
+        while name in names.values() or name in taken:
             name, number = f"{base}_{number}", number + 1
         names[word] = name
     return names
@@ -68,8 +70,8 @@ class FeatureSpec:
         The company's own canonical columns that may be used, as ``table.column``.
     lead_attributes, account_attributes : tuple of (str, str)
         The company's other columns that may be used, each with its type: 'number', 'time' or 'category'.
-    event_kinds, channels : tuple of str
-        The most frequent kinds and channels of events, most frequent first.
+    event_kinds, channels, topics : tuple of str
+        The most frequent kinds, channels and topics of events, most frequent first.
     excluded_kinds : tuple of str
         Kinds of events that must stay out: no feature counts them, not even among all events.
     outbound_kinds : tuple of str
@@ -95,6 +97,7 @@ class FeatureSpec:
     excluded_kinds: tuple[str, ...] = ()
     outbound_kinds: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
+    topics: tuple[str, ...] = ()
     windows_days: tuple[int, ...] = (7, 30, 90)
     primary_horizon_days: int = 90
     timezone: str = "UTC"
@@ -120,7 +123,7 @@ class FeatureSpec:
         ----------
         tables : Tables
         known_at : datetime
-            Kinds and channels of events are those seen by then.
+            Kinds, channels and topics of events are those seen by then.
         windows_days, primary_horizon_days, timezone, fiscal_year_start_month
             As in the class.
         excluded : collection of str
@@ -143,6 +146,7 @@ class FeatureSpec:
         kinds: tuple[str, ...] = ()
         excluded_kinds: tuple[str, ...] = ()
         channels: tuple[str, ...] = ()
+        topics: tuple[str, ...] = ()
         outbound: tuple[str, ...] = ()
         if tables.has("events"):
             events = clock.happened_events(tables)
@@ -154,6 +158,8 @@ class FeatureSpec:
             kinds = _most_frequent(events, "kind", KINDS_LIMIT)
             if "events.channel" in columns:
                 channels = _most_frequent(events, "channel", CHANNELS_LIMIT)
+            if "events.topic" in columns:
+                topics = _most_frequent(events, "topic", TOPICS_LIMIT)
             if "events.direction" in columns:
                 shares = events.group_by("kind").agg(
                     ours=(events.direction == "outbound").cast("int64").sum(), rows=events.direction.count()
@@ -178,6 +184,7 @@ class FeatureSpec:
             excluded_kinds=excluded_kinds,
             outbound_kinds=outbound,
             channels=channels,
+            topics=topics,
             windows_days=tuple(sorted(set(windows_days))),
             primary_horizon_days=primary_horizon_days,
             timezone=timezone,
@@ -197,6 +204,10 @@ class FeatureSpec:
         """Name the contact's fields that the company keeps."""
         return [f"leads.{name}" for name in FORM_FIELDS if self.has(f"leads.{name}")]
 
+    def company_columns(self) -> list[str]:
+        """Name the canonical fields of a company that may be used."""
+        return [f"accounts.{name}" for name in COMPANY_FIELDS if self.has("accounts.account_id", f"accounts.{name}")]
+
     def word_columns(self) -> list[str]:
         """Name the canonical columns of leads whose words are features themselves."""
         return [name for name in WORDS if self.has(f"leads.{name}") and name not in self.wide_columns]
@@ -212,6 +223,15 @@ class FeatureSpec:
     def has_open_deals(self) -> bool:
         """Whether it can be known that a deal was open before it closed."""
         return self.has("deals.opened_at") or self.has("deals.recorded_at")
+
+    def kind_names(self) -> dict[str, str]:
+        """Name each kind of event so that none is mistaken for a count of ours ('inbound', 'channel_web', '7d')."""
+        taken = {"inbound", "outbound", "active_days", "topics"}
+        taken |= {f"channel_{name}" for name in slugs(self.channels).values()}
+        taken |= {f"topic_{name}" for name in slugs(self.topics).values()}
+        windows = [f"{days}d" for days in self.windows_days]
+        taken |= {f"{name}_{window}" for name in slugs(self.event_kinds).values() for window in windows}
+        return slugs(self.event_kinds, taken=taken | set(windows))
 
     def attribute_names(self, table: str) -> dict[str, str]:
         """Name the feature of each attribute of ``leads`` or ``accounts``."""
