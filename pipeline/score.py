@@ -26,10 +26,12 @@ from pipeline.reasons import reasons
 from pipeline.registry import Registry
 from pipeline.stored_model import StoredModel, iso
 from pipeline.tables import LoadedCompany
+from pipeline.timeline import write_timeline
 from pipeline.writing import Staging, check_writable, sha256_of, written_whole
 
 MANIFEST = "manifest.json"
 NO_REASONS = "[]"
+ROWS_AT_ONCE = 10_000  # a page that shows one lead reads the piece of the file that it stands in
 
 
 @dataclass(frozen=True)
@@ -183,13 +185,14 @@ def write_scores(
 ) -> None:
     """Write scores, attributions and the manifest that seals them."""
     table = pa.Table.from_pandas(result.scores, preserve_index=False).replace_schema_metadata()
-    pq.write_table(table, staging.path("scores.parquet"), coerce_timestamps="us")
+    pq.write_table(table, staging.path("scores.parquet"), coerce_timestamps="us", row_group_size=ROWS_AT_ONCE)
     pa.csv.write_csv(table, staging.path("scores.csv"))
     bases: dict[str, float | None] = {}
     for unit, suffix in (("money", ""), ("points", "_points"), ("days", "_days")):
         base, frame = attribution_table(result, unit)
         bases[f"base_{unit}"] = base
-        pq.write_table(frame, staging.path(f"attributions{suffix}.parquet"))
+        pq.write_table(frame, staging.path(f"attributions{suffix}.parquet"), row_group_size=ROWS_AT_ONCE)
+    write_timeline(staging.path("timeline.parquet"), company, result.scores, stored, as_of)
     names = staging.names()
     manifest: dict[str, Any] = {
         "as_of": iso(as_of),
@@ -205,6 +208,7 @@ def write_scores(
         "attribution_largest_gap": result.attributions.largest_gap if result.attributions else None,
         "data_fingerprint": company.fingerprint,
         "absent": result.absent,
+        "themes": {entry.name: entry.theme for entry in catalogue.entries(stored.spec)},
         **bases,
         "files": {
             name: {"sha256": sha256_of(staging.path(name)), "bytes": staging.path(name).stat().st_size}
