@@ -5,7 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+import ibis
+import ibis.expr.types as ir
 import pyarrow as pa
+
+from features.tables import Tables
 
 if TYPE_CHECKING:
     from pipeline.tables import LoadedCompany
@@ -20,6 +24,7 @@ NAMES = pa.schema(
         "entry": pa.string(),
         "record_url": pa.string(),
         "employees": pa.float64(),
+        "owner_name": pa.string(),
     }
 )
 
@@ -35,15 +40,24 @@ def lead_names(loaded: LoadedCompany) -> pa.Table:
 
     Returns
     -------
-    table of shape (n_leads, 8)
+    table of shape (n_leads, 9)
         One row a lead, typed as `NAMES`; null where the company does not say. ``employees`` is the newest count that
-        the lead's account has.
+        the lead's account has; ``owner_name`` is what the table of owners, where there is one, calls its owner.
     """
     tables = loaded.tables
-    leads = tables.leads.select(*(name for name in NAMES.names if name != "employees"), "account_id")
-    leads = leads.distinct(on="lead_id", keep="first")
+    own = [name for name in NAMES.names if name not in ("employees", "owner_name")]
+    leads = tables.leads.select(*own, "account_id", "owner_id").distinct(on="lead_id", keep="first")
     sized = tables.accounts.filter(tables.accounts.employees.notnull())
     since = sized.valid_from.fill_null(datetime(1900, 1, 1))
     sizes = sized.group_by("account_id").aggregate(employees=sized.employees.argmax(since))
-    found = leads.left_join(sizes, "account_id").select(*leads.columns, "employees").to_pyarrow()
+    found = leads.left_join(sizes, "account_id").select(*leads.columns, "employees")
+    called = _owners(tables)
+    found = found.left_join(called, "owner_id").select(*own, "employees", "owner_name").to_pyarrow()
     return found.select(NAMES.names).cast(NAMES)
+
+
+def _owners(tables: Tables) -> ir.Table:
+    owners = getattr(tables, "owners", None)
+    if owners is None:
+        return ibis.memtable({"owner_id": [], "owner_name": []}, schema={"owner_id": "string", "owner_name": "string"})
+    return owners.group_by("owner_id").aggregate(owner_name=owners.name.min())

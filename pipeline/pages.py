@@ -26,6 +26,7 @@ FACETS = {
     "size": "Company size",
     "source": "Source",
     "owner": "Owner",
+    "theme": "Strongest reason",
     "grade": "Grade",
     "kind": "Kind",
     "entry": "How they came",

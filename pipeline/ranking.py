@@ -1,13 +1,9 @@
-"""The ranked list that people read: the last scores beside the leads' names, to be filtered, sorted and summed.
-
-Sums are taken over cents, so that what a filter shows and what it hides add up to the whole, to the cent.
-"""
+"""The ranked list that people read: the last scores beside the leads' names, to be filtered, sorted and summed."""
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,100 +14,16 @@ import pyarrow.parquet as pq
 
 from pipeline import formatting
 from pipeline.errors import UserError
+from pipeline.filters import FACETS, SIZE_LIMITS, SIZES, SORTS, SUMS, UNKNOWN, Filters, Totals, totals_from
 from pipeline.quarters import quarter_ends
 
-SIZES = ("1–9 people", "10–49 people", "50–249 people", "250–999 people", "1,000 people or more")
-SIZE_LIMITS = (10, 50, 250, 1000)
-FACETS = {"size": "size", "source": "source", "owner": "owner", "grade": "grade", "kind": "kind", "entry": "entry"}
-SORTS = {
-    "rank": "rank",
-    "this_quarter": "expected_revenue_this_quarter DESC NULLS LAST",
-    "next_quarter": "expected_revenue_next_quarter DESC NULLS LAST",
-    "later": "expected_revenue_later DESC NULLS LAST",
-    "chance": "p_win_primary DESC NULLS LAST",
-    "deal_value": "deal_value DESC NULLS LAST",
-    "soonest": "days_to_win_p50 NULLS LAST",
-    "name": "name_place",
-}
 ATTRIBUTIONS = {"money": "attributions.parquet", "points": "attributions_points.parquet"}
 REASONS = ("reasons_positive", "reasons_negative")
 SHOWN = "* EXCLUDE (searchable, name_place)"
 LISTS = (*REASONS, "data_quality_flags")
-UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True)
-class Filters:
-    """What the reader asked to see: a piece of text, and one value each of some facets."""
-
-    search: str = ""
-    values: Mapping[str, str] = field(default_factory=dict)
-
-    def where(self) -> tuple[str, list[str]]:
-        """Return an SQL condition with question marks, and what stands for them."""
-        terms, given = ["true"], []
-        if self.search.strip():
-            terms.append("contains(searchable, lower(?))")
-            given.append(self.search.strip())
-        for facet, value in self.values.items():
-            terms.append(f"{FACETS[facet]} = ?")
-            given.append(value)
-        return " AND ".join(terms), given
-
-    def __bool__(self) -> bool:
-        return bool(self.search.strip() or self.values)
-
-
-@dataclass(frozen=True)
-class Totals:
-    """Sums over some leads; money is None where the model knows no amounts.
-
-    Parameters
-    ----------
-    leads : int
-        How many.
-    wins : float
-        Expected number won within the primary horizon.
-    revenue : float or None
-        Expected within the primary horizon.
-    this_quarter, next_quarter, later : float or None
-        Expected by the end of this fiscal quarter; in the next one; after that up to the longest horizon.
-    """
-
-    leads: int
-    wins: float
-    revenue: float | None
-    this_quarter: float | None
-    next_quarter: float | None
-    later: float | None
-
-    def __sub__(self, other: Totals) -> Totals:
-        def minus(a: float | None, b: float | None) -> float | None:
-            return None if a is None else round(a - (b or 0.0), 6)
-
-        return Totals(
-            self.leads - other.leads,
-            round(self.wins - other.wins, 6),
-            *(minus(getattr(self, key), getattr(other, key)) for key in MONEY_TOTALS),
-        )
-
-
-MONEY_TOTALS = ("revenue", "this_quarter", "next_quarter", "later")
-_SUMS = """
-    count(*), coalesce(sum(CAST(p_win_primary AS DECIMAL(9, 6))), 0), sum(CAST(revenue AS DECIMAL(18, 2))),
-    sum(CAST(expected_revenue_this_quarter AS DECIMAL(18, 2))),
-    sum(CAST(expected_revenue_next_quarter AS DECIMAL(18, 2))), sum(CAST(expected_revenue_later AS DECIMAL(18, 2)))
-"""
-
-
-def _totals(row: tuple[Any, ...], whole: Totals | None = None) -> Totals:
-    money = [None if value is None else float(value) for value in row[2:]]
-    if whole is not None:  # no lead at all brings nothing, unless the model knows no money
-        money = [
-            0.0 if value is None and getattr(whole, key) is not None else value
-            for key, value in zip(MONEY_TOTALS, money, strict=True)
-        ]
-    return Totals(int(row[0]), float(row[1]), *money)
+NO_THEME = "no reason made"
+THEMES = pa.schema({"feature": pa.string(), "theme": pa.string()})
+FIRST_FEATURE = """regexp_extract(reasons_positive, '"feature": ?"([^"]*)"', 1)"""  # the strongest reason's
 
 
 class Ranking:
@@ -137,6 +49,10 @@ class Ranking:
     choices : dict of str to list of (str, int)
         For each facet that tells leads apart, its values and how many leads have each: sizes and grades in their
         order, anything else with the most frequent first.
+    themes : dict of str to str
+        The theme of each feature, where the scores say it.
+    leads_count : int
+        All leads that were scored, whoever looks.
 
     Raises
     ------
@@ -155,12 +71,25 @@ class Ranking:
             formatting.day(formatting.local_date(end - timedelta(microseconds=1), timezone))
             for end in self.quarter_ends
         )
+        self.themes: dict[str, str] = self.manifest.get("themes") or {}
         self.connection = duckdb.connect()
         self.connection.execute("ATTACH ':memory:' AS held (COMPRESS); USE held")
         self._load(folder, names)
-        self.totals = self.totals_of(Filters())
+        self.owner_id: str | None = None
+        self._survey()
         self.has_money = self.totals.revenue is not None
+        self.leads_count = self.totals.leads
+
+    def _survey(self) -> None:
+        self.totals = self.totals_of(Filters())
         self.choices = self._choices()
+
+    def of_owner(self, owner_id: str) -> Ranking:
+        """Give the same scores as one owner may see them: no figure in it counts anybody else's lead."""
+        own = copy.copy(self)
+        own.owner_id = owner_id
+        own._survey()
+        return own
 
     def _load(self, folder: Path, names: pa.Table) -> None:
         found = pq.read_schema(folder / "scores.parquet")
@@ -189,6 +118,8 @@ class Ranking:
         )
         bases = {unit: _base_rows(folder / file, f"base_{unit}") for unit, file in ATTRIBUTIONS.items()}
         self.connection.register("names_given", names)
+        themes = pa.table({"feature": list(self.themes), "theme": list(self.themes.values())}, THEMES)
+        self.connection.register("themes_given", themes)
         self.connection.execute(f"""
             CREATE TABLE leads AS
             WITH scored AS (SELECT {", ".join(picked)} FROM read_parquet({_literal(folder / "scores.parquet")})),
@@ -199,10 +130,12 @@ class Ranking:
                      LEFT JOIN names_given USING (lead_id)),
                  placed AS (
                      SELECT lead_id, row_number() OVER (ORDER BY called, rank, lead_id) AS name_place FROM called)
-            SELECT scored.*, names_given.* EXCLUDE (lead_id, source, entry), in_money.base_money, in_points.base_points,
+            SELECT scored.*, names_given.* EXCLUDE (lead_id, source, entry, owner_name),
+                   in_money.base_money, in_points.base_points,
                    coalesce(nullif(trim(names_given.source), ''), '{UNKNOWN}') AS source,
                    coalesce(nullif(trim(names_given.entry), ''), '{UNKNOWN}') AS entry,
-                   coalesce(scored.owner_id, 'no owner') AS owner,
+                   coalesce(nullif(trim(names_given.owner_name), ''), scored.owner_id, 'no owner') AS owner,
+                   coalesce(themes_given.theme, '{NO_THEME}') AS theme,
                    CASE WHEN employees IS NULL THEN '{UNKNOWN}' {size} ELSE '{SIZES[-1]}' END AS size,
                    p_win_{self.primary_horizon_days}d AS p_win_primary,
                    expected_revenue_{self.primary_horizon_days}d AS revenue,
@@ -211,9 +144,11 @@ class Ranking:
                    placed.name_place
             FROM scored LEFT JOIN names_given USING (lead_id) LEFT JOIN in_money USING (lead_id)
             LEFT JOIN in_points USING (lead_id) LEFT JOIN placed USING (lead_id)
+            LEFT JOIN themes_given ON themes_given.feature = {FIRST_FEATURE}
             ORDER BY rank
         """)  # noqa: S608 - every piece is a constant of this module, a whole number or an escaped path
         self.connection.unregister("names_given")
+        self.connection.unregister("themes_given")
         self.columns = [row[0] for row in self.connection.execute("DESCRIBE leads").fetchall()]
 
     def _longest_days(self, folder: Path, columns: list[str]) -> int:
@@ -237,15 +172,16 @@ class Ranking:
 
     def totals_of(self, filters: Filters) -> Totals:
         """Sum over the leads that pass the filters."""
-        where, given = filters.where()
-        row = self._run(f"SELECT {_SUMS} FROM leads WHERE {where}", given).fetchall()[0]  # noqa: S608 - own constants
-        return _totals(row, getattr(self, "totals", None))
+        where, given = self._where(filters)
+        row = self._run(f"SELECT {SUMS} FROM leads WHERE {where}", given).fetchall()[0]  # noqa: S608 - own constants
+        return totals_from(row, getattr(self, "totals", None))
 
     def by(self, facet: str, limit: int = 12) -> list[tuple[str, Totals]]:
         """Sum over each value of a facet: sizes from small to large, anything else by what it is worth."""
+        where, given = self._where(Filters())
         order = "ORDER BY 4 DESC NULLS LAST, 2 DESC, 1"
-        sql = f"SELECT {FACETS[facet]} AS value, {_SUMS} FROM leads GROUP BY 1 {order}"  # noqa: S608
-        rows = [(row[0], _totals(row[1:], self.totals)) for row in self._run(sql).fetchall()]
+        sql = f"SELECT {FACETS[facet]} AS value, {SUMS} FROM leads WHERE {where} GROUP BY 1 {order}"  # noqa: S608
+        rows = [(row[0], totals_from(row[1:], self.totals)) for row in self._run(sql, given).fetchall()]
         if facet == "size":
             rows.sort(key=lambda row: SIZES.index(row[0]) if row[0] in SIZES else len(SIZES))
         return rows[:limit]
@@ -259,15 +195,18 @@ class Ranking:
         columns = [FACETS[facet] for facet in facets]
         places = ", ".join(str(place + 1) for place in range(len(columns)))
         grouped = f"GROUP BY {places} ORDER BY {places}" if columns else ""
-        rest = f"(FROM leads ORDER BY rank, lead_id OFFSET {int(skip)})"
-        sql = f"SELECT {', '.join([*columns, _SUMS])} FROM {rest} {grouped}"  # noqa: S608
-        return [(row[: len(columns)], _totals(row[len(columns) :], self.totals)) for row in self._run(sql).fetchall()]
+        where, given = self._where(Filters())
+        rest = f"(FROM leads WHERE {where} ORDER BY rank, lead_id OFFSET {int(skip)})"
+        sql = f"SELECT {', '.join([*columns, SUMS])} FROM {rest} {grouped}"  # noqa: S608
+        found = self._run(sql, given).fetchall()
+        return [(row[: len(columns)], totals_from(row[len(columns) :], self.totals)) for row in found]
 
     def _choices(self) -> dict[str, list[tuple[str, int]]]:
         found = {}
+        where, given = self._where(Filters())
         for facet, column in FACETS.items():
-            counted = f"SELECT {column}, count(*) FROM leads WHERE {column} IS NOT NULL"  # noqa: S608
-            rows = self._run(f"{counted} GROUP BY 1 ORDER BY 2 DESC, 1").fetchall()
+            counted = f"SELECT {column}, count(*) FROM leads WHERE {where} AND {column} IS NOT NULL"  # noqa: S608
+            rows = self._run(f"{counted} GROUP BY 1 ORDER BY 2 DESC, 1", given).fetchall()
             if facet in ("size", "grade"):
                 rows.sort(key=lambda row: (SIZES.index(row[0]) if row[0] in SIZES else len(SIZES), row[0]))
             if len(rows) > 1:
@@ -276,7 +215,7 @@ class Ranking:
 
     def page(self, filters: Filters, sort: str = "rank", start: int = 0, limit: int = 50) -> list[dict[str, Any]]:
         """Fetch some leads that pass the filters, in order; ties stand in the order of their rank."""
-        where, given = filters.where()
+        where, given = self._where(filters)
         order = f"ORDER BY {SORTS[sort]}, rank, lead_id"
         limits = f"LIMIT {int(limit)} OFFSET {int(start)}"
         picked = f"SELECT rowid FROM leads WHERE {where} {order} {limits}"  # noqa: S608 - values are parameters
@@ -285,8 +224,14 @@ class Ranking:
 
     def lead(self, lead_id: str) -> dict[str, Any] | None:
         """Fetch one lead; None if it was not open when the scores were made."""
-        rows = self._dicts(f"SELECT {SHOWN} FROM leads WHERE lead_id = ?", [lead_id])  # noqa: S608
+        where, given = self._where(Filters())
+        rows = self._dicts(f"SELECT {SHOWN} FROM leads WHERE lead_id = ? AND {where}", [lead_id, *given])  # noqa: S608
         return rows[0] if rows else None
+
+    def _where(self, filters: Filters) -> tuple[str, list[str]]:
+        """Add to a filter that only an owner's leads may be seen, where that is so."""
+        where, given = filters.where()
+        return (where, given) if self.owner_id is None else (f"owner_id = ? AND {where}", [self.owner_id, *given])
 
     def _run(self, sql: str, given: list[str] | None = None) -> duckdb.DuckDBPyConnection:
         cursor = self.connection.cursor()  # one a call: several threads may ask at once

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import formatting, pages, story
+from pipeline.filters import FACETS, MONEY_TOTALS, Filters
 from pipeline.params import Params
-from pipeline.ranking import FACETS, MONEY_TOTALS, Filters, Ranking, open_ranking, read_backtest
+from pipeline.ranking import Ranking, open_ranking, read_backtest
 from pipeline.writing import write_whole
 
 LISTED_LIMIT = 10_000

@@ -17,8 +17,9 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from pipeline import pages, story
 from pipeline.errors import UserError
+from pipeline.filters import Filters, Totals
 from pipeline.params import Params
-from pipeline.ranking import Filters, Ranking, Totals, open_ranking, read_backtest
+from pipeline.ranking import Ranking, open_ranking, read_backtest
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 PAGE_ROWS = 50

@@ -15,6 +15,15 @@ HORIZONS_DAYS = (30, 90, 180, 365)
 PRIMARY = 90
 AS_OF = pd.Timestamp("2026-05-15")
 NASTY_NAME = "<script>alert('x')</script>"
+OWNERS = {"ana": "Ana Costa", "ben": "Ben Ito"}  # chi is in no table of owners
+THEMES = {
+    "touch_demo_requests": "engagement",
+    "acct_employees": "fit",
+    "lead_source": "source",
+    "touch_days_since_call": "sales activity",
+    "deal_meetings": "sales activity",
+    "lead_age_days": "timing",
+}
 FEATURES = {
     "touch_demo_requests": "Asked for a demo {n} times in the last {d} days",
     "acct_employees": "Company of {n} people",
@@ -116,6 +125,7 @@ def made_up_names(scores: pd.DataFrame, seed: int = 0) -> pa.Table:
             "entry": rng.choice(["hand_raised", "contact"], rows, p=[0.75, 0.25]),
             "record_url": [f"https://crm.example/leads/{lead}" for lead in scores.lead_id],
             "employees": np.where(scores.deal_value.fillna(0) > 12_000, 400.0, 7.0),
+            "owner_name": scores.owner_id.map(OWNERS),
         }
     )
     names.loc[0, ["name", "record_url"]] = [NASTY_NAME, "javascript:alert(1)"]
@@ -132,6 +142,8 @@ def made_up_manifest(scores: pd.DataFrame, money: bool = True) -> dict:
         "primary_horizon_days": PRIMARY,
         "horizons_days": list(HORIZONS_DAYS),
         "rows": len(scores),
+        "known_until": "2026-05-15T00:00:00Z",
+        "themes": THEMES,
         "files": {},
         "absent": {} if money else {"deal_value": "no amounts in the deals"},
     }

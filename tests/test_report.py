@@ -12,8 +12,9 @@ from test_pages import assert_alone
 
 from pipeline import pages, report, story
 from pipeline.errors import UserError
+from pipeline.filters import Filters
 from pipeline.params import load_params
-from pipeline.ranking import Filters, Ranking, open_ranking
+from pipeline.ranking import Ranking, open_ranking
 
 
 def opened(tmp_path, rows=60, money=True, seed=0):
