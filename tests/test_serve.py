@@ -46,8 +46,12 @@ def test_every_path_of_the_api_answers(client):
 
 def test_shown_and_hidden_are_all(client):
     whole = client.get("/api/v1/summary").json()["totals"]
-    asked_for = ({"owner": "Ana Costa"}, {"search": "weber"}, {"grade": "A", "kind": "expansion"}, {"source": "nowhere"})
-    for asked in asked_for:
+    for asked in (
+        {"owner": "Ana Costa"},
+        {"search": "weber"},
+        {"grade": "A", "kind": "expansion"},
+        {"source": "nowhere"},
+    ):
         found = client.get("/api/v1/leads", params=asked | {"limit": 500}).json()
         assert found["shown"]["leads"] == len(found["leads"])
         assert found["leads"] or "nowhere" in asked.values()
