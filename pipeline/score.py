@@ -26,7 +26,7 @@ from pipeline.reasons import reasons
 from pipeline.registry import Registry
 from pipeline.stored_model import StoredModel, iso
 from pipeline.tables import LoadedCompany
-from pipeline.timeline import write_timeline
+from pipeline.timeline import day_moves, write_timeline
 from pipeline.writing import Staging, check_writable, sha256_of, written_whole
 
 MANIFEST = "manifest.json"
@@ -114,7 +114,10 @@ def score(params: Params, as_of: str | None, *, model: str, explain: str, out: P
     company, instant = company_at(params, as_of)
     with step(f"scoring the leads open as of {iso(instant)}"):
         result = forecast_leads(company, stored, instant, version=version, explained=most)
+    with step("finding the days that moved the leads at the top"):
+        moved = day_moves(company, result.scores if most is None else result.scores.head(most), stored, instant)
     with step("writing"), written_whole(out, seal=MANIFEST) as staging:
+        write_timeline(staging.path("timeline.parquet"), company, result.scores, moved, instant)
         write_scores(staging, result, company, stored, instant, version)
     return Scored(result, params, instant, version, out)
 
@@ -192,7 +195,6 @@ def write_scores(
         base, frame = attribution_table(result, unit)
         bases[f"base_{unit}"] = base
         pq.write_table(frame, staging.path(f"attributions{suffix}.parquet"), row_group_size=ROWS_AT_ONCE)
-    write_timeline(staging.path("timeline.parquet"), company, result.scores, stored, as_of)
     names = staging.names()
     manifest: dict[str, Any] = {
         "as_of": iso(as_of),

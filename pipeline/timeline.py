@@ -39,15 +39,12 @@ MOVED = {"moved_id": "string", "start": TIME, "stop": TIME, "money": "float64", 
 
 
 def write_timeline(
-    path: Path, company: LoadedCompany, scores: pd.DataFrame, stored: StoredModel, as_of: datetime
+    path: Path, company: LoadedCompany, scores: pd.DataFrame, moved: pd.DataFrame, as_of: datetime
 ) -> None:
     """Write what was known at `as_of` of what had happened to each lead scored.
 
     A row is a lead's creation, the opening of a deal, or an event; of each lead the last hundred. ``moved_money`` and
-    ``moved_points`` say by how much the model would have changed the lead's forecast over the local day on which the
-    row became known (expected revenue and percentage points of the chance to be won, within the primary horizon):
-    the difference of two forecasts, each from what was known at that midnight. They are worked out for the top 200
-    leads and the last 60 days.
+    ``moved_points`` are those of `day_moves` for the day on which the row became known.
 
     Parameters
     ----------
@@ -55,9 +52,9 @@ def write_timeline(
         A Parquet file, ordered by lead and time, in pieces that a reader can skip.
     company : LoadedCompany
     scores : data frame
-        The leads, by rank.
-    stored : StoredModel
-        The model that scored them.
+        The leads.
+    moved : data frame
+        As `day_moves` gives it.
     as_of : datetime
         UTC, without a zone.
     """
@@ -66,7 +63,6 @@ def write_timeline(
     newest = ibis.window(group_by="lead_id", order_by=[ibis.desc("occurred_at"), "kind"])
     happened = happened.mutate(place=ibis.row_number().over(newest))
     happened = happened.filter(happened["place"] < LATEST_COUNT).drop("place")
-    moved = _moves(company, scores.head(MOVED_LEADS), stored, as_of)
     days = ibis.memtable(moved, schema=MOVED)
     rows = happened.left_join(
         days,
@@ -103,14 +99,27 @@ def _word(text: str) -> ir.StringScalar:
     return ibis.literal(text, "string")
 
 
-def _moves(company: LoadedCompany, top: pd.DataFrame, stored: StoredModel, as_of: datetime) -> pd.DataFrame:
-    """Say how the forecast of each lead moved over each local day on which something became known of it.
+def day_moves(company: LoadedCompany, top: pd.DataFrame, stored: StoredModel, as_of: datetime) -> pd.DataFrame:
+    """Say how each lead's forecast moved over each local day of the last two months on which it was heard of.
+
+    A move is the difference of two forecasts by the same model, each from what was known at that midnight.
+
+    Parameters
+    ----------
+    company : LoadedCompany
+    top : data frame
+        ``lead_id, episode`` of leads, by rank: the first 200 are looked at.
+    stored : StoredModel
+    as_of : datetime
+        UTC, without a zone; the last day ends here.
 
     Returns
     -------
     data frame
-        ``moved_id, start, stop`` (the day, UTC), ``money``, ``points``.
+        ``moved_id, start, stop`` (the day, UTC), ``money`` and ``points``: of the expected revenue and, in percentage
+        points, of the chance to be won, within the primary horizon.
     """
+    top = top.head(MOVED_LEADS)
     days = _days(company, top, stored.facts.timezone, as_of)
     grid = pd.concat([days.rename(columns={end: "as_of"})[KEYS] for end in ("start", "stop")]).drop_duplicates()
     schema = {"lead_id": "string", "episode": "int64", "as_of": TIME}
@@ -119,7 +128,7 @@ def _moves(company: LoadedCompany, top: pd.DataFrame, stored: StoredModel, as_of
     seen_open = grid.join(spells, "lead_id")
     seen_open = seen_open.filter(clock.current_at(seen_open, seen_open.as_of)).select(KEYS).distinct()
     rows = to_frame(matrix.feature_matrix(company.tables, seen_open.cache(), stored.spec))
-    if not len(rows):
+    if not len(rows):  # nobody was heard of
         return pd.DataFrame({name: [] for name in MOVED})
     forecast = stored.forecast(rows)
     primary = f"{stored.forecaster.primary_horizon_days}d"

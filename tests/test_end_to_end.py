@@ -259,6 +259,7 @@ def once(name, make):
     return made
 learning.load_tables = once("tables", learning.load_tables)
 score.forecast_leads = once("scores", score.forecast_leads)
+score.day_moves = once("moves", score.day_moves)
 score.Registry.load = once("model", score.Registry.load)
 run = lambda: score.score(params, None, model="champion", explain="30", out=out)
 run()
