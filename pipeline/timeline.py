@@ -160,5 +160,5 @@ def _days(company: LoadedCompany, top: pd.DataFrame, timezone: str, as_of: datet
         return zoned.dt.tz_convert("UTC").dt.tz_localize(None).astype("datetime64[us]")
 
     spans = pd.DataFrame({"lead_id": seen["lead_id"], "start": utc(naive), "stop": utc(naive + pd.Timedelta(days=1))})
-    spans["stop"] = spans["stop"].clip(upper=pd.Timestamp(as_of)).astype("datetime64[us]")
+    spans["stop"] = np.minimum(spans["stop"].to_numpy("datetime64[us]"), np.datetime64(as_of, "us"))
     return top[["lead_id", "episode"]].merge(spans.drop_duplicates(), on="lead_id", validate="one_to_many")
