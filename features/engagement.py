@@ -10,6 +10,7 @@ import ibis.expr.types as ir
 
 from features import clock, sales_activity, wording
 from features.feature import Feature
+from features.sales_activity import among
 from features.spec import FeatureSpec, slugs
 from features.tables import TIME, Tables
 from features.timing import standard_offset_seconds
@@ -38,52 +39,77 @@ def _events(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table:
     if spec.has("events.direction"):
         columns["outbound"] = ibis.coalesce(events.direction == "outbound", False)
         columns["inbound"] = ibis.coalesce(events.direction == "inbound", False)
-    slim = events.select("lead_id", "visible_at", "occurred_at", **columns)
-    if spec.has("events.direction"):
-        first = slim.filter(slim.outbound).group_by("lead_id").agg(first_outbound_at=ibis._.visible_at.min())
-        slim = slim.left_join(first, "lead_id").drop("lead_id_right")
-        # Only the first outbound touch that was known counts: later news can then not change who answered whom.
-        answered = slim.inbound & (slim.visible_at > slim.first_outbound_at)
-        delay = clock.microseconds_between(slim.first_outbound_at, slim.visible_at)
-        slim = slim.mutate(reply_delay=ibis.ifelse(answered, delay, ibis.null("int64"))).drop("first_outbound_at")
-    return slim
+    return events.select("lead_id", "visible_at", "occurred_at", **columns)
 
 
-def _measures(pairs: ir.Table, spec: FeatureSpec) -> dict[str, ir.Value]:
-    """Sum over a snapshot's events; integers, so that no order of adding changes a sum."""
-    day = clock.MICROSECONDS_PER_DAY
-    age = pairs.age
+def _bundles(pairs: ir.Table, spec: FeatureSpec) -> ir.Table:
+    """Bundle a snapshot's events that look alike: few sums over many rows here, many sums over few rows afterwards.
+
+    Returns
+    -------
+    ibis table
+        `KEYS`, what tells events apart, and per bundle ``events``, ``latest`` and ``oldest`` (age in microseconds),
+        ``decayed``, and ``events_{d}d`` of the last d days; integers, so that no order of adding changes a sum.
+    """
+    day, age = clock.MICROSECONDS_PER_DAY, pairs.age
     weight = (2.0 ** (-age.cast("float64") / (HALF_LIFE_DAYS * day)) * WEIGHT_SCALE).round().cast("int64")
+    windows = {f"events_{days}d": pairs.count(where=age < days * day) for days in (*MOMENTUM_DAYS, *spec.windows_days)}
+    alike = [name for name in pairs.columns if name not in ("age", *KEYS)]
+    return pairs.group_by(*KEYS, *alike).agg(
+        events=pairs.count(), latest=age.min(), oldest=age.max(), decayed=weight.sum().cast("int64"), **windows
+    )
+
+
+def _measures(bundles: ir.Table, spec: FeatureSpec) -> dict[str, ir.Value]:
+    """Sum over a snapshot's bundles."""
+    middle = bundles[f"events_{spec.middle_window_days}d"]
     measures = {
-        "touch_count": pairs.count(),
-        "touch_recency": age.min(),
-        "touch_decayed": weight.sum(),
-        "touch_week_count": pairs.count(where=age < MOMENTUM_DAYS[0] * day),
-        "touch_month_count": pairs.count(where=age < MOMENTUM_DAYS[1] * day),
+        "touch_count": bundles.events.sum(),
+        "touch_recency": bundles.latest.min(),
+        "touch_decayed": bundles.decayed.sum(),
+        "touch_week_count": bundles[f"events_{MOMENTUM_DAYS[0]}d"].sum(),
+        "touch_month_count": bundles[f"events_{MOMENTUM_DAYS[1]}d"].sum(),
     }
     for days in spec.windows_days:
-        measures[f"touch_{days}d_count"] = pairs.count(where=age < days * day)
+        measures[f"touch_{days}d_count"] = bundles[f"events_{days}d"].sum()
     for kind, name in spec.kind_names().items():
-        is_kind = pairs.kind_place == spec.event_kinds.index(kind)
-        measures[f"touch_{name}_recency"] = age.min(where=is_kind)
-        measures[f"touch_{name}_count"] = pairs.count(where=is_kind)
+        is_kind = bundles.kind_place == spec.event_kinds.index(kind)
+        measures[f"touch_{name}_recency"] = among(is_kind, bundles.latest).min()
+        measures[f"touch_{name}_count"] = among(is_kind, bundles.events).sum()
         for days in spec.windows_days:
-            measures[f"touch_{name}_{days}d_count"] = pairs.count(where=is_kind & (age < days * day))
+            measures[f"touch_{name}_{days}d_count"] = among(is_kind, bundles[f"events_{days}d"]).sum()
     for channel, name in slugs(spec.channels).items():
-        is_channel = pairs.channel_place == spec.channels.index(channel)
-        days = spec.middle_window_days
-        measures[f"touch_channel_{name}_{days}d_count"] = pairs.count(where=is_channel & (age < days * day))
+        is_channel = bundles.channel_place == spec.channels.index(channel)
+        measures[f"touch_channel_{name}_{spec.middle_window_days}d_count"] = among(is_channel, middle).sum()
     for topic, name in slugs(spec.topics).items():
-        about = pairs.topic_place == spec.topics.index(topic)
-        own = about & ~pairs.outbound if spec.has("events.direction") else about
-        measures[f"touch_topic_{name}_count"] = pairs.count(where=own)
+        about = bundles.topic_place == spec.topics.index(topic)
+        own = about & ~bundles.outbound if spec.has("events.direction") else about
+        measures[f"touch_topic_{name}_count"] = among(own, bundles.events).sum()
     if spec.has("events.direction"):
-        measures["touch_inbound_recency"] = age.min(where=pairs.inbound)
-        measures["touch_reply_delay"] = pairs.reply_delay.min()
+        measures["touch_inbound_recency"] = among(bundles.inbound, bundles.latest).min()
         for days in spec.windows_days:
-            measures[f"touch_inbound_{days}d_count"] = pairs.count(where=pairs.inbound & (age < days * day))
-        measures |= sales_activity.measures(pairs, spec)
+            measures[f"touch_inbound_{days}d_count"] = among(bundles.inbound, bundles[f"events_{days}d"]).sum()
+        measures |= sales_activity.measures(bundles, spec)
     return measures
+
+
+def _replies(events: ir.Table) -> ir.Table:
+    """Give when each lead first answered us, and how long that took.
+
+    Only the first outbound touch that was known counts: later news can then not change who answered whom.
+
+    Returns
+    -------
+    ibis table
+        ``lead_id, replied_at`` (when the answer was known) and ``reply_delay`` in microseconds.
+    """
+    first = events.filter(events.outbound).group_by("lead_id").agg(first_outbound_at=ibis._.visible_at.min())
+    answers = events.filter(events.inbound).select("lead_id", "visible_at")
+    answers = answers.join(first, ["lead_id", answers.visible_at > first.first_outbound_at])
+    answers = answers.group_by("lead_id", "first_outbound_at").agg(replied_at=answers.visible_at.min())
+    return answers.select(
+        "lead_id", "replied_at", reply_delay=clock.microseconds_between(answers.first_outbound_at, answers.replied_at)
+    )
 
 
 def _firsts(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table:
@@ -138,7 +164,7 @@ def _others(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table:
 def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table:
     """Give each snapshot its engagement and, from the same pass over the events, its sales activity.
 
-    Every sum is over integers, one pass over the pairs of a snapshot and an event known by then.
+    Every sum is over integers; one pass over the pairs of a snapshot and an event known by then.
 
     Returns
     -------
@@ -148,10 +174,12 @@ def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table
     """
     rows = snapshots.select(*KEYS)
     if spec.has("events.kind"):
-        pairs = clock.seen(snapshots, _events(tables, snapshots, spec), KEYS)
-        measures = _measures(pairs, spec)
-        sums = pairs.group_by(KEYS).agg(**measures)
-        rows = _left(rows, sums)
+        events = _events(tables, snapshots, spec)
+        bundles = _bundles(clock.seen(snapshots, events, KEYS), spec)
+        measures = _measures(bundles, spec)
+        rows = _left(rows, bundles.group_by(KEYS).agg(**measures))
+        if spec.has("events.direction"):
+            rows = rows.left_join(_replies(events), "lead_id").drop("lead_id_right")
         firsts = clock.seen(snapshots, _firsts(tables, snapshots, spec).rename(occurred_at="starts_at"), KEYS)
         window = spec.middle_window_days * clock.MICROSECONDS_PER_DAY
         distinct = {
@@ -163,7 +191,7 @@ def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table
         if spec.has("events.topic"):
             distinct["touch_topics_count"] = firsts.count(where=~firsts.is_day)
         rows = _left(rows, firsts.group_by(KEYS).agg(**distinct))
-        rows = _finished(rows, tables, [*measures, *distinct], spec)
+        rows = _finished(rows, tables, snapshots, [*measures, *distinct], spec)
     if spec.has("leads.account_id"):
         rows = _left(rows, _others(tables, snapshots, spec))
         if "acct_people_count" in rows.columns:
@@ -175,23 +203,26 @@ def _left(rows: ir.Table, facts: ir.Table) -> ir.Table:
     return rows.left_join(facts, KEYS).drop(*(f"{key}_right" for key in KEYS))
 
 
-def _finished(rows: ir.Table, tables: Tables, names: list[str], spec: FeatureSpec) -> ir.Table:
+def _finished(rows: ir.Table, tables: Tables, snapshots: ir.Table, names: list[str], spec: FeatureSpec) -> ir.Table:
     """Turn sums into features: counts and days as numbers, momentum, decay and shares worked out."""
     day = clock.MICROSECONDS_PER_DAY
     values: dict[str, ir.Value] = {}
     for name in names:
         if name.endswith("_count"):
             values[name] = ibis.coalesce(rows[name], 0).cast("float64")
-        elif name.endswith(("_recency", "_delay")):
+        elif name.endswith("_recency"):
             values[f"{name}_days"] = rows[name].cast("float64") / day
     week, month = values.pop("touch_week_count"), values.pop("touch_month_count")
     weeks_before = (MOMENTUM_DAYS[1] - MOMENTUM_DAYS[0]) // 7
     values["touch_momentum_ratio"] = (week + 1) / ((month - week) / weeks_before + 1)
     values["touch_decayed_count"] = ibis.coalesce(rows.touch_decayed, 0).cast("float64") / WEIGHT_SCALE
     if spec.has("events.direction"):
+        answered = clock.known_by(ibis.coalesce(rows.replied_at, clock.instant(clock.NEVER)), rows.as_of)
+        delay = ibis.ifelse(answered, rows.reply_delay, ibis.null("int64"))
+        values["touch_reply_delay_days"] = delay.cast("float64") / day
         created = tables.leads.select("lead_id", "created_at")
         rows = rows.left_join(created, "lead_id").drop("lead_id_right")
-        of_won = sales_activity.touches_of_won(tables, rows, spec)
+        of_won = sales_activity.touches_of_won(tables, snapshots, spec)
         rows = rows.left_join(of_won, "as_of").drop("as_of_right")
         values |= sales_activity.finished(rows)
     return rows.select(*KEYS, **values)

@@ -18,24 +18,28 @@ WINS_NEEDED = 10
 """So many leads have to be won before anybody can say how many touches winning takes."""
 
 
-def measures(pairs: ir.Table, spec: FeatureSpec) -> dict[str, ir.Value]:
-    """Sum over a snapshot's events (see `clock.seen`) what sales did; integers.
+def among(rows: ir.BooleanValue, value: ir.IntegerValue) -> ir.IntegerValue:
+    """Give the value where a row counts, else null; in DuckDB a third faster than a filter on each of many sums."""
+    return ibis.ifelse(rows, value, ibis.null("int64"))
+
+
+def measures(bundles: ir.Table, spec: FeatureSpec) -> dict[str, ir.Value]:
+    """Sum over a snapshot's bundles of events (see `engagement`) what sales did; integers.
 
     Parameters
     ----------
-    pairs : ibis table
-        With ``age, outbound, inbound``.
+    bundles : ibis table
+        With ``outbound, inbound, events, latest, oldest`` and ``events_{d}d``.
     spec : FeatureSpec
     """
-    day = clock.MICROSECONDS_PER_DAY
     sums = {
-        "touch_outbound_count": pairs.count(where=pairs.outbound),
-        "touch_inbound_count": pairs.count(where=pairs.inbound),
-        "touch_outbound_recency": pairs.age.min(where=pairs.outbound),
-        "touch_outbound_oldest": pairs.age.max(where=pairs.outbound),
+        "touch_outbound_count": among(bundles.outbound, bundles.events).sum(),
+        "touch_inbound_count": among(bundles.inbound, bundles.events).sum(),
+        "touch_outbound_recency": among(bundles.outbound, bundles.latest).min(),
+        "touch_outbound_oldest": among(bundles.outbound, bundles.oldest).max(),
     }
     for days in spec.windows_days:
-        sums[f"touch_outbound_{days}d_count"] = pairs.count(where=pairs.outbound & (pairs.age < days * day))
+        sums[f"touch_outbound_{days}d_count"] = among(bundles.outbound, bundles[f"events_{days}d"]).sum()
     return sums
 
 
@@ -51,12 +55,11 @@ def finished(rows: ir.Table) -> dict[str, ir.Value]:
     # Touched before it was a lead (a cold call): no delay at all.
     wait = ibis.greatest(age - rows.touch_outbound_oldest, 0)
     wait = ibis.ifelse(rows.touch_outbound_oldest.isnull(), ibis.null("int64"), wait)
-    inbound, both = rows.touch_inbound_count, rows.touch_inbound_count + rows.touch_outbound_count
+    inbound, outbound = (ibis.coalesce(rows[f"touch_{way}_count"], 0) for way in ("inbound", "outbound"))
     return {
         "touch_speed_to_lead_days": wait.cast("float64") / clock.MICROSECONDS_PER_DAY,
-        "touch_outbound_to_win_share": ibis.coalesce(rows.touch_outbound_count, 0).cast("float64")
-        / rows.won_touch_mean.nullif(0),
-        "touch_inbound_share": inbound.cast("float64") / both.cast("float64").nullif(0),
+        "touch_outbound_to_win_share": outbound.cast("float64") / rows.won_touch_mean.nullif(0),
+        "touch_inbound_share": inbound.cast("float64") / (inbound + outbound).cast("float64").nullif(0),
     }
 
 
