@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline import identity
 from pipeline.audit import audit
 from pipeline.errors import UserError
 from pipeline.mapping import near_column
@@ -95,6 +96,7 @@ def audit_content(loaded: LoadedCompany, as_of: datetime) -> dict[str, Any]:
         "reconciliation": loaded.reconciliation.as_dict(),
         "counts": loaded.counts,
         "outcomes": found.counts,
+        "identity": loaded.identity.as_dict(),
         "definitions": count_definitions(loaded),
         "excluded": found.excluded,
         "warnings": found.warnings,
@@ -151,6 +153,7 @@ def summary(result: CheckResult) -> str:
             f"{table}: {count['rows']:,} rows, {count['loaded']:,} loaded, {count['quarantined']:,} quarantined"
         )
         lines += [f"  {n:,} × {reason}" for reason, n in count["reasons"].items()]
+    lines.append(identity.summary(content["identity"]))
     outcomes = content["outcomes"]
     lines.append(
         "Leads: "

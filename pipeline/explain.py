@@ -6,6 +6,7 @@ import json
 
 from pipeline import formatting
 from pipeline.errors import UserError
+from pipeline.identity import canonical_id
 from pipeline.learning import company_at
 from pipeline.params import Params
 from pipeline.registry import Registry
@@ -21,7 +22,7 @@ def explain(params: Params, lead_id: str, as_of: str | None, *, model: str) -> s
     params : Params
         The company.
     lead_id : str
-        As in the company's own tables (``system:id`` where there are several systems).
+        As in the company's own tables (``system:id`` where there are several systems); of any of its records.
     as_of : str, optional
         The date as the user wrote it; by default where the data end.
     model : str
@@ -40,6 +41,7 @@ def explain(params: Params, lead_id: str, as_of: str | None, *, model: str) -> s
     version, stored = Registry(params).load(model)
     stored.check_horizons(params, version)
     company, instant = company_at(params, as_of)
+    lead_id = canonical_id(company.connection, lead_id)
     result = forecast_leads(company, stored, instant, version=version, explained=None, lead_id=lead_id)
     if not len(result.scores):
         leads = company.tables.leads

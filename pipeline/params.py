@@ -111,6 +111,14 @@ class SourcesParams(_Strict):
         return self
 
 
+class IdentityParams(_Strict):
+    """Which records are the same person's."""
+
+    link: Literal["across_systems", "everywhere", "none"] = "across_systems"
+    threshold: float = Field(default=0.9, ge=0.5, le=1)
+    window_days: int = Field(default=90, ge=1, le=3650)
+
+
 class DataParams(_Strict):
     """Where the data are and how to read them."""
 
@@ -119,6 +127,7 @@ class DataParams(_Strict):
     amount_window_days: int = Field(default=90, ge=0, le=3650)
     quarantined_share_limit: float = Field(default=0.2, ge=0, le=1)
     definitions: Annotated[dict[str, dict[str, Texts]], BeforeValidator(_mapping)] = {}
+    identity: Annotated[IdentityParams, BeforeValidator(_mapping)] = IdentityParams()
     sources: SourcesParams
 
     @field_validator("timezone")

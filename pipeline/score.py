@@ -19,6 +19,7 @@ from features import catalogue
 from models.attribution import Attributions
 from pipeline.errors import UserError
 from pipeline.formatting import money
+from pipeline.identity import record_at
 from pipeline.learning import company_at, open_leads_matrix
 from pipeline.params import Params
 from pipeline.progress import step
@@ -195,6 +196,7 @@ def write_scores(
         base, frame = attribution_table(result, unit)
         bases[f"base_{unit}"] = base
         pq.write_table(frame, staging.path(f"attributions{suffix}.parquet"), row_group_size=ROWS_AT_ONCE)
+    pq.write_table(record_at(company.connection, as_of), staging.path("identity.parquet"))
     names = staging.names()
     manifest: dict[str, Any] = {
         "as_of": iso(as_of),

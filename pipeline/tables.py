@@ -19,6 +19,7 @@ import pandas as pd
 from features.tables import MONEY, RATE, SCHEMAS, TIME, Tables
 from pipeline.databases import quoted
 from pipeline.errors import UserError
+from pipeline.identity import Identity, link_records
 from pipeline.mapping import Mapping, map_columns
 from pipeline.params import Params
 from pipeline.parsing import Conventions, literal
@@ -61,6 +62,8 @@ class LoadedCompany:
         Every source, with its columns in the contract's terms.
     conventions : list of dict
         For each of them, how its texts are read.
+    identity : Identity
+        Which records were found to be the same person's.
     """
 
     params: Params
@@ -71,6 +74,7 @@ class LoadedCompany:
     staged: dict[str, Staged]
     mappings: list[Mapping]
     conventions: list[dict[str, Conventions]]
+    identity: Identity
     scratch: tempfile.TemporaryDirectory = field(repr=False)
 
     @property
@@ -165,13 +169,16 @@ def load_tables(params: Params) -> LoadedCompany:
     collect(connection, staged, raws)
     counts = count_rows(connection, staged, raws)
     check_shares(connection, counts, params.data.quarantined_share_limit)
+    identity = link_records(
+        connection, staged["leads"].present, params.data.identity, params.seed, with_events="events" in staged
+    )
     tables = Tables(
         **{table: backend.table(table) for table in SCHEMAS},
         present={table: staged[table].present if table in staged else frozenset() for table in LOADED},
         attributes={table: tuple(staged[table].attributes) if table in staged else () for table in LOADED},
     )
     known_until = _known_until(connection, params)
-    return LoadedCompany(params, backend, tables, known_until, counts, staged, mappings, conventions, scratch)
+    return LoadedCompany(params, backend, tables, known_until, counts, staged, mappings, conventions, identity, scratch)
 
 
 def parse_as_of(text: str | None, params: Params) -> datetime:

@@ -29,7 +29,7 @@ COLUMNS = [
 ]  # fmt: skip
 FORECAST = COLUMNS[COLUMNS.index("p_win_30d") : COLUMNS.index("reasons_positive")]
 RESULT = ("scores.parquet", "scores.csv", "attributions.parquet", "attributions_points.parquet")
-RESULT += ("attributions_days.parquet", "timeline.parquet", "manifest.json")
+RESULT += ("attributions_days.parquet", "identity.parquet", "timeline.parquet", "manifest.json")
 
 
 def read_scores(folder):

@@ -4,9 +4,11 @@ The clean records of a territory are spoiled, and every row that was touched is 
 it. No row of a table is spoiled in two ways (*lost_by_status* spoils nothing). `pipeline.simulation.exports` then gives
 the second system its own ids and writes both down.
 
-- Leads of the source ``call_centre`` live in a second system, with their accounts, deals and events.
-- *same_person*: some who came by the web also ring up, and the call centre opens a record of its own, with the name the
-  other way round, the number written differently, no account, and the calls that follow. Nobody ever closes it.
+- Leads of the source ``call_centre`` live in a second system, with their accounts, deals and events; those of people
+  whom the CRM has had a lead of within `REMEMBERED_DAYS` are entered there.
+- *same_person*: some who came by the web also ring up, and the call centre opens a record of its own, spelt its own way
+  (`pipeline.simulation.spelling`), with no account, and the calls that follow. Nobody ever closes it.
+- *shared_contact*: the company's mailbox or switchboard, or a placeholder, stands for the person's own.
 - Dates: *broken_date* (no such day, or no date at all), *date_only* (the time is missing).
 - Ids: *duplicate* (a row exported twice), *orphan* (points at a row that is not there), *found_by_account* (a deal
   without its lead, whose account has just that one lead), *deal_without_lead* (of a company that never was a lead).
@@ -29,10 +31,12 @@ from numpy.typing import NDArray
 
 from pipeline.simulation import seasons
 from pipeline.simulation.records import Records
+from pipeline.simulation.spelling import shared_contacts, write_again
 
 CRM, CALL_CENTRE = "crm", "call_centre"
 BROKEN_DATES = ["2024-02-31", "0000-00-00", "31.13.2024", "2025-00-10", "n/a?", "next week"]
 UNREADABLE_OUTCOMES = ["On hold (legal)", "???", "Merged", "see notes"]
+REMEMBERED_DAYS = 180
 KEYS = {"leads": "lead_id", "deals": "deal_id", "accounts": "account_id", "events": "event_id"}
 HAPPENED = {"leads": "created_at", "deals": "closed_at", "events": "occurred_at"}
 _KNOWN_UNTIL = pd.Timestamp(seasons.KNOWN_UNTIL).tz_localize(seasons.TIME_ZONE).tz_convert("UTC").tz_localize(None)
@@ -97,6 +101,7 @@ def spoil(rng: np.random.Generator, records: Records) -> Spoiled:
     _plan(spoiled)
     _move_to_second_system(spoiled)
     _ring_up(spoiled)
+    _share_contacts(spoiled)
     _lose_leads_of_deals(spoiled)
     _blur_outcomes(spoiled)
     _blur_dates(spoiled)
@@ -178,7 +183,7 @@ def _plan(spoiled: Spoiled) -> None:
 
 def _move_to_second_system(spoiled: Spoiled) -> None:
     leads, accounts = spoiled.tables["leads"], spoiled.tables["accounts"]
-    leads.loc[leads["source"] == CALL_CENTRE, "system"] = CALL_CENTRE
+    leads.loc[(leads["source"] == CALL_CENTRE) & ~_came_again(leads), "system"] = CALL_CENTRE
     system = leads.set_index("lead_id")["system"]
     for name in ("deals", "events"):
         spoiled.tables[name]["system"] = spoiled.tables[name]["lead_id"].map(system)
@@ -192,22 +197,33 @@ def _move_to_second_system(spoiled: Spoiled) -> None:
     spoiled.note("accounts", kept.loc[chosen, "account_id"], "placeholder")
 
 
+def _came_again(leads: pd.DataFrame) -> pd.Series:
+    """Whether a lead's person has another lead within `REMEMBERED_DAYS`, before or after."""
+    by_person = leads.sort_values(["contact_id", "created_at"]).groupby("contact_id")["created_at"]
+    remembered = pd.Timedelta(days=REMEMBERED_DAYS)
+    return ((by_person.diff() < remembered) | (by_person.diff(-1) > -remembered)).reindex(leads.index)
+
+
+def _share_contacts(spoiled: Spoiled) -> None:
+    leads = spoiled.tables["leads"]
+    chosen = spoiled.take("leads", 0.05, leads["email"].notna() | leads["phone"].notna())
+    shared = shared_contacts(spoiled.rng, leads.loc[chosen])
+    leads.loc[chosen, shared.columns] = shared
+    spoiled.note("leads", leads.loc[chosen, "lead_id"], "shared_contact")
+
+
 def _ring_up(spoiled: Spoiled) -> None:
     leads, events = spoiled.tables["leads"], spoiled.tables["events"]
     end = leads["closed_at"].fillna(_KNOWN_UNTIL)
     lasting = (end - leads["created_at"] > pd.Timedelta(days=25)) & (leads["system"] == CRM)
     reachable = leads["email"].notna() & leads["phone"].notna() & (leads["entry"] == "hand_raised")
-    chosen = spoiled.take("leads", 0.04, lasting & reachable)
+    chosen = spoiled.take("leads", 0.04, lasting & reachable & ~_came_again(leads))
     twins = leads.loc[chosen].copy()
     twins["lead_id"] = "LT" + twins["lead_id"].str[1:]
     # Within three weeks, at an hour when people are at their desks.
     twins["created_at"] += pd.to_timedelta(spoiled.rng.integers(1, 22, len(chosen)), unit="D")
-    twins["name"] = twins["name"].str.split(" ").str[::-1].str.join(", ")
-    twins["phone"] = "030/" + twins["phone"].str[-7:]
-    upper = spoiled.rng.random(len(chosen)) < 0.3
-    twins["email"] = twins["email"].where(~upper, twins["email"].str.upper())
-    twins["email"] = twins["email"].where(spoiled.rng.random(len(chosen)) < 0.7, None)
-    twins["company_name"] = twins["company_name"].str.split(" ").str[0]
+    spelt = write_again(spoiled.rng, twins)
+    twins[spelt.columns] = spelt
     twins["source"], twins["system"], twins["status"] = CALL_CENTRE, CALL_CENTRE, "open"
     twins["activity_count"], twins["lifecycle"] = 1, "prospect"
     empty = [
