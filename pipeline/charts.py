@@ -95,6 +95,77 @@ def calibration_plot(groups: Sequence[Point], outcome: str) -> Markup:
     )
 
 
+def step_bar(start: float, stop: float, low: float, high: float) -> Markup:
+    """Draw one step of a waterfall: from where the figure stood before to where it stands after.
+
+    Parameters
+    ----------
+    start, stop : float
+        The figure before and after the step; the level itself where `start` is 0 and `low` too.
+    low, high : float
+        The figures at the left and at the right end of the cell.
+    """
+    width = max(high - low, 1e-9)
+    left, right = sorted(((start - low) / width * 100, (stop - low) / width * 100))
+    style = "for" if stop >= start else "against"
+    zero = max(0.0, min(100.0, (0 - low) / width * 100))
+    return Markup(
+        '<svg class="bar" aria-hidden="true" focusable="false"><rect class="{}" x="{:.2f}%" width="{:.2f}%" '
+        'height="100%"/><line class="axis" x1="{:.2f}%" x2="{:.2f}%" y1="0" y2="100%"/></svg>'
+    ).format(style, left, max(right - left, 0.6), zero, zero)
+
+
+def curve_plot(lead: Sequence[tuple[float, float]], typical: Sequence[tuple[float, float]], mark_days: float) -> Markup:
+    """Draw the chance to be won over time: this lead's, and that of all open leads on average.
+
+    Parameters
+    ----------
+    lead, typical : sequence of (float, float)
+        Days and chance to be won by then, in the order of days.
+    mark_days : float
+        The horizon that ranks: marked on the lead's line.
+    """
+    wide, high, left, top, right, bottom = 400, 190, 44, 14, 16, 40
+    last = max([1.0, *(days for days, _ in lead)])
+    top_share = _round_up(max([0.01, *(p for _, p in (*lead, *typical))]))
+
+    def x(days: float) -> float:
+        return left + wide * days / last
+
+    def y(share: float) -> float:
+        return top + high * (1 - share / top_share)
+
+    parts = []
+    for tick in range(5):
+        share = top_share * tick / 4
+        parts.append(f'<line class="grid" x1="{left}" x2="{left + wide}" y1="{y(share):.1f}" y2="{y(share):.1f}"/>')
+        parts.append(f'<text x="{left - 6}" y="{y(share) + 4:.1f}" text-anchor="end">{share * 100:.3g}%</text>')
+    for days in sorted({0.0, last, *(float(d) for d in (90, 180, 270) if d < last * 0.9)}):
+        parts.append(f'<text x="{x(days):.1f}" y="{top + high + 16}" text-anchor="middle">{days:.0f}</text>')
+    for points, style in ((typical, "ideal"), (lead, "drawn")):
+        if len(points) > 1:
+            path = " ".join(f"{x(days):.1f},{y(p):.1f}" for days, p in points)
+            parts.append(f'<polyline class="{style}" points="{path}" fill="none"/>')
+    for days, p in lead:
+        if days == mark_days:
+            said = f"within {days:.0f} days {formatting.percent(p)}"
+            parts.append(f'<circle class="first" cx="{x(days):.1f}" cy="{y(p):.1f}" r="4"/>')
+            # the curve rises: below and to the right of a point there is room
+            below = min(y(p) + 16, top + high - 4)
+            near, shift = ("end", -2) if days > last * 0.6 else ("start", 8)
+            parts.append(
+                f'<text class="said" x="{x(days) + shift:.1f}" y="{below:.1f}" text-anchor="{near}">{escape(said)}</text>'
+            )
+    parts.append(f'<text x="{left + wide / 2}" y="{top + high + 34}" text-anchor="middle">days from then</text>')
+    final = formatting.percent(lead[-1][1]) if lead else formatting.UNKNOWN
+    return Markup('<svg class="plot wide" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
+        left + wide + right,
+        top + high + bottom,
+        f"Chance to be won over time: {final} by day {last:.0f}",
+        Markup("".join(parts)),
+    )
+
+
 def _round_up(share: float) -> float:
     """Return the next even axis end: 0.01, 0.02, 0.04, 0.1, 0.2, 0.4, 0.6, 0.8 or 1."""
     return next((end for end in (0.01, 0.02, 0.04, 0.1, 0.2, 0.4, 0.6, 0.8) if share <= end), 1.0)

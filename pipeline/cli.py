@@ -220,8 +220,17 @@ def report(params: ParamsFile = Path("params.yaml"), out: Out = None, debug: Deb
 @app.command()
 def serve(
     params: ParamsFile = Path("params.yaml"),
-    host: Annotated[str, typer.Option("--host", help="This machine's own addresses only.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option("--host", help="Address to listen on; others than this machine's need tokens.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port to listen on.")] = 8000,
+    tokens: Annotated[
+        Path | None, typer.Option("--tokens", metavar="FILE", help="Who may ask, as `leadrev token` writes it.")
+    ] = None,
+    certificate: Annotated[
+        Path | None, typer.Option("--certificate", metavar="PEM", help="For HTTPS, with --key.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option("--key", metavar="PEM", help="For HTTPS, with --certificate.")] = None,
     debug: Debug = False,
 ) -> None:
     """Serve the web page and a JSON API over the last scores.
@@ -231,7 +240,45 @@ def serve(
     from pipeline.params import load_params
     from pipeline.serve import serve as run
 
-    run(load_params(params), host, port)
+    run(load_params(params), host, port, tokens, certificate, key)
+
+
+@app.command()
+def token(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose it is: their answers are signed with it.")],
+    owner: Annotated[
+        str | None, typer.Option("--owner", metavar="OWNER_ID", help="They see this owner's leads only.")
+    ] = None,
+    tokens: Annotated[Path, typer.Option("--tokens", metavar="FILE", help="The file to add them to.")] = Path(
+        "tokens.yaml"
+    ),
+    debug: Debug = False,
+) -> None:
+    """Make a token with which somebody may use `leadrev serve` from another machine; only its digest is kept.
+
+    Example: `leadrev token "Ana Costa" --owner ana --tokens tokens.yaml`
+    """
+    from pipeline.access import add_token
+
+    made = add_token(tokens, name, owner)
+    typer.echo(f"{made}\nThis is shown once. Pass it on safely; next: leadrev serve --host 0.0.0.0 --tokens {tokens}")
+
+
+@app.command()
+def feedback(
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="A .parquet or .csv file.")],
+    params: ParamsFile = Path("params.yaml"),
+    debug: Debug = False,
+) -> None:
+    """Write what sales answered on the pages of `leadrev serve`, as a table of events that training can read.
+
+    Example: `leadrev feedback --out answers.parquet`
+    """
+    from pipeline.feedback import export
+    from pipeline.params import load_params
+
+    count = export(load_params(params).artifacts_folder, out)
+    typer.echo(f"{count:,} answers written to {out}; to learn from them, name it among data.sources.events")
 
 
 @app.command()

@@ -112,10 +112,17 @@ def environment() -> Environment:
         undefined=StrictUndefined,
     )
     env.filters |= {name: getattr(formatting, name) for name in ("money", "money_short", "percent", "points", "days")}
-    env.filters |= {"count": formatting.count, "instant": formatting.instant, "word": word, "web_link": web_link}
+    env.filters |= {
+        "count": formatting.count,
+        "instant": formatting.instant,
+        "day": formatting.day,
+        "word": word,
+        "web_link": web_link,
+    }
     env.filters |= {"title_of": title_of, "subtitle_of": subtitle_of, "flags_of": flags_of, "tell": story.tell}
     env.filters["path"] = lambda text: quote(str(text), safe="")
-    env.globals |= {"bar": charts.bar, "balance_bar": charts.balance_bar, "calibration_plot": charts.calibration_plot}
+    env.globals |= {"bar": charts.bar, "balance_bar": charts.balance_bar, "step_bar": charts.step_bar}
+    env.globals |= {"calibration_plot": charts.calibration_plot, "curve_plot": charts.curve_plot}
     env.globals |= {"METRICS": METRICS, "MODELS": story.MODELS, "FACETS": FACETS}
     return env
 

@@ -53,6 +53,8 @@ class Ranking:
         The theme of each feature, where the scores say it.
     leads_count : int
         All leads that were scored, whoever looks.
+    average_curve : list of (float, float)
+        Days, and the share of all these leads that is expected to be won by then.
 
     Raises
     ------
@@ -79,6 +81,14 @@ class Ranking:
         self._survey()
         self.has_money = self.totals.revenue is not None
         self.leads_count = self.totals.leads
+        self.average_curve = self._average_curve()
+
+    def _average_curve(self) -> list[tuple[float, float]]:
+        """Average the chance to be won over all leads, at each horizon."""
+        means = ", ".join(f"avg(p_win_{days}d)" for days in self.horizons_days)
+        row = self._run(f"SELECT {means} FROM leads").fetchall()[0]  # noqa: S608 - own column names
+        known = [(float(days), p) for days, p in zip(self.horizons_days, row, strict=True) if p is not None]
+        return [(0.0, 0.0), *known]
 
     def _survey(self) -> None:
         self.totals = self.totals_of(Filters())

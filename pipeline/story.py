@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from pipeline import formatting
 
 
 @dataclass(frozen=True)
 class Reason:
-    """One reason: its words, and its weight in money (or in percentage points, where there is no money)."""
+    """One reason: its words, its weight in money (or points, where there is no money), and where it is from."""
 
     text: str
     weight: float
+    feature: str = ""
+    code: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def tell(lead: Mapping[str, Any]) -> Story:
     figures += [abs(figure) for figure in (total, typical) if figure is not None]
     decimals = 1 if unit == "points" else 0 if max(figures, default=0.0) >= 100 else 2
     positive, negative = (
-        tuple(Reason(reason.text, round(reason.weight, decimals)) for reason in reasons) for reasons in given
+        tuple(replace(reason, weight=round(reason.weight, decimals)) for reason in reasons) for reasons in given
     )
     if typical is None or total is None:
         return Story(unit, decimals, None, positive, negative, None, None)
@@ -84,8 +86,79 @@ def _weights(reasons: Sequence[Mapping[str, Any]], unit: str) -> list[Reason]:
     for reason in reasons:
         weight = reason.get(unit)
         if weight is not None and formatting.known(weight):
-            found.append(Reason(str(reason["text"]), float(weight)))
+            found.append(
+                Reason(str(reason["text"]), float(weight), str(reason.get("feature", "")), str(reason.get("code", "")))
+            )
     return found
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one theme adds to the forecast, and the reasons that belong to it."""
+
+    theme: str
+    weight: float
+    reasons: tuple[Reason, ...] = ()
+
+
+def steps(told: Story, themes: Mapping[str, float], theme_of: Mapping[str, str]) -> tuple[Step, ...]:
+    """Split the way from the typical lead to this one by themes, the heaviest first.
+
+    Parameters
+    ----------
+    told : Story
+    themes : mapping of str to float
+        What each theme adds, unrounded.
+    theme_of : mapping of str to str
+        The theme of each feature.
+
+    Returns
+    -------
+    tuple of Step
+        Rounded as the story is: ``typical`` + their weights = ``total``, exactly. Empty without attributions.
+    """
+    if not themes or told.typical is None or told.total is None:
+        return ()
+    reasons = (*told.reasons_for, *told.reasons_against)
+    of_theme = {theme: [] for theme in themes}  # type: dict[str, list[Reason]]
+    for reason in reasons:
+        of_theme.setdefault(theme_of.get(reason.feature, "other"), []).append(reason)
+    rounded = {theme: round(weight, told.decimals) for theme, weight in themes.items()}
+    ordered = sorted(rounded, key=lambda theme: (-abs(rounded[theme]), theme))
+    # What rounding leaves over goes to the heaviest theme, where it is smallest beside what stands there.
+    rounded[ordered[0]] = round(rounded[ordered[0]] + told.total - told.typical - sum(rounded.values()), told.decimals)
+    return tuple(Step(theme, rounded[theme], tuple(of_theme.get(theme, ()))) for theme in ordered)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two forecasts, and what each theme adds to the difference: the second lead's less the first's."""
+
+    unit: Literal["money", "points"]
+    difference: float
+    steps: tuple[tuple[str, float], ...]
+
+
+def compare(
+    one: Mapping[str, Any], other: Mapping[str, Any], themes: Mapping[str, float], other_themes: Mapping[str, float]
+) -> Comparison:
+    """Say from which themes the difference of two leads' forecasts comes.
+
+    Parameters
+    ----------
+    one, other : mapping
+        Rows of `pipeline.ranking.Ranking`.
+    themes, other_themes : mapping of str to float
+        What each theme adds to their forecasts; the typical lead is the same, so that the differences add up.
+    """
+    unit: Literal["money", "points"] = "points" if one["revenue"] is None else "money"
+    figures = [lead["revenue"] if unit == "money" else 100 * lead["p_win_primary"] for lead in (one, other)]
+    found = []
+    if themes and other_themes:
+        for theme in sorted({*themes, *other_themes}):
+            found.append((theme, other_themes.get(theme, 0.0) - themes.get(theme, 0.0)))
+    found.sort(key=lambda step: (-abs(step[1]), step[0]))
+    return Comparison(unit, figures[1] - figures[0], tuple(found))
 
 
 def accuracy(backtest: Mapping[str, Any] | None, timezone: str = "UTC") -> list[str]:

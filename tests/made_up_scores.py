@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipeline.names import NAMES
+from pipeline.timeline import TIMELINE
 
 HORIZONS_DAYS = (30, 90, 180, 365)
 PRIMARY = 90
@@ -105,6 +107,22 @@ def _reasons(weights: np.ndarray, sign: int, rng: np.random.Generator, money: bo
                 }
             )
     return json.dumps(found)
+
+
+def made_up_timeline(scores: pd.DataFrame, seed: int = 0) -> pa.Table:
+    """What happened to each lead; some days of the first ones moved the forecast."""
+    rng = np.random.default_rng(seed)
+    kinds = ["mail_click", "call", "demo_request", "page_visit"]
+    rows = []
+    for place, lead in enumerate(scores.lead_id):
+        for days in sorted(rng.uniform(0.1, 50, rng.integers(0, 6)), reverse=True):
+            moved = float(rng.normal(0, 300)) if place < 20 else None
+            kind, topic = str(rng.choice(kinds)), str(rng.choice(["pricing", "security"]))
+            at = (AS_OF - pd.Timedelta(days=days)).floor("us").to_pydatetime()
+            direction = "outbound" if kind == "call" else "inbound"
+            rows.append((lead, at, kind, direction, "mail", topic, moved, None if moved is None else moved / 500))
+    columns = list(zip(*sorted(rows, key=lambda row: row[:2]), strict=True)) or [[]] * len(TIMELINE)
+    return pa.table(columns, schema=TIMELINE)
 
 
 def made_up_names(scores: pd.DataFrame, seed: int = 0) -> pa.Table:
@@ -222,5 +240,6 @@ def write_scores(folder: Path, rows: int = 60, seed: int = 0, money: bool = True
     else:
         points = attributions.rename(columns={"base_money": "base_points"})
         points.to_parquet(folder / "attributions_points.parquet", index=False)
+    pq.write_table(made_up_timeline(scores, seed), folder / "timeline.parquet")
     (folder / "manifest.json").write_text(json.dumps(made_up_manifest(scores, money)))
     return made_up_names(scores, seed)

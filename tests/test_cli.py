@@ -24,7 +24,9 @@ COMMANDS = {
     "score": ("--params", "--as-of", "--model", "--explain", "--out"),
     "explain": ("--params",),
     "report": ("--params",),
-    "serve": ("--params",),
+    "serve": ("--params", "--host", "--port", "--tokens", "--certificate", "--key"),
+    "token": ("--owner", "--tokens"),
+    "feedback": ("--params", "--out"),
     "promote": ("--params", "--by", "--because", "--force"),
     "rollback": ("--params",),
 }

@@ -32,12 +32,13 @@ def lead_ids(client, **asked):
 
 def test_every_path_of_the_api_answers(client):
     described = client.get("/api/v1/openapi.json").json()
-    assert set(described["paths"]) == {"/api/v1/summary", "/api/v1/leads", "/api/v1/leads/{lead_id}"}
+    paths = {"summary", "leads", "leads/{lead_id}", "compare", "answers"}
+    assert set(described["paths"]) == {f"/api/v1/{path}" for path in paths}
     summary = client.get("/api/v1/summary").json()
     assert summary["totals"]["leads"] == ROWS
     assert summary["company"] == "Nimbus"
     assert summary["accuracy"]
-    lead = client.get("/api/v1/leads/L000003").json()
+    lead = client.get("/api/v1/leads/L000003").json()["lead"]
     assert lead["lead_id"] == "L000003"
     assert {"code", "text", "feature", "value", "money", "points"} == set(
         (lead["reasons_positive"] + lead["reasons_negative"])[0]
@@ -105,7 +106,8 @@ def test_pages_escape_names_and_refuse_script_links(client):
         assert NASTY_NAME not in html
         assert "&lt;script&gt;alert" in html
         assert "javascript:" not in html
-        assert not [tag for tag, _ in tags(html) if tag == "script"]
+        scripts = [attributes for tag, attributes in tags(html) if tag == "script"]
+        assert scripts == [{"src": "/app.js", "defer": None}]
 
 
 def test_pages_keep_the_filter_from_page_to_page(client):
@@ -132,7 +134,7 @@ def test_headers_are_strict_on_every_answer(client):
         headers = client.get(path).headers
         assert "default-src 'none'" in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
-        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["referrer-policy"] == "same-origin"
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "[", "0.0.0.0"])
@@ -154,7 +156,7 @@ def test_new_scores_appear_and_a_missing_seal_keeps_the_old(tmp_path, monkeypatc
     monkeypatch.setattr(serve, "open_ranking", lambda params: Ranking(tmp_path, names))
     latest = serve.Latest(SimpleNamespace(artifacts_folder=tmp_path))
     (tmp_path / "manifest.json").unlink()
-    assert latest.get().totals.leads == 5
+    assert latest.get().ranking.totals.leads == 5
     names = write_scores(tmp_path, 9)
     whole = serve.open_ranking
 
@@ -169,4 +171,4 @@ def test_new_scores_appear_and_a_missing_seal_keeps_the_old(tmp_path, monkeypatc
     assert again.wait(20)
     with latest._opening:  # the thread that opened them is done
         pass
-    assert latest.get().totals.leads == 9
+    assert latest.get().ranking.totals.leads == 9
