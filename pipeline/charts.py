@@ -154,7 +154,8 @@ def curve_plot(lead: Sequence[tuple[float, float]], typical: Sequence[tuple[floa
             below = min(y(p) + 16, top + high - 4)
             near, shift = ("end", -2) if days > last * 0.6 else ("start", 8)
             parts.append(
-                f'<text class="said" x="{x(days) + shift:.1f}" y="{below:.1f}" text-anchor="{near}">{escape(said)}</text>'
+                f'<text class="said" x="{x(days) + shift:.1f}" y="{below:.1f}" text-anchor="{near}">'
+                f"{escape(said)}</text>"
             )
     parts.append(f'<text x="{left + wide / 2}" y="{top + high + 34}" text-anchor="middle">days from then</text>')
     final = formatting.percent(lead[-1][1]) if lead else formatting.UNKNOWN
