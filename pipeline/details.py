@@ -114,11 +114,16 @@ class Details:
                 found[at] = Day(at, day.happened, moved)
         return list(found.values())
 
-    def insight(self, lead: Mapping[str, Any]) -> dict[str, Any]:
-        """Read what else was found out about a lead; lists in it are read from their JSON."""
+    def insight(self, ranking: Ranking, lead: Mapping[str, Any]) -> dict[str, Any]:
+        """Read what else was found out about a lead; lists in it are read from their JSON.
+
+        One who sees only own leads is told how like leads were won, and not whose they were or what they brought.
+        """
         rows = self.insights.of(lead["lead_id"], lead["rank"] - 1)
-        told = rows[0] if rows else {}
-        return {name: _told(value) for name, value in told.items()}
+        told = {name: _told(value) for name, value in (rows[0] if rows else {}).items()}
+        if ranking.owner_id is not None and told.get("like_won"):
+            told["like_won"] = [one | {"lead_id": None, "amount": None} for one in told["like_won"]]
+        return told
 
 
 def _told(value: Any) -> Any:

@@ -25,6 +25,7 @@ SORTS = {
     "this_quarter": "expected_revenue_this_quarter DESC NULLS LAST",
     "next_quarter": "expected_revenue_next_quarter DESC NULLS LAST",
     "later": "expected_revenue_later DESC NULLS LAST",
+    "next_year": "coalesce(expected_revenue_next_quarter, 0) + coalesce(expected_revenue_later, 0) DESC",
     "chance": "p_win_primary DESC NULLS LAST",
     "deal_value": "deal_value DESC NULLS LAST",
     "soonest": "days_to_win_p50 NULLS LAST",

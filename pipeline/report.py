@@ -16,6 +16,7 @@ from pipeline.writing import write_whole
 LISTED_LIMIT = 10_000
 STORIES_BYTES = 2_500_000
 STATIC_ROWS, STATIC_PAGES = 100, 20
+BEST_ROWS = 8
 FACET_VALUES = 40
 ALL_OTHERS = "all others"
 _CENTS = {
@@ -73,11 +74,20 @@ def report_content(ranking: Ranking, backtest: dict[str, Any] | None, listed_lim
         "verdict": (backtest or {}).get("verdict") or {},
         "segments": ranking.by(facet) if facet and ranking.has_money else [],
         "segment_label": pages.FACETS[facet] if facet else "",
+        **now_and_later(ranking),
         "leads": leads[:STATIC_ROWS],
         "detailed": leads[:STATIC_PAGES],
         "data": data,
         "json": pages.script_data(data),
     }
+
+
+def now_and_later(ranking: Ranking) -> dict[str, list[dict[str, Any]]]:
+    """Pick the leads that bring most this quarter, and those that bring most in the year after it."""
+    if ranking.totals.this_quarter is None or ranking.totals.next_quarter is None:
+        return {"now": [], "later": []}
+    sorts = {"now": "this_quarter", "later": "next_year"}
+    return {name: ranking.page(Filters(), sort, limit=BEST_ROWS) for name, sort in sorts.items()}
 
 
 class _Strings:
@@ -135,6 +145,7 @@ def report_data(ranking: Ranking, leads: list[dict[str, Any]]) -> dict[str, Any]
     columns["expected"] = [[_rounded(lead[f"expected_revenue_{end}"], 2) for lead in leads] for end in ends]
     columns["stories"], explained = _stories(leads, strings)
     return {
+        "as_of": ranking.manifest["as_of"],
         "listed": len(leads),
         "explained": explained,
         "prefix": formatting.currency_prefix(ranking.manifest["currency"]),

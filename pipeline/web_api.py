@@ -23,7 +23,9 @@ PAGE_ROWS = 50
 MOST_PAGES = 1_000_000
 MOST_ROWS = 500
 ID_LENGTH = 200
-SortKey = Literal["rank", "this_quarter", "next_quarter", "later", "chance", "deal_value", "soonest", "name"]
+SortKey = Literal[
+    "rank", "this_quarter", "next_quarter", "later", "next_year", "chance", "deal_value", "soonest", "name"
+]
 AnswerKey = Literal["reason_wrong", "not_a_lead", "already_talking"]
 Word = Annotated[str, Query(max_length=200)]
 LeadId = Annotated[str, Query(min_length=1, max_length=ID_LENGTH)]
@@ -300,7 +302,7 @@ def add(app: FastAPI, latest: Latest) -> None:
                 )
                 for day in opened.details.days(ranking, row)
             ],
-            insights=opened.details.insight(row),
+            insights=opened.details.insight(ranking, row),
             answers=[_answer(answer) for answer in answers],
         )
 

@@ -21,6 +21,7 @@ from pipeline.details import curve
 from pipeline.feedback import ANSWERS
 from pipeline.filters import Filters
 from pipeline.ranking import Ranking
+from pipeline.report import now_and_later
 from pipeline.web_api import (
     MOST_PAGES,
     MOST_ROWS,
@@ -92,6 +93,7 @@ def _add_list(app: FastAPI, latest: Latest) -> None:
             accuracy=story.accuracy(opened.backtest, ranking.timezone),
             verdict=(opened.backtest or {}).get("verdict") or {},
             segments=ranking.by(facet) if facet and ranking.has_money and not filters and page == 1 else [],
+            **(now_and_later(ranking) if not filters and page == 1 and sort == "rank" else {"now": [], "later": []}),
             segment_label=pages.FACETS[facet] if facet else "",
             filters=filters,
             choices=ranking.choices,
@@ -159,7 +161,7 @@ def _add_lead(app: FastAPI, latest: Latest) -> None:
             curve=curve(ranking, lead),
             typical_curve=ranking.average_curve,
             days=opened.details.days(ranking, lead),
-            insight=opened.details.insight(lead),
+            insight=opened.details.insight(ranking, lead),
             answers=latest.answers.of_leads([lead["lead_id"]]).get(lead["lead_id"], []),
             answer_words=ANSWERS,
             click_ids=[str(uuid.uuid4()) for _ in range(len(ANSWERS) + len(told.reasons_for + told.reasons_against))],

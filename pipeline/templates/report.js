@@ -233,6 +233,12 @@
     byId("controls").hidden = false;
   }
 
+  // a file in a mail grows old: say so from the eighth day on
+  const old = Math.floor((Date.now() - Date.parse(data.as_of)) / 864e5);
+  if (old > 7) {
+    byId("stale").querySelector("strong").textContent = count(old, "day", "days");
+    byId("stale").hidden = false;
+  }
   controls();
   choose();
   addEventListener("hashchange", route);

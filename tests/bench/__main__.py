@@ -7,9 +7,9 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-from tests.bench import incidence
+from tests.bench import incidence, pages
 
-BENCHES = {"incidence": incidence.run}
+BENCHES = {"incidence": incidence.run, "pages": pages.run}
 PARTS = ("lightgbm", "numpy", "scikit-learn", "hazardous", "scikit-survival", "lifelines")
 
 
