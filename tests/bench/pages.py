@@ -91,7 +91,5 @@ def run(quick: bool) -> None:
             print(f"{what:<26}{min(walls) * 1e3:>9.0f}{min(cpus) * 1e3:>14.0f}{len(answer.content) / 1e3:>8.0f}")
         started = time.perf_counter()
         page = pages.render_report(report.report_content(ranking, None))
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-        print(
-            f"report.html: {len(page.encode()) / 1e6:.1f} MB in {time.perf_counter() - started:.1f} s; peak memory {peak:.1f} GB"
-        )
+        took, peak = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+        print(f"report.html: {len(page.encode()) / 1e6:.1f} MB in {took:.1f} s; peak memory {peak:.1f} GB")
