@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from pipeline.errors import UserError
+from pipeline.masking import masked
 
 app = typer.Typer(
     name="leadrev",
@@ -340,7 +341,7 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"leadrev: {message}", file=sys.stderr)
+    print(f"leadrev: {masked(message)}", file=sys.stderr)
     raise SystemExit(code)
 
 

@@ -83,11 +83,13 @@ def report_content(ranking: Ranking, backtest: dict[str, Any] | None, listed_lim
 
 
 def now_and_later(ranking: Ranking) -> dict[str, list[dict[str, Any]]]:
-    """Pick the leads that bring most this quarter, and those that bring most in the year after it."""
+    """Pick the leads that bring most this quarter, and, of the others, those that bring most in the year after it."""
     if ranking.totals.this_quarter is None or ranking.totals.next_quarter is None:
         return {"now": [], "later": []}
-    sorts = {"now": "this_quarter", "later": "next_year"}
-    return {name: ranking.page(Filters(), sort, limit=BEST_ROWS) for name, sort in sorts.items()}
+    now = ranking.page(Filters(), "this_quarter", limit=BEST_ROWS)
+    later = ranking.page(Filters(), "next_year", limit=2 * BEST_ROWS)
+    taken = {lead["lead_id"] for lead in now}
+    return {"now": now, "later": [lead for lead in later if lead["lead_id"] not in taken][:BEST_ROWS]}
 
 
 class _Strings:

@@ -17,6 +17,7 @@ from pipeline import access, pages, web_api, web_pages
 from pipeline.details import Details
 from pipeline.errors import UserError
 from pipeline.feedback import FILE, AnswerStore
+from pipeline.masking import masked
 from pipeline.params import Params
 from pipeline.ranking import Ranking, open_ranking, read_backtest
 
@@ -87,7 +88,7 @@ class Latest:
         try:
             self.opened = Opened(self.params)
         except UserError as error:
-            print(f"new scores not shown: {error}", flush=True)
+            print(f"new scores not shown: {masked(str(error))}", flush=True)
         finally:
             self.seal = seal
             self._opening.release()

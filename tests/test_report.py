@@ -1,16 +1,19 @@
 """The report lists every lead, adds up, and says what a filter hides."""
 
+import itertools
 import json
 import re
 from html import unescape
 from types import SimpleNamespace
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from made_up_scores import NASTY_NAME, made_up_backtest, made_up_scores, write_scores
+from made_up_scores import NASTY_NAME, THEMES, made_up_backtest, made_up_scores, write_scores
 from test_pages import assert_alone
 
-from pipeline import pages, report, story
+from pipeline import details, pages, report, story
 from pipeline.errors import UserError
 from pipeline.filters import Filters
 from pipeline.params import load_params
@@ -169,3 +172,46 @@ def test_report_of_a_company_on_disk_shows_its_own_names(tmp_path):
     by_id = dict(zip(data["leads"]["id"], data["leads"]["company"], strict=True))
     assert all(by_id[row.lead_id] == row.company_name for row in names.itertuples())
     assert len(by_id) == 12, "a lead without a name is listed all the same"
+
+
+@pytest.mark.parametrize("money", [True, False])
+def test_themes_lead_from_the_typical_lead_to_this_one_as_printed(tmp_path, money):
+    ranking = opened(tmp_path, 120, money)
+    found = details.Details(tmp_path)
+    for lead in ranking.page(Filters(), limit=120):
+        told = story.tell(lead)
+        steps = story.steps(told, found.themes(ranking, lead), ranking.themes)
+        assert told.typical + sum(step.weight for step in steps) == pytest.approx(told.total, abs=1e-6)
+        assert {step.theme for step in steps} == set(THEMES.values())
+        reasons = [reason for step in steps for reason in step.reasons]
+        assert sorted(reasons, key=str) == sorted((*told.reasons_for, *told.reasons_against), key=str)
+
+
+def test_the_curve_holds_every_chance_that_is_shown_and_never_falls(tmp_path):
+    ranking = opened(tmp_path, 120)
+    for lead in ranking.page(Filters(), limit=120):
+        points = details.curve(ranking, lead)
+        assert points[0] == (0.0, 0.0)
+        assert all(a[0] < b[0] and a[1] <= b[1] for a, b in itertools.pairwise(points))
+        shown = dict(points)
+        for days in (30, 90, 180, 365):
+            assert shown[days] >= lead[f"p_win_{days}d"]
+
+
+def test_the_leads_for_now_and_for_later_are_others(tmp_path):
+    ranking = opened(tmp_path, 120)
+    both = report.now_and_later(ranking)
+    ids = [lead["lead_id"] for leads in both.values() for lead in leads]
+    assert len(ids) == len(set(ids)) == 2 * report.BEST_ROWS
+    assert report.now_and_later(opened(tmp_path / "points", 20, money=False)) == {"now": [], "later": []}
+
+
+@pytest.mark.parametrize("group_rows", [1, 7, 1000])
+def test_a_lead_is_found_wherever_its_rows_stand(tmp_path, group_rows):
+    table = pa.table({"lead_id": [f"L{n // 2:03d}" for n in range(60)], "n": list(range(60))})
+    pq.write_table(table, tmp_path / "rows.parquet", row_group_size=group_rows)
+    rows = details.LeadRows(tmp_path / "rows.parquet")
+    for place in (None, 0, 59, 1000):
+        assert [row["n"] for row in rows.of("L013", place)] == [26, 27] or (group_rows == 1 and place is not None)
+    assert rows.of("L999") == []
+    assert details.LeadRows(tmp_path / "absent.parquet").of("L013") == []

@@ -1,15 +1,20 @@
 """The web page and the API answer to this machine only, escape everything, and add up."""
 
+import csv
+import io
 import json
 import threading
 from types import SimpleNamespace
 
+import pyarrow as pa
 import pytest
 from fastapi.testclient import TestClient
 from made_up_scores import NASTY_NAME, made_up_backtest, write_scores
 from test_pages import tags
 
-from pipeline import serve
+from pipeline import serve, web_pages
+from pipeline.filters import Filters
+from pipeline.names import NAMES
 from pipeline.ranking import Ranking
 
 ROWS = 130
@@ -165,3 +170,35 @@ def test_new_scores_appear_and_a_missing_seal_keeps_the_old(tmp_path, monkeypatc
     with latest._opening:  # the thread that opened them is done
         pass
     assert latest.get().ranking.totals.leads == 9
+
+
+def test_csv_holds_what_is_on_screen_and_no_formula(client):
+    answer = client.get("/leads.csv", params={"owner": "Ben Ito", "sort": "chance"})
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    rows = list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"))))
+    assert [row["lead_id"] for row in rows] == lead_ids(client, owner="Ben Ito", sort="chance", limit=500)
+    assert {row["owner"] for row in rows} == {"Ben Ito"}
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
+def test_a_name_that_is_a_formula_stays_text(tmp_path, start):
+    names = write_scores(tmp_path, 3).to_pandas()
+    names["company_name"] = f"{start}HYPERLINK(1)"
+    ranking = Ranking(tmp_path, pa.Table.from_pandas(names, NAMES, preserve_index=False))
+    lines = "".join(web_pages.csv_lines(ranking, Filters(), "rank"))
+    rows = list(csv.DictReader(io.StringIO(lines.lstrip("\ufeff"), newline="")))
+    assert [row["company_name"] for row in rows] == [f"'{start}HYPERLINK(1)"] * 3
+    assert float(rows[0]["revenue"]) > 0
+
+
+def test_two_leads_differ_by_what_their_themes_say(client):
+    a, b = lead_ids(client, limit=2)
+    told = client.get("/api/v1/compare", params={"a": a, "b": b}).json()
+    assert sum(theme["weight"] for theme in told["themes"]) == pytest.approx(told["difference"])
+    back = client.get("/api/v1/compare", params={"a": b, "b": a}).json()
+    assert back["difference"] == pytest.approx(-told["difference"])
+    assert client.get("/compare", params={"lead": [a, b]}).status_code == 200
+    for wrong in ([a], [a, a], [a, b, lead_ids(client, limit=3)[2]]):
+        page = client.get("/compare", params={"lead": wrong})
+        assert page.status_code == 422
+        assert "Choose two leads" in page.text
