@@ -7,6 +7,7 @@ import threading
 import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -20,6 +21,7 @@ from pipeline.feedback import FILE, AnswerStore
 from pipeline.masking import masked
 from pipeline.params import Params
 from pipeline.ranking import Ranking, open_ranking, read_backtest
+from pipeline.report import now_and_later
 
 BODY_BYTES = 10_000
 OPEN_TO_ALL = ("/login", "/style.css", "/app.js")
@@ -50,6 +52,7 @@ class Opened:
         self.details = Details(params.artifacts_folder)
         self.backtest = read_backtest(params.artifacts_folder)
         self._own: dict[str, Ranking] = {}
+        self._overviews: dict[str | None, dict[str, Any]] = {}
 
     def ranking_for(self, person: access.Person) -> Ranking:
         """Return the scores as somebody may see them: every lead, or only their own."""
@@ -58,6 +61,17 @@ class Opened:
         if person.owner_id not in self._own:
             self._own[person.owner_id] = self.ranking.of_owner(person.owner_id)
         return self._own[person.owner_id]
+
+    def overview(self, ranking: Ranking) -> dict[str, Any]:
+        """Return what stands above the list: worked out once for whoever may see the same leads."""
+        if ranking.owner_id not in self._overviews:
+            facet = ranking.segment() if ranking.has_money else None
+            self._overviews[ranking.owner_id] = {
+                "segments": ranking.by(facet) if facet else [],
+                "segment_label": pages.FACETS[facet] if facet else "",
+                **now_and_later(ranking),
+            }
+        return self._overviews[ranking.owner_id]
 
 
 class Latest:

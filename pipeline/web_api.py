@@ -269,7 +269,7 @@ def add(app: FastAPI, latest: Latest) -> None:
     ) -> LeadsBody:
         """List leads, filtered and sorted, with the revenue that the filter shows and hides."""
         ranking = latest.get().ranking_for(person)
-        shown = ranking.totals_of(filters)
+        shown = ranking.totals_of(filters) if filters else ranking.totals
         return LeadsBody(
             shown=TotalsBody.of(shown),
             hidden=TotalsBody.of(ranking.totals - shown),

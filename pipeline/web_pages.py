@@ -21,7 +21,6 @@ from pipeline.details import curve
 from pipeline.feedback import ANSWERS
 from pipeline.filters import Filters
 from pipeline.ranking import Ranking
-from pipeline.report import now_and_later
 from pipeline.web_api import (
     MOST_PAGES,
     MOST_ROWS,
@@ -75,8 +74,7 @@ def _add_list(app: FastAPI, latest: Latest) -> None:
     ) -> str:
         opened = latest.get()
         ranking = opened.ranking_for(person)
-        facet = ranking.segment()
-        shown = ranking.totals_of(filters)
+        shown = ranking.totals_of(filters) if filters else ranking.totals
         most = max(1, math.ceil(shown.leads / PAGE_ROWS))
         page = min(page, most)
         leads = ranking.page(filters, sort, (page - 1) * PAGE_ROWS, PAGE_ROWS)
@@ -92,9 +90,7 @@ def _add_list(app: FastAPI, latest: Latest) -> None:
             stale=_days_old(ranking),
             accuracy=story.accuracy(opened.backtest, ranking.timezone),
             verdict=(opened.backtest or {}).get("verdict") or {},
-            segments=ranking.by(facet) if facet and ranking.has_money and not filters and page == 1 else [],
-            **(now_and_later(ranking) if not filters and page == 1 and sort == "rank" else {"now": [], "later": []}),
-            segment_label=pages.FACETS[facet] if facet else "",
+            **(opened.overview(ranking) if not filters and page == 1 else {"segments": [], "now": []}),
             filters=filters,
             choices=ranking.choices,
             sorts=pages.sorts_of(ranking),
