@@ -120,6 +120,9 @@ def day_moves(company: LoadedCompany, top: pd.DataFrame, stored: StoredModel, as
         points, of the chance to be won, within the primary horizon.
     """
     top = top.head(MOVED_LEADS)
+    nothing = pd.DataFrame({name: [] for name in MOVED})
+    if not len(top):
+        return nothing
     days = _days(company, top, stored.facts.timezone, as_of)
     grid = pd.concat([days.rename(columns={end: "as_of"})[KEYS] for end in ("start", "stop")]).drop_duplicates()
     schema = {"lead_id": "string", "episode": "int64", "as_of": TIME}
@@ -129,7 +132,7 @@ def day_moves(company: LoadedCompany, top: pd.DataFrame, stored: StoredModel, as
     seen_open = seen_open.filter(clock.current_at(seen_open, seen_open.as_of)).select(KEYS).distinct()
     rows = to_frame(matrix.feature_matrix(company.tables, seen_open.cache(), stored.spec))
     if not len(rows):  # nobody was heard of
-        return pd.DataFrame({name: [] for name in MOVED})
+        return nothing
     forecast = stored.forecast(rows)
     primary = f"{stored.forecaster.primary_horizon_days}d"
     rows = rows[KEYS].assign(
