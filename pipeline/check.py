@@ -13,7 +13,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline import identity
 from pipeline.audit import audit
 from pipeline.errors import UserError
 from pipeline.mapping import near_column
@@ -153,7 +152,7 @@ def summary(result: CheckResult) -> str:
             f"{table}: {count['rows']:,} rows, {count['loaded']:,} loaded, {count['quarantined']:,} quarantined"
         )
         lines += [f"  {n:,} × {reason}" for reason, n in count["reasons"].items()]
-    lines.append(identity.summary(content["identity"]))
+    lines.append(f"Identity: {content['identity']['text']}")
     outcomes = content["outcomes"]
     lines.append(
         "Leads: "

@@ -61,18 +61,19 @@ class Identity:
     why_not: str | None
     counts: dict[str, Any]
 
+    @property
+    def text(self) -> str:
+        """What was linked, in a sentence."""
+        records, joined = self.counts["records"], self.counts["joined"]
+        told = f"{records:,} record{'' if records == 1 else 's'} of leads"
+        if self.why_not:
+            return f"{told}, each a lead of its own: {self.why_not}"
+        why = ", ".join(f"{n:,} × {reason}" for reason, n in joined.items())
+        return f"{told} are {self.counts['people']:,} leads" + (f"; joined to another: {why}" if why else "")
+
     def as_dict(self) -> dict[str, Any]:
         """As ``audit.json`` holds it."""
-        return {"why_not": self.why_not, **self.counts}
-
-
-def summary(told: dict[str, Any]) -> str:
-    """Tell in a line what was linked, given `Identity.as_dict`."""
-    records = f"Identity: {told['records']:,} record{'' if told['records'] == 1 else 's'} of leads"
-    if told["why_not"]:
-        return f"{records}, each its own lead: {told['why_not']}"
-    why = ", ".join(f"{n:,} × {reason}" for reason, n in told["joined"].items())
-    return f"{records} are {told['people']:,} leads" + (f"; joined another's: {why}" if why else "; none is another's")
+        return {"text": self.text, "why_not": self.why_not, **self.counts}
 
 
 def record_at(connection: duckdb.DuckDBPyConnection, as_of: datetime) -> pa.Table:

@@ -16,7 +16,8 @@ def show_one_lead(connection: duckdb.DuckDBPyConnection, *, with_events: bool) -
 
     - ``leads``: a row for the first record of each person. It is lost once any of its records is (a deal opened after
       that makes it open again, as ever).
-    - ``deals`` and ``events`` of joined records are the lead's, the arrival of a record (unless it stood on a bought
+    - ``deals`` (also those that only name the company whose newest lead a joined record was) and ``events`` of joined
+      records are the lead's, the arrival of a record (unless it stood on a bought
       list) an event of the kind `ARRIVAL`.
     - ``closings``: a joined record that was closed at no date ends nothing.
 
@@ -35,7 +36,8 @@ def show_one_lead(connection: duckdb.DuckDBPyConnection, *, with_events: bool) -
     connection.execute(
         """
         CREATE TABLE joined AS
-        SELECT lead_id, canonical_id, identity.known_at, status, closed_at, created_at, entry, campaign, leads.system
+        SELECT lead_id, canonical_id, identity.known_at, account_id, status, closed_at, created_at, entry, campaign,
+            leads.system
         FROM identity JOIN leads_apart AS leads USING (lead_id) WHERE canonical_id <> lead_id;
         CREATE TABLE joined_lost AS
         SELECT canonical_id, min(greatest(closed_at, known_at)) AS lost_at FROM joined
@@ -49,13 +51,23 @@ def show_one_lead(connection: duckdb.DuckDBPyConnection, *, with_events: bool) -
         FROM leads_apart AS leads LEFT JOIN joined_lost ON canonical_id = leads.lead_id
         WHERE leads.lead_id NOT IN (SELECT lead_id FROM joined);
 
+        CREATE TABLE joined_deals AS
+        SELECT deal_id, deals.system, max_by(leads.lead_id, (leads.created_at, leads.lead_id)) AS newest_id
+        FROM deals_apart AS deals JOIN leads_apart AS leads USING (account_id)
+        WHERE deals.lead_id IS NULL AND leads.known_at <= coalesce(opened_at, deals.closed_at)
+            AND account_id IN (SELECT account_id FROM joined)
+        GROUP BY ALL HAVING newest_id IN (SELECT lead_id FROM joined);
+
         CREATE VIEW deals AS
         SELECT deals.* REPLACE (
             coalesce(canonical_id, deals.lead_id) AS lead_id,
             CASE WHEN opened_at < known_at THEN least(known_at, deals.closed_at) ELSE opened_at END AS opened_at,
             CASE WHEN recorded_at < known_at OR recorded_at IS NULL AND deals.closed_at < known_at THEN known_at
                 ELSE recorded_at END AS recorded_at)
-        FROM deals_apart AS deals LEFT JOIN joined ON joined.lead_id = deals.lead_id;
+        FROM deals_apart AS deals
+        LEFT JOIN joined_deals ON deals.lead_id IS NULL AND joined_deals.deal_id = deals.deal_id
+            AND joined_deals.system IS NOT DISTINCT FROM deals.system
+        LEFT JOIN joined ON joined.lead_id = coalesce(deals.lead_id, newest_id);
 
         CREATE VIEW closings AS
         SELECT closings.* REPLACE (

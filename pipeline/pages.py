@@ -184,6 +184,7 @@ def render_audit(audit: Mapping[str, Any]) -> str:
         as_of=audit.get("as_of") or audit.get("known_until"),
         timezone=audit.get("timezone", "UTC"),
         counts=audit.get("counts") or {},
+        identity=audit.get("identity") or {},
         months=months,
         most=max([1e-9, *(month["sides"][0][1] for month in months)]),
         total=total,

@@ -89,15 +89,16 @@ def test_names(one, other, same, agree):
 # ---- Who is linked
 
 
-def two_systems(folder, web, centre, *, link="across_systems", deals=None, events=None, **company):
+def two_systems(folder, web, centre, *, link="across_systems", deals=None, deals_of="web", events=None):
     """Write a company whose leads stand in two systems, and load it."""
-    path = write_company(folder, deals=deals, **company)
-    columns = ["lead_id", "created_at", "email", "phone", "name", "company_name", "status", "closed_at", "entry"]
+    path = write_company(folder, deals=deals)
+    columns = ["lead_id", "created_at", "email", "phone", "name", "company_name", "status", "closed_at", "entry",
+               "account_id"]  # fmt: skip
     sources = {"leads": []}
     for system, rows in (("web", web), ("centre", centre)):
         pd.DataFrame(rows, columns=columns).to_csv(folder / f"{system}.csv", index=False)
         sources["leads"].append({"from": f"{system}.csv", "system": system})
-    sources["deals"] = {"from": "deals.csv", "system": "web"}
+    sources["deals"] = {"from": "deals.csv", "system": deals_of}
     if events:
         pd.DataFrame(events).to_csv(folder / "centre_events.csv", index=False)
         sources["events"] = {"from": "centre_events.csv", "system": "centre"}
@@ -179,6 +180,16 @@ def test_all_touches_and_deals_are_the_leads_from_when_they_were_known(tmp_path)
     lead = loaded.tables.leads.execute().set_index("lead_id").loc["web:1"]
     assert (lead["status"], lead["created_at"]) == ("lost", pd.Timestamp("2024-01-03 09:00"))
     assert loaded.reconciliation.is_exact
+
+
+def test_a_deal_of_the_company_is_its_newest_leads_however_many_records_that_has(tmp_path):
+    """The first record came without its company: the second one says whose deal it is."""
+    deals = [{**DEALS[0], "lead_id": "", "account_id": "A1"}]
+    web, centre = [person("1", "01-03"), STRANGER], [person("1", "01-10", account_id="A1")]
+    for link, lead in (("across_systems", "web:1"), ("none", "centre:1")):
+        loaded = two_systems(tmp_path, web, centre, link=link, deals=deals, deals_of="centre")
+        ended = lifecycle.outcomes(loaded.tables, loaded.known_until).execute().set_index("lead_id")
+        assert ended["amount"].dropna().to_dict() == {lead: 10.0}
 
 
 # ---- How well, and never by looking ahead
@@ -273,9 +284,11 @@ def test_personal_data_go_no_further(tmp_path, capfd):
     loaded = two_systems(tmp_path, [person("1", "01-03"), STRANGER], [person("1", "01-10", name="Annna Bauer")],
                          deals=DEALS)  # fmt: skip
     content = check(loaded.params, tmp_path / "out").content
-    assert content["identity"] == {"why_not": None, "records": 3, "people": 2, "joined": {"same mail": 1}}
-    line = identity.summary(content["identity"])
-    assert line == "Identity: 3 records of leads are 2 leads; joined another's: 1 × same mail"
+    text = "3 records of leads are 2 leads; joined to another: 1 × same mail"
+    assert content["identity"] == {
+        "text": text, "why_not": None, "records": 3, "people": 2, "joined": {"same mail": 1},
+    }  # fmt: skip
+    assert text in (tmp_path / "out" / "audit.html").read_text()
     record = identity.record_at(loaded.connection, loaded.known_until).to_pandas()
     out, err = capfd.readouterr()
     told = record.to_csv() + json.dumps(content["identity"]) + out + err
