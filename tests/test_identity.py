@@ -13,6 +13,7 @@ from company_files import write_company
 from features import lifecycle, matrix, snapshots
 from features.fit import FREE_MAIL
 from features.spec import FeatureSpec
+from features.tables import SCHEMAS, TIME
 from pipeline import identity, identity_model
 from pipeline.check import check
 from pipeline.identity_keys import names_agree, people_sql, same_name
@@ -205,7 +206,7 @@ def people_of(leads, seed):
     return records, set(zip(notes["id"], notes["lead_id"], strict=True))
 
 
-def linked(records, *, until=None, deals=None):
+def linked(records, *, until=None):
     """Link records known by a date; give the table ``identity``."""
     connection = duckdb.connect()
     connection.execute("SET threads = 1")
@@ -213,10 +214,10 @@ def linked(records, *, until=None, deals=None):
     known = known.astype({"closed_at": "datetime64[us]", "known_at": "datetime64[us]"})
     connection.register("records", known)
     connection.execute("CREATE VIEW leads AS SELECT * FROM records")
-    connection.execute("CREATE TABLE deals (lead_id VARCHAR, outcome VARCHAR, opened_at TIMESTAMP, "
-                       "closed_at TIMESTAMP, recorded_at TIMESTAMP)")  # fmt: skip
-    connection.execute("CREATE TABLE closings (lead_id VARCHAR, closed_at TIMESTAMP, known_at TIMESTAMP)")
-    connection.execute("CREATE TABLE events (event_id VARCHAR, lead_id VARCHAR, known_at TIMESTAMP)")
+    for table in ("deals", "closings", "events"):
+        types = {name: "TIMESTAMP" if type_ == TIME else "VARCHAR" for name, type_ in SCHEMAS[table].items()}
+        columns = ", ".join(f"{name} {type_}" for name, type_ in types.items())
+        connection.execute(f"CREATE TABLE {table} ({columns})")
     columns = frozenset(records.columns)
     identity.link_records(connection, columns, IdentityParams(), 0, with_events=False)
     return connection.execute("FROM identity").df()
