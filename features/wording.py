@@ -26,6 +26,7 @@ EVENT_WORDS = {
     "webinar": ("Took part in a webinar", "webinar"),
     "trial": ("Tried the product", "trial"),
     "trial_start": ("Started a trial", "trial"),
+    "repeat_enquiry": ("Came in again", "repeat enquiry"),
     "unsubscribe": ("Unsubscribed", "unsubscription"),
     "email": ("Mail", "mail"),
     "mail": ("Mail", "mail"),
