@@ -37,6 +37,8 @@ KEYS = {
 }  # fmt: skip
 NEIGHBOURS = 50
 """Among records with the same key, each is held against at least so many before it, and at most twice as many."""
+ONE_PERSONS = 20
+"""A mail address or phone number that so many records before had is no one's own, and finds nobody from then on."""
 WORTH_TELLING = 0.01
 """Answers below this probability are not kept."""
 ALONE = "no other record is like it"
@@ -167,7 +169,8 @@ def _why_not(connection: duckdb.DuckDBPyConnection, columns: frozenset[str], par
 def _make_candidates(connection: duckdb.DuckDBPyConnection, apart: str, window_days: int) -> None:
     """Pair each record with those before it that share a key; a key that very many have pairs none of them twice."""
     listed = " UNION ALL ".join(
-        f"SELECT place, system, created_at, '{kind}:' || {column} AS key FROM people WHERE {column} IS NOT NULL"
+        f"SELECT place, system, created_at, '{kind}' AS kind, '{kind}:' || {column} AS key FROM people "
+        f"WHERE {column} IS NOT NULL"
         for kind, column in KEYS.items()
     )
     connection.execute(
@@ -175,6 +178,7 @@ def _make_candidates(connection: duckdb.DuckDBPyConnection, apart: str, window_d
         CREATE TEMP TABLE keys AS
         SELECT *, row_number() OVER (PARTITION BY key ORDER BY place) // {NEIGHBOURS} AS neighbourhood
         FROM ({listed}) QUALIFY count(*) OVER (PARTITION BY key) > 1
+            AND (kind NOT IN ('mail', 'phone') OR row_number() OVER (PARTITION BY key ORDER BY place) <= {ONE_PERSONS})
         """
     )
     near = " UNION ".join(
@@ -239,11 +243,13 @@ def _weigh_others(connection: duckdb.DuckDBPyConnection, params: IdentityParams,
         if first > 1:
             chances = model.count_chances(connection, "weighed_people", first - 1, seed)
             prior = model.count_prior(connection, apart, first - 1, params.window_days)
-        scored = model.score_pairs(connection, "weighed_people", "batch", prior, chances)
+        model.score_pairs(connection, "weighed_people", "batch", prior, chances)
         connection.execute(
             f"INSERT INTO links SELECT place_l, place_r, match_probability, 'alike', {model.agreement_sql()} "
-            f"FROM {scored} WHERE match_probability >= {WORTH_TELLING}; DROP TABLE {scored}"
+            f"FROM scored WHERE match_probability >= {WORTH_TELLING}"
         )
+    for name in ("weighed_people", "batch", "scored", "blocked_pairs", "known_pairs"):
+        connection.execute(f"DROP TABLE IF EXISTS {name}")
 
 
 def _write_links(connection: duckdb.DuckDBPyConnection, params: IdentityParams) -> None:

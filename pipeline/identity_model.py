@@ -84,8 +84,11 @@ def batches(count: int) -> list[tuple[int, int]]:
     return [(start, end - 1) for start, end in zip(starts, [*starts[1:], count + 1], strict=True)]
 
 
-def score_pairs(connection: duckdb.DuckDBPyConnection, people: str, pairs: str, prior: float, chances: Chances) -> str:
-    """Score pairs of records with splink.
+def score_pairs(connection: duckdb.DuckDBPyConnection, people: str, pairs: str, prior: float, chances: Chances) -> None:
+    """Score pairs of records with splink, into the table ``scored``.
+
+    It has ``place_l, place_r, match_probability`` and, per comparison, ``gamma_…``: how many levels come after the one
+    met (0: differs, -1: unknown on one side).
 
     Parameters
     ----------
@@ -98,12 +101,6 @@ def score_pairs(connection: duckdb.DuckDBPyConnection, people: str, pairs: str, 
         Chance that two records are one person before they are looked at.
     chances : dict
         m and u per comparison and level.
-
-    Returns
-    -------
-    str
-        Name of a table of ``place_l, place_r, match_probability`` and, per comparison, ``gamma_…``: how many levels
-        come after the one met (0: differs, -1: unknown on one side).
     """
     from splink import DuckDBAPI, Linker, SettingsCreator
 
@@ -123,7 +120,10 @@ def score_pairs(connection: duckdb.DuckDBPyConnection, people: str, pairs: str, 
     )
     linker = Linker(backend.register(people), settings, log_level=None, validate_settings=False)
     linker.table_management.register_blocked_pairs_for_predict(backend.register("blocked_pairs"))
-    return linker.inference.predict(warning_mode="never").physical_name
+    predicted = linker.inference.predict(warning_mode="never").physical_name
+    wanted = ", ".join(["place_l", "place_r", "match_probability", *(f"gamma_{name}" for name in LEVELS)])
+    connection.execute(f"CREATE OR REPLACE TEMP TABLE scored AS SELECT {wanted} FROM {predicted}")
+    linker.table_management.delete_tables_created_by_splink_from_db()
 
 
 def agreement_sql() -> str:
@@ -184,7 +184,7 @@ def count_chances(connection: duckdb.DuckDBPyConnection, people: str, last: int,
         UNION SELECT l, r FROM same_mail WHERE r <= {last} UNION SELECT l, r FROM same_phone WHERE r <= {last}
         """
     )
-    scored = score_pairs(connection, people, "known_pairs", 0.5, starting_chances())
+    score_pairs(connection, people, "known_pairs", 0.5, starting_chances())
     chances: Chances = {}
     for name, levels in LEVELS.items():
         # What is told by a pair that was found by its mail says nothing of how often mail agrees, and likewise phone.
@@ -192,13 +192,13 @@ def count_chances(connection: duckdb.DuckDBPyConnection, people: str, last: int,
         sure = " UNION ".join(f"SELECT l, r FROM {relation}" for relation in found_by)
         met = dict(
             connection.execute(
-                f"SELECT gamma_{name}, count(*) FROM {scored} AS scored "
+                f"SELECT gamma_{name}, count(*) FROM scored "
                 f"SEMI JOIN ({sure}) AS sure ON (sure.l = place_l AND sure.r = place_r) GROUP BY 1"
             ).fetchall()
         )
         drawn = dict(
             connection.execute(
-                f"SELECT gamma_{name}, count(*) FROM {scored} AS scored "
+                f"SELECT gamma_{name}, count(*) FROM scored "
                 "ANTI JOIN (SELECT l, r FROM same_mail UNION SELECT l, r FROM same_phone) AS sure "
                 "ON (sure.l = place_l AND sure.r = place_r) GROUP BY 1"
             ).fetchall()

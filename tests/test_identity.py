@@ -206,7 +206,7 @@ def people_of(leads, seed):
     return records, set(zip(notes["id"], notes["lead_id"], strict=True))
 
 
-def linked(records, *, until=None):
+def linked(records, *, until=None, **params):
     """Link records known by a date; give the table ``identity``."""
     connection = duckdb.connect()
     connection.execute("SET threads = 1")
@@ -219,7 +219,7 @@ def linked(records, *, until=None):
         columns = ", ".join(f"{name} {type_}" for name, type_ in types.items())
         connection.execute(f"CREATE TABLE {table} ({columns})")
     columns = frozenset(records.columns)
-    identity.link_records(connection, columns, IdentityParams(), 0, with_events=False)
+    identity.link_records(connection, columns, IdentityParams(**params), 0, with_events=False)
     return connection.execute("FROM identity").df()
 
 
@@ -237,6 +237,15 @@ def test_it_finds_the_known_duplicates(seed):
     apart = found[found["joined_id"].isna()]
     assert (apart["lead_id"] == apart["canonical_id"]).all()
     assert set(found["lead_id"]) == set(records["lead_id"])
+
+
+def test_an_address_that_very_many_have_is_nobodys():
+    days = pd.date_range("2024-01-01", periods=60, freq="D")
+    records, _ = people_of(60, 1)
+    records = records.head(60).assign(email="forms@firm.de", phone=None, name=None, company_name=None, status="open",
+                                      closed_at=pd.NaT, created_at=days, known_at=days)  # fmt: skip
+    found = linked(records, link="everywhere")
+    assert 0 < found["joined_id"].notna().sum() < identity.ONE_PERSONS
 
 
 def test_later_records_change_no_earlier_answer(monkeypatch):
