@@ -135,7 +135,13 @@ def link_records(
             "FROM leads"
         )
         return Identity(why_not, {"records": records, "people": records, "joined": {}})
-    connection.execute(f"CREATE TEMP TABLE people AS {people_sql('leads', FREE_MAIL)}")
+    own = ", ".join(
+        f"CASE WHEN row_number() OVER (PARTITION BY {key} ORDER BY place) <= {ONE_PERSONS} THEN {name} END AS {name}"
+        for name, key in (("mail", "mail"), ("phone", "phone"), ("tail", "phone"))
+    )
+    connection.execute(
+        f"CREATE TEMP TABLE people AS SELECT * REPLACE ({own}) FROM ({people_sql('leads', FREE_MAIL)}) ORDER BY place"
+    )
     apart = "l.system IS DISTINCT FROM r.system" if params.link == "across_systems" else "true"
     _make_candidates(connection, apart, params.window_days)
     _find_exact(connection)
@@ -169,8 +175,7 @@ def _why_not(connection: duckdb.DuckDBPyConnection, columns: frozenset[str], par
 def _make_candidates(connection: duckdb.DuckDBPyConnection, apart: str, window_days: int) -> None:
     """Pair each record with those before it that share a key; a key that very many have pairs none of them twice."""
     listed = " UNION ALL ".join(
-        f"SELECT place, system, created_at, '{kind}' AS kind, '{kind}:' || {column} AS key FROM people "
-        f"WHERE {column} IS NOT NULL"
+        f"SELECT place, system, created_at, '{kind}:' || {column} AS key FROM people WHERE {column} IS NOT NULL"
         for kind, column in KEYS.items()
     )
     connection.execute(
@@ -178,7 +183,6 @@ def _make_candidates(connection: duckdb.DuckDBPyConnection, apart: str, window_d
         CREATE TEMP TABLE keys AS
         SELECT *, row_number() OVER (PARTITION BY key ORDER BY place) // {NEIGHBOURS} AS neighbourhood
         FROM ({listed}) QUALIFY count(*) OVER (PARTITION BY key) > 1
-            AND (kind NOT IN ('mail', 'phone') OR row_number() OVER (PARTITION BY key ORDER BY place) <= {ONE_PERSONS})
         """
     )
     near = " UNION ".join(
