@@ -11,7 +11,7 @@ from features import engagement, fit, history, sales_activity, source, timing, w
 from features.feature import THEMES, Feature
 from features.spec import FeatureSpec
 
-__all__ = ["THEMES", "Feature", "entries", "sentence"]
+__all__ = ["THEMES", "Feature", "entries", "example", "sentence"]
 
 
 def entries(spec: FeatureSpec) -> list[Feature]:
@@ -72,3 +72,9 @@ def _with_unit(unit: str, value: float) -> str:
     if unit == "ratio":
         return f"{value:.1f}"
     return wording.number(value)
+
+
+def example(feature: Feature) -> str:
+    """Give the sentence that sales reads with … in the place of the value."""
+    nouns = feature.plural or f"{feature.noun or 'time'}s"
+    return feature.text.format(value="…", times="… times", count=f"… {nouns}")

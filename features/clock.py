@@ -168,6 +168,13 @@ def as_they_were(rows: ir.Table, tables: Tables, table: str, key: str, as_of: st
     return rows
 
 
+def as_they_were_first(rows: ir.Table, tables: Tables, table: str, key: str) -> ir.Table:
+    """Put the columns of a table that have a history back to the first value known of them; see `as_they_were`."""
+    names = list(rows.columns)
+    dated = rows.mutate(first_date=instant(ALWAYS)) if tables.tracked(table) & set(names) else None
+    return rows if dated is None else as_they_were(dated, tables, table, key, as_of="first_date").select(names)
+
+
 DEAL_HISTORY = ("amount", "stage", "expected_close_at", "probability", "owner_id", "product", "kind", "outcome")
 """Columns of deals whose history in ``changes`` makes versions."""
 
@@ -311,8 +318,8 @@ def account_versions(tables: Tables) -> ir.Table:
     )
     accounts = accounts.mutate(starts_at=start, newest_start=newest)
     accounts = accounts.filter(accounts.starts_at == accounts.newest_start)
-    ties = ["starts_at", *tables.present.get("accounts", frozenset()) & {"employees", "annual_revenue", "industry"}]
-    return spans(accounts, ["account_id"], sorted(ties)).drop("starts_at", "newest_start")
+    facts = sorted(set(accounts.columns) - {"account_id", "valid_from", "known_from", "starts_at", "newest_start"})
+    return spans(accounts, ["account_id"], ["starts_at", *facts]).drop("starts_at", "newest_start")
 
 
 def happened_events(tables: Tables, excluded_kinds: Sequence[str] = ()) -> ir.Table:

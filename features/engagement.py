@@ -76,7 +76,7 @@ def _measures(bundles: ir.Table, spec: FeatureSpec) -> dict[str, ir.Value]:
         is_kind = bundles.kind_place == spec.event_kinds.index(kind)
         measures[f"touch_{name}_recency"] = among(is_kind, bundles.latest).min()
         measures[f"touch_{name}_count"] = among(is_kind, bundles.events).sum()
-        for days in spec.windows_days:
+        for days in spec.kind_windows_days:
             measures[f"touch_{name}_{days}d_count"] = among(is_kind, bundles[f"events_{days}d"]).sum()
     for channel, name in slugs(spec.channels).items():
         is_channel = bundles.channel_place == spec.channels.index(channel)
@@ -257,7 +257,7 @@ def entries(spec: FeatureSpec) -> Iterator[Feature]:
                  f"Active on {{count}} in the last {middle} days", nothing,
                  none=f"Nothing in the last {middle} days", noun="day")  # fmt: skip
         if spec.has("events.topic"):
-            yield of("topics_count", "count", "Different topics so far", "Looked at {count}", "No topic so far",
+            yield of("topics_count", "count", "Different topics so far", "{count} came up so far", "No topic so far",
                      none="No topic so far", noun="topic", group="touch_topics", provenance="events.topic")  # fmt: skip
         for topic, name in slugs(spec.topics).items():
             plain = wording.readable(topic)
@@ -316,15 +316,16 @@ def _kind(kind: str, name: str, spec: FeatureSpec) -> Iterator[Feature]:
     never = f"No {noun} so far"
     yield Feature(
         f"touch_{name}_recency_days", "days", theme, f"events.kind {kind}", f"touch_{name}",
-        f"Days since the last {kind}", f"Last {noun} {{value}} ago", never, against=f"No {noun} for {{value}}",
+        f"Days since the last of the kind {kind}", f"Last {noun} {{value}} ago", never,
+        against=f"No {noun} for {{value}}",
     )  # fmt: skip
     yield Feature(
-        f"touch_{name}_count", "count", theme, f"events.kind {kind}", f"touch_{name}", f"How often {kind} so far",
-        f"{did} {{times}} so far", never, none=never,
+        f"touch_{name}_count", "count", theme, f"events.kind {kind}", f"touch_{name}",
+        f"Events of the kind {kind} so far", f"{did} {{times}} so far", never, none=never,
     )  # fmt: skip
-    for days in spec.windows_days:
+    for days in spec.kind_windows_days:
         yield Feature(
             f"touch_{name}_{days}d_count", "count", theme, f"events.kind {kind}", f"touch_{name}",
-            f"How often {kind} in the last {days} days", f"{did} {{times}} in the last {days} days", never,
+            f"Events of the kind {kind} in the last {days} days", f"{did} {{times}} in the last {days} days", never,
             none=f"No {noun} in the last {days} days",
         )  # fmt: skip

@@ -28,9 +28,9 @@ PLACEHOLDERS = ("test", "asdf", "unknown", "none", "null", "nan", "na", "n/a", "
 """What people type who do not want to say."""
 
 
-def _is_sound(leads: ir.Table, name: str) -> ir.BooleanValue:
+def _is_sound(rows: ir.Table, name: str) -> ir.BooleanValue:
     """Say whether a field of the contact reads as real; a field that is not filled in is not."""
-    value = leads[name].strip().lower()
+    value = rows[name].strip().lower()
     return ibis.coalesce(value.re_search(SOUND.get(name, TWO_LETTERS)) & value.notin(PLACEHOLDERS), False)
 
 
@@ -49,49 +49,50 @@ def attribute(rows: ir.Table, column: str, type_: str) -> ir.Value:
     return value.cast("string").strip().nullif("")
 
 
-def _lead_facts(tables: Tables, spec: FeatureSpec) -> ir.Table:
-    """Give the features that a lead keeps for life: one row a lead."""
-    leads = tables.leads
-    columns: dict[str, ir.Value] = {}
+def _person(rows: ir.Table, spec: FeatureSpec) -> dict[str, ir.Value]:
+    """Read what the contact's fields tell; the fields themselves go no further."""
+    values: dict[str, ir.Value] = {}
     if spec.has("leads.email"):
-        domain = leads.email.lower().strip().re_extract(r"@([^@\s.]+)\.[^@\s]+$", 1).nullif("")
-        columns["lead_free_mail"] = ibis.ifelse(domain.isin(FREE_MAIL), 1.0, 0.0).cast("float64")
-        columns["lead_free_mail"] = ibis.ifelse(domain.isnull(), ibis.null("float64"), columns["lead_free_mail"])
+        domain = rows.email.lower().strip().re_extract(r"@([^@\s.]+)\.[^@\s]+$", 1).nullif("")
+        is_free = ibis.ifelse(domain.isin(FREE_MAIL), 1.0, 0.0).cast("float64")
+        values["lead_free_mail"] = ibis.ifelse(domain.isnull(), ibis.null("float64"), is_free)
     form = [column.removeprefix("leads.") for column in spec.form_columns()]
     if len(form) > 1:
-        filled = [leads[name].strip().nullif("").notnull().cast("int64") for name in form]
+        filled = [rows[name].strip().nullif("").notnull().cast("int64") for name in form]
         filled_count = sum(filled[1:], start=filled[0]).cast("float64")
-        columns["lead_filled_share"] = filled_count / len(form)
-        sound = [_is_sound(leads, name).cast("int64") for name in form]
-        columns["lead_sound_share"] = sum(sound[1:], start=sound[0]).cast("float64") / filled_count.nullif(0)
-    facts = leads.select("lead_id", "title", **columns)
-    if spec.has("leads.title"):
-        facts = facts.left_join(read_titles(leads), "title").drop("title_right")
-    return facts.drop("title")
+        values["lead_filled_share"] = filled_count / len(form)
+        sound = [_is_sound(rows, name).cast("int64") for name in form]
+        values["lead_sound_share"] = sum(sound[1:], start=sound[0]).cast("float64") / filled_count.nullif(0)
+    return values
 
 
 def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table:
-    """Give each snapshot what is known of the person and the company.
+    """Give each snapshot what was known of the person and the company.
 
     Returns
     -------
     ibis table
-        ``lead_id, episode, as_of`` and the features of fit; companies by the version known at ``as_of``.
+        ``lead_id, episode, as_of`` and the features of fit: of leads by the history of their columns, of companies by
+        the version known at ``as_of``.
     """
+    keys = ["lead_id", "episode", "as_of"]
     names = spec.attribute_names("leads")
     attributes = [(name, type_) for name, type_ in spec.lead_attributes if name not in spec.wide_columns]
-    own = [name for name, _ in attributes]
-    rows = snapshots.select("lead_id", "episode", "as_of")
-    rows = rows.join(tables.leads.select("lead_id", "account_id", *own), "lead_id")
-    values = {names[name]: attribute(rows, name, type_) for name, type_ in attributes}
-    rows = rows.select("lead_id", "episode", "as_of", "account_id", **values)
-    facts = _lead_facts(tables, spec)
-    rows = rows.left_join(facts, "lead_id").drop("lead_id_right")
+    needed = {"account_id", "title", *(column.removeprefix("leads.") for column in spec.form_columns())}
+    needed |= {name for name, _ in attributes}
+    rows = snapshots.select(*keys).join(tables.leads.select("lead_id", *sorted(needed)), "lead_id")
+    rows = clock.as_they_were(rows, tables, "leads", "lead_id")
+    values = {names[name]: attribute(rows, name, type_) for name, type_ in attributes} | _person(rows, spec)
+    rows = rows.select(*keys, "account_id", "title", **values)
+    if spec.has("leads.title"):
+        rows = rows.left_join(read_titles(rows), "title").drop("title_right")
+    rows = rows.drop("title")
     if not spec.has("accounts.account_id"):
         return rows.drop("account_id")
     versions = clock.account_versions(tables)
     known = rows.select("lead_id", "episode", "as_of", "account_id").join(versions, "account_id")
     known = known.filter(clock.current_at(known, known.as_of))
+    known = clock.as_they_were(known, tables, "accounts", "account_id")
     companies: dict[str, ir.Value] = {}
     for name in ("employees", "annual_revenue", "industry", "country"):
         if spec.has(f"accounts.{name}"):
@@ -104,7 +105,6 @@ def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table
     names = spec.attribute_names("accounts")
     companies |= {names[name]: attribute(known, name, type_) for name, type_ in spec.account_attributes}
     companies_known = known.select("lead_id", "episode", "as_of", **companies)
-    keys = ["lead_id", "episode", "as_of"]
     return rows.drop("account_id").left_join(companies_known, keys).drop(*(f"{key}_right" for key in keys))
 
 

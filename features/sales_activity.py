@@ -87,8 +87,8 @@ def touches_of_won(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir
 def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table:
     """Give each snapshot how its open deals stood, as known at its date.
 
-    Amounts, stages and planned dates come only from deals with a history (``recorded_at``): without one nobody can
-    tell when they were written.
+    Amounts, stages and planned dates come only from deals with a history (``recorded_at`` or ``changes``): without one
+    nobody can tell when they were written.
 
     Returns
     -------
@@ -100,7 +100,8 @@ def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table
     versions = versions.filter(versions.lead_id.notnull(), versions.known_from < versions.known_until)
     in_order = ibis.window(group_by=["deal_id", "system"], order_by=versions.known_from)
     versions = versions.mutate(
-        amount_changed=(versions.amount != versions.amount.lag().over(in_order)).cast("int64"),
+        # In the currency it was written in: an exchange rate that moves changes no deal.
+        amount_changed=(versions.written_amount != versions.written_amount.lag().over(in_order)).cast("int64"),
         pushed=(versions.expected_close_at > versions.expected_close_at.lag().over(in_order)).cast("int64"),
     )
     pairs = rows.join(versions, "lead_id")
@@ -123,15 +124,14 @@ def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table
         "deal_open_count": ibis.coalesce(found.open, 0).cast("float64"),
         "deal_age_days": found.oldest.cast("float64") / day,
     }
-    if spec.has("deals.recorded_at"):
-        if spec.has("deals.stage"):
-            values["deal_stage"] = found.stage
-        if spec.has("deals.amount"):
-            values["deal_amount"] = found.amount.cast("float64")
-            values["deal_amount_changed_count"] = ibis.coalesce(found.changed, 0).cast("float64")
-        if spec.has("deals.expected_close_at"):
-            values["deal_expected_close_days"] = found.close.cast("float64") / day
-            values["deal_pushed_count"] = ibis.coalesce(found.pushed, 0).cast("float64")
+    if spec.has_deal_history("stage"):
+        values["deal_stage"] = found.stage
+    if spec.has_deal_history("amount"):
+        values["deal_amount"] = found.amount.cast("float64")
+        values["deal_amount_changed_count"] = ibis.coalesce(found.changed, 0).cast("float64")
+    if spec.has_deal_history("expected_close_at"):
+        values["deal_expected_close_days"] = found.close.cast("float64") / day
+        values["deal_pushed_count"] = ibis.coalesce(found.pushed, 0).cast("float64")
     return found.select(*KEYS, **values)
 
 
@@ -159,7 +159,7 @@ def entries(spec: FeatureSpec) -> Iterator[Feature]:
                     "We first got in touch after {value}", idle, none="We got in touch at once",
                     group="touch_speed_to_lead")  # fmt: skip
         yield touch("inbound_share", "share", "Share of the events that came from the lead's side",
-                    "{value} of the contacts came from the lead", "Nothing has happened so far",
+                    "{value} of the contacts came from the lead", "Nobody has got in touch so far",
                     none="A monologue: the lead has never got in touch", group="touch_inbound_share")  # fmt: skip
     if spec.has_open_deals():
 
@@ -171,14 +171,15 @@ def entries(spec: FeatureSpec) -> Iterator[Feature]:
                    noun="open deal")  # fmt: skip
         yield deal("age_days", "days", "Days since the oldest open deal was opened", "Deal opened {value} ago",
                    "No open deal", against="Deal has been open for {value}")  # fmt: skip
-        if spec.has("deals.recorded_at", "deals.stage"):
+        if spec.has_deal_history("stage"):
             yield deal("stage", "category", "Stage of the open deal", "Deal stage: {value}", "No deal stage known")
-        if spec.has("deals.recorded_at", "deals.amount"):
+        if spec.has_deal_history("amount"):
             yield deal("amount", "money", "Amount of the open deals", "Open deal of {value}", "No deal amount known")
             yield deal("amount_changed_count", "count", "How often a deal's amount changed",
                        "Deal amount changed {times}", "No deal", none="Deal amount never changed")  # fmt: skip
-        if spec.has("deals.recorded_at", "deals.expected_close_at"):
+        if spec.has_deal_history("expected_close_at"):
             yield deal("expected_close_days", "days", "Days to the deal's planned closing (negative: overdue)",
-                       "Planned closing {value} away", "No planned closing")  # fmt: skip
+                       "Planned closing {value} away", "No planned closing",
+                       low="Planned closing {value} overdue")  # fmt: skip
             yield deal("pushed_count", "count", "How often a deal's planned closing was put off",
                        "Planned closing put off {times}", "No deal", none="Planned closing never put off")  # fmt: skip

@@ -38,8 +38,8 @@ def _seconds(moment: ir.TimestampValue) -> ir.IntegerValue:
 
 
 def _values(tables: Tables, spec: FeatureSpec) -> ir.Table:
-    """Give each lead's value of each converting column; no value is a value too."""
-    leads = tables.leads
+    """Give each lead's first value of each converting column, which nothing learnt later changes; none is one too."""
+    leads = clock.as_they_were_first(tables.leads, tables, "leads", "lead_id")
     parts = [
         leads.select("lead_id", column=ibis.literal(name), value=ibis.coalesce(leads[name].strip(), ""))
         for name in spec.converting_columns()
@@ -102,16 +102,23 @@ def _at_dates(points: ir.Table, markers: ir.Table, keys: list[str]) -> ir.Table:
     return every.select(*names, "wins", at_risk=at_risk)
 
 
-def conversion(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table:
+def conversion(tables: Tables, wanted: ir.Table, spec: FeatureSpec) -> ir.Table:
     """Say how the leads of each value had converted by each date, against what their ages let one expect.
+
+    Parameters
+    ----------
+    tables : Tables
+    wanted : ibis table
+        ``column, value, as_of``: the values and dates asked for, none twice.
+    spec : FeatureSpec
 
     Returns
     -------
     ibis table
-        ``column, value, as_of, ratio, recent_ratio``; for the values and dates that `snapshots` hold. 1 is average,
-        ``recent_ratio`` counts only the last `RECENT_DAYS`.
+        ``column, value, as_of, ratio, recent_ratio``. 1 is average, ``recent_ratio`` counts only the last
+        `RECENT_DAYS`.
     """
-    values, dates = _values(tables, spec), _dates(snapshots)
+    values, dates = _values(tables, spec), _dates(wanted)
     points = _points(tables)
     times = dates.select("clock_time").distinct()
     # A fact counts from the first day on whose clock time it was known.
@@ -126,9 +133,7 @@ def conversion(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Tab
     every_bin = overall_points.select("bin").distinct()
     overall_marks = dates.join(every_bin, ibis.literal(True))
     overall = _at_dates(overall_points, overall_marks, ["bin"])
-    wanted = snapshots.select("lead_id", "as_of").join(values, "lead_id").select("column", "value", "as_of").distinct()
-    wanted = wanted.join(dates, "as_of")
-    marks = wanted.join(every_bin, ibis.literal(True))
+    marks = wanted.join(dates, "as_of").join(every_bin, ibis.literal(True))
     earlier = marks.mutate(day=marks.day - RECENT_DAYS)
     keys = ["column", "value", "bin"]
     both = marks.select(*keys, "clock_time", "day").union(earlier.select(*keys, "clock_time", "day"), distinct=True)
@@ -168,18 +173,21 @@ def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table
         ``lead_id, episode, as_of``, the words themselves, and for each of `FeatureSpec.converting_columns` a
         ``…_conversion_ratio`` (1 is average); sources, campaigns and owners also have a ``…_recent_ratio``.
     """
-    leads = tables.leads
     words = spec.word_columns()
     stems = spec.converting_columns()
-    facts = leads.select(
-        "lead_id",
-        **{f"lead_{name}": leads[name].strip().nullif("") for name in words},
-        **{f"value_{i}": ibis.coalesce(leads[name].strip(), "") for i, name in enumerate(stems)},
+    rows = snapshots.select(*KEYS).join(tables.leads.select("lead_id", *sorted({*words, *stems})), "lead_id")
+    rows = clock.as_they_were(rows, tables, "leads", "lead_id")
+    rows = rows.select(
+        *KEYS,
+        **{f"lead_{name}": rows[name].strip().nullif("") for name in words},
+        **{f"value_{i}": ibis.coalesce(rows[name].strip(), "") for i, name in enumerate(stems)},
     )
-    rows = snapshots.select(*KEYS).join(facts, "lead_id")
     if not stems:
         return rows
-    ratios = conversion(tables, snapshots, spec)
+    asked = [rows.select("as_of", column=ibis.literal(name), value=f"value_{i}") for i, name in enumerate(stems)]
+    ratios = conversion(tables, reduce(lambda left, right: left.union(right), asked).distinct(), spec)
+    # The ratios come from `rows` themselves: to be joined to them, these need a name of their own.
+    rows = rows.view()
     for i, (name, stem) in enumerate(stems.items()):
         found = ratios.filter(ratios["column"] == name)
         names = {"ratio_as_of": "as_of", f"{stem}_conversion_ratio": "ratio", f"{stem}_recent_ratio": "recent_ratio"}

@@ -200,6 +200,11 @@ class FeatureSpec:
         """The window used where one is enough."""
         return self.windows_days[len(self.windows_days) // 2]
 
+    @property
+    def kind_windows_days(self) -> tuple[int, ...]:
+        """The windows over which each kind of event is counted; its count so far stands for longer ones."""
+        return self.windows_days[: len(self.windows_days) // 2 + 1]
+
     def form_columns(self) -> list[str]:
         """Name the contact's fields that the company keeps."""
         return [f"leads.{name}" for name in FORM_FIELDS if self.has(f"leads.{name}")]
@@ -223,6 +228,10 @@ class FeatureSpec:
     def has_open_deals(self) -> bool:
         """Whether it can be known that a deal was open before it closed."""
         return self.has("deals.opened_at") or self.has("deals.recorded_at")
+
+    def has_deal_history(self, column: str) -> bool:
+        """Whether it is known what a column of an open deal was at a date."""
+        return self.has(f"deals.{column}") and (self.has("deals.recorded_at") or self.has(f"changes.deals.{column}"))
 
     def kind_names(self) -> dict[str, str]:
         """Name each kind of event so that none is mistaken for a count of ours ('inbound', 'channel_web', '7d')."""

@@ -30,13 +30,14 @@ DEPARTMENTS = (
     ("purchasing", "purchasing|procurement|buyer|einkauf|einkäufer|achats|acheteur|compras|comprador|acquisti|inkoop"),
     ("operations", "operations|coo|logistics|logistik|supply chain|production|produktion|operaciones|operações|betrieb"
                    "|opérations|plant|quality|qualité|qualität"),
-    ("people", "hr|human resources|people|talent|recruiting|personal|personalleiter|rh|ressources humaines"
+    ("human resources", "hr|human resources|people|talent|recruiting|personal|personalleiter|rh|ressources humaines"
                "|recursos humanos"),
     ("management", "ceo|managing director|owner|founder|president|geschäftsführer|geschäftsführerin|vorstand|inhaber"
                    "|inhaberin|gérant|pdg|gerente|general manager|dueño|fundador|proprietário|sócio|titolare"
                    "|director general|diretor geral"),
 )  # fmt: skip
 """Department and its words; the first that fits counts."""
+OTHER = "another department"
 
 
 def _holds(title: ir.StringValue, words: str) -> ir.BooleanValue:
@@ -44,25 +45,25 @@ def _holds(title: ir.StringValue, words: str) -> ir.BooleanValue:
     return title.re_search(f"(^|[^a-zà-ÿ])({words})([^a-zà-ÿ]|$)")
 
 
-def read_titles(leads: ir.Table) -> ir.Table:
+def read_titles(rows: ir.Table) -> ir.Table:
     """Read each different job title once.
 
     Parameters
     ----------
-    leads : ibis table
+    rows : ibis table
         With ``title``.
 
     Returns
     -------
     ibis table
         ``title, lead_title_seniority`` (1 junior, 2 staff, 3 manager, 4 director, 5 top; float64) and
-        ``lead_title_department`` ('other' where no word tells); one row per different title.
+        ``lead_title_department`` (`OTHER` where no word tells); one row per different title.
     """
-    titles = leads.filter(leads.title.notnull()).select("title").distinct()
+    titles = rows.filter(rows.title.notnull()).select("title").distinct()
     lowered = titles.title.lower()
     ranks = [(_holds(lowered, words), float(rank)) for rank, words in SENIORITY]
     departments = [(_holds(lowered, words), name) for name, words in DEPARTMENTS]
     return titles.mutate(
         lead_title_seniority=ibis.cases(*ranks, else_=2.0).cast("float64"),
-        lead_title_department=ibis.cases(*departments, else_="other"),
+        lead_title_department=ibis.cases(*departments, else_=OTHER),
     )

@@ -8,13 +8,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features import catalogue
-from features.spec import FeatureSpec
 from pipeline.audit import audit
 from pipeline.errors import UserError
 from pipeline.learning import company_at, feature_spec, open_leads_matrix
 from pipeline.params import Params
 from pipeline.progress import step
-from pipeline.stored_model import KEYS
+from pipeline.stored_model import KEYS, iso
 from pipeline.writing import check_writable, written_whole
 
 
@@ -28,7 +27,7 @@ def write_features(params: Params, as_of: str | None, out: Path) -> tuple[int, i
     as_of : str, optional
         The date as the user wrote it; by default where the data end.
     out : Path
-        The Parquet file.
+        The Parquet file, named so.
 
     Returns
     -------
@@ -37,6 +36,8 @@ def write_features(params: Params, as_of: str | None, out: Path) -> tuple[int, i
     """
     if out.is_dir():
         raise UserError(f"--out {out}: is a folder; name the Parquet file to write, for example {out}/matrix.parquet")
+    if out.suffix != ".parquet":
+        raise UserError(f"--out {out}: the matrix is written as Parquet; name it {out.with_suffix('.parquet')}")
     check_writable(out.parent)
     company, instant = company_at(params, as_of)
     with step("building the features"):
@@ -48,22 +49,29 @@ def write_features(params: Params, as_of: str | None, out: Path) -> tuple[int, i
 
 
 def describe_features(params: Params, as_of: str | None) -> str:
-    """Describe every feature of the company: name, unit, theme, provenance, and what it means.
+    """Describe every feature of the company: a table a theme, three lines a feature.
 
     Returns
     -------
     str
-        One paragraph a feature, grouped by theme.
+        Name, unit and meaning; then where it comes from; then what sales reads (… stands for the value) where there is
+        one, and where it is unknown.
     """
     company, instant = company_at(params, as_of)
-    spec: FeatureSpec = feature_spec(company, params, instant, audit(company, instant))
-    lines: list[str] = []
-    theme = None
-    for entry in sorted(catalogue.entries(spec), key=lambda entry: entry.theme):
-        if entry.theme != theme:
-            theme = entry.theme
-            lines += ["", theme.upper()]
-        lines.append(
-            f"  {entry.name} [{entry.unit}] {entry.meaning}; from {entry.provenance}; unknown: {entry.unknown}"
-        )
-    return "\n".join(lines).strip()
+    spec = feature_spec(company, params, instant, audit(company, instant))
+    entries = catalogue.entries(spec)
+    name_width, unit_width = (max(len(getattr(entry, part)) for entry in entries) + 2 for part in ("name", "unit"))
+    indent = " " * (2 + name_width + unit_width)
+    lines = [f"{len(entries)} features, as of {iso(instant)}"]
+    for theme in catalogue.THEMES:
+        own = [entry for entry in entries if entry.theme == theme]
+        if own:
+            lines += ["", f"{theme.upper()} ({len(own)})"]
+        for entry in own:
+            said = f'"{catalogue.example(entry)}"' if entry.is_reason else "nothing: it tells of the person"
+            lines += [
+                f"  {entry.name:{name_width}}{entry.unit:{unit_width}}{entry.meaning}",
+                f"{indent}from {entry.provenance}",
+                f'{indent}sales reads {said}; unknown: "{entry.unknown}"',
+            ]
+    return "\n".join(lines)

@@ -8,10 +8,12 @@ import ibis
 import numpy as np
 import pandas as pd
 
-from features.tables import SCHEMAS, Tables
+from features.tables import SCHEMAS, TIME, Tables
 
 START = datetime(2023, 1, 1)
 DAYS = 400
+LEAD_ATTRIBUTES = {"region": "string", "machines": "float64", "first_order": TIME}
+ACCOUNT_ATTRIBUTES = {"tier": "string"}
 KINDS = ("visit", "demo_request", "call", "mail")
 SOURCES = ("web", "fair", "list", None)
 
@@ -47,6 +49,7 @@ def random_frames(seed: int, leads_count: int = 40, events_per_lead: float = 6.0
                 "annual_revenue": _maybe(rng, 1e6 * rng.random()),
                 "industry": _maybe(rng, str(rng.choice(["retail", "steel"]))), "country": _maybe(rng, "PT"),
                 "founded_year": _maybe(rng, float(rng.integers(1950, 2020))),
+                "tier": _maybe(rng, str(rng.choice(["gold", "lead"]))),
             })  # fmt: skip
     deal_number = 0
     for i in range(leads_count):
@@ -66,6 +69,7 @@ def random_frames(seed: int, leads_count: int = 40, events_per_lead: float = 6.0
             "email": _maybe(rng, str(rng.choice(["a@gmail.com", "b@firm.example", "broken"]))),
             "phone": _maybe(rng, "+351 1"), "name": _maybe(rng, "Ana"), "company_name": _maybe(rng, "Firma"),
             "region": _maybe(rng, str(rng.choice(["north", "south"]))), "machines": _maybe(rng, float(rng.integers(9))),
+            "first_order": _maybe(rng, _moment(rng, -300, DAYS), 0.5),
         })  # fmt: skip
         if rng.random() < 0.05:
             closed_at = _moment(rng, _days(created_at), DAYS)
@@ -89,6 +93,9 @@ def random_frames(seed: int, leads_count: int = 40, events_per_lead: float = 6.0
                 for k in range(int(rng.integers(1, 4))):
                     recorded_at = opened_at + timedelta(days=10.0 * k)
                     version = {"outcome": "open", "recorded_at": recorded_at, "amount": 100.0 * (k + 1)}
+                    if base["expected_close_at"]:
+                        later = timedelta(days=float(rng.choice([0, -5, 20])))
+                        version["expected_close_at"] = base["expected_close_at"] + later
                     deals.append({**base, **version})
                 if outcome != "open":
                     deals.append(
@@ -104,8 +111,10 @@ def random_frames(seed: int, leads_count: int = 40, events_per_lead: float = 6.0
                 "kind": str(rng.choice(KINDS)), "direction": _maybe(rng, str(rng.choice(["inbound", "outbound"]))),
                 "channel": _maybe(rng, str(rng.choice(["web", "phone"]))), "topic": _maybe(rng, f"T{rng.integers(4)}"),
             })  # fmt: skip
+    for deal in deals:
+        deal["written_amount"] = deal["amount"]
     rows = {"leads": leads, "deals": deals, "accounts": accounts, "events": events, "closings": closings}
-    own = {"leads": ["region", "machines"]}
+    own = {"leads": list(LEAD_ATTRIBUTES), "accounts": list(ACCOUNT_ATTRIBUTES)}
     return {
         name: pd.DataFrame(rows.get(name, []), columns=[*SCHEMAS[name], *own.get(name, [])], dtype=object)
         for name in SCHEMAS
@@ -118,7 +127,7 @@ def to_tables(
     """Put the frames into a DuckDB in memory and type them; tables in ``absent`` stay empty."""
     connection = connection or ibis.duckdb.connect(threads=1)
     typed, present = {}, {}
-    own_types = {"region": "string", "machines": "float64"}
+    own_types = LEAD_ATTRIBUTES | ACCOUNT_ATTRIBUTES
     for name, schema in SCHEMAS.items():
         frame = frames[name].iloc[:0] if name in absent else frames[name]
         schema = {**schema, **{column: own_types[column] for column in frame.columns if column in own_types}}
@@ -134,7 +143,9 @@ def to_tables(
         raw = connection.table(f"raw_{name}")
         typed[name] = raw.select(**{column: raw[column].cast(type_) for column, type_ in schema.items()})
         present[name] = frozenset() if name in absent else frozenset(schema)
-    return Tables(**typed, present=present, attributes={"leads": ("region", "machines")})
+    return Tables(
+        **typed, present=present, attributes={"leads": tuple(LEAD_ATTRIBUTES), "accounts": tuple(ACCOUNT_ATTRIBUTES)}
+    )
 
 
 def random_tables(seed: int, leads_count: int = 40, events_per_lead: float = 6.0) -> Tables:
