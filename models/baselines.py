@@ -114,11 +114,21 @@ class LogisticBaseline(BaseEstimator):
 
 
 class AalenJohansen(BaseEstimator):
-    """Estimate the cumulative incidence of each outcome without any features: what a constant gets.
+    """Estimate the cumulative incidence of each outcome without features, or with the lead's age alone.
 
     Between two ends, ``F_k`` grows by the chance to be open until then times the outcomes per lead at risk (Aalen and
-    Johansen 1978). Every lead gets the same curve.
+    Johansen 1978). Without `age_column` time runs from ``as_of`` and every lead gets the same curve: what a constant
+    gets. With it time runs from the lead's birth, a lead is at risk from the age at which it was seen, and the forecast
+    is that of leads which were open at the same age: what any score has to add to.
+
+    Parameters
+    ----------
+    age_column : str, optional
+        The column of X that holds the lead's age in days.
     """
+
+    def __init__(self, age_column: str | None = None):
+        self.age_column = age_column
 
     def fit(self, X: pd.DataFrame, y: pd.DataFrame) -> AalenJohansen:
         """Learn the curves.
@@ -126,17 +136,25 @@ class AalenJohansen(BaseEstimator):
         Parameters
         ----------
         X : data frame of shape (n, columns)
-            Not looked at.
+            Only the age is looked at.
         y : data frame of shape (n, …)
-            ``event`` (0 still open, 1 … K) and ``duration`` in days.
+            ``event`` (0 still open, 1 … K), ``duration`` in days, and perhaps ``weight``.
         """
         event = y["event"].to_numpy(dtype=int)
-        self.times_, place = np.unique(y["duration"].to_numpy(dtype=float), return_inverse=True)
+        weight = y["weight"].to_numpy(dtype=float) if "weight" in y else np.ones(len(event))
+        born = self._ages(X)
+        self.times_, place = np.unique(born + y["duration"].to_numpy(dtype=float), return_inverse=True)
         ended = np.array(
-            [np.bincount(place, weights=event == k, minlength=len(self.times_)) for k in range(event.max() + 1)]
+            [
+                np.bincount(place, weights=weight * (event == k), minlength=len(self.times_))
+                for k in range(event.max() + 1)
+            ]
         )
-        at_risk = len(event) - np.concatenate([[0.0], ended.sum(axis=0).cumsum()[:-1]])
-        rates = ended[1:] / at_risk
+        entered = np.bincount(np.searchsorted(self.times_, born, side="right"), weights=weight)
+        entered = np.pad(entered, (0, max(0, len(self.times_) - len(entered))))[: len(self.times_)]
+        at_risk = entered.cumsum() - np.concatenate([[0.0], ended.sum(axis=0).cumsum()[:-1]])
+        # The few leads seen at a tender age must not end all at once: nobody older could be told anything then.
+        rates = ended[1:] / (at_risk + (0.0 if self.age_column is None else 1.0))
         open_before = np.concatenate([[1.0], np.cumprod(1 - rates.sum(axis=0))])
         steps = np.concatenate([np.zeros((len(rates), 1)), (open_before[:-1] * rates).cumsum(axis=1)], axis=1)
         self.incidence_ = np.concatenate([open_before[None], steps])
@@ -144,12 +162,19 @@ class AalenJohansen(BaseEstimator):
 
     def predict_cumulative_incidence(self, X: pd.DataFrame, times: NDArray) -> FloatArray:
         """Return the probability of each outcome by each time; shape (n, outcomes + 1, times), index 0 still open."""
-        at = np.searchsorted(self.times_, np.atleast_1d(times), side="right")
-        return np.broadcast_to(self.incidence_[:, at], (len(X), len(self.incidence_), len(at))).copy()
+        born = self._ages(X)
+        now = self.incidence_[:, np.searchsorted(self.times_, born, side="right")]
+        until = born[:, None] + np.atleast_1d(times)
+        then = self.incidence_[:, np.searchsorted(self.times_, until, side="right")]
+        since = np.concatenate([then[:1], then[1:] - now[1:, :, None]])
+        return np.moveaxis(since / np.maximum(now[0], np.finfo(float).tiny)[:, None], 0, 1)
 
     def p_win(self, X: pd.DataFrame, horizon_days: float) -> FloatArray:
         """Estimate the chance to be won within a horizon; shape (n,)."""
         return self.predict_cumulative_incidence(X, np.array([horizon_days]))[:, 1, 0]
+
+    def _ages(self, X: pd.DataFrame) -> FloatArray:
+        return np.zeros(len(X)) if self.age_column is None else X[self.age_column].to_numpy(dtype=float)
 
 
 def _plain(X: pd.DataFrame) -> pd.DataFrame:

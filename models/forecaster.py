@@ -223,6 +223,21 @@ class LeadForecaster(BaseEstimator):
                     result.setdefault(column, self._too_long("to the quarter's end"))
         return result
 
+    def curves(self, X: pd.DataFrame, times: ArrayLike) -> tuple[FloatArray, FloatArray | None]:
+        """Forecast leads over time: each outcome's probability by each time (in days), and the revenue expected by it.
+
+        Returns
+        -------
+        incidence : ndarray of shape (n, outcomes + 1, t)
+            Index 0: still open.
+        revenue : ndarray of shape (n, t) or None
+            None where there are no amounts.
+        """
+        margins, grid = self._attributor.margins(self._for_each_booster(self._encoded(X))), self.incidence_.grid_
+        outcomes = margins[:, : grid.outcomes_count]
+        revenue = None if self.value_ is None else expected_revenue(outcomes, margins[:, -1], grid, times)
+        return cumulative_incidence(outcomes, grid, times), revenue
+
     def explain(self, X: pd.DataFrame, check_count: int = 8) -> Attributions:
         """Split each lead's expected revenue, chance and days over the columns of X.
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import roc_auc_score
 
 FloatArray = NDArray[np.float64]
+Figure = float | FloatArray
+"""One figure, or one for each draw of leads."""
 BoolArray = NDArray[np.bool_]
 
 _OPEN_SHARE_FLOOR = 0.05  # no lead stands for more than twenty
@@ -35,7 +36,7 @@ def won_within(event: ArrayLike, duration: ArrayLike, horizon_days: float) -> tu
     return (event == 1) & (duration <= horizon_days), (event != 0) | (duration >= horizon_days)
 
 
-def auc(won: ArrayLike, ranking: ArrayLike) -> float:
+def auc(won: ArrayLike, ranking: ArrayLike, weight: ArrayLike | None = None) -> Figure:
     """Estimate the chance that a won lead ranks above one that was not: the area under the ROC curve.
 
     Parameters
@@ -44,47 +45,73 @@ def auc(won: ArrayLike, ranking: ArrayLike) -> float:
         Whether it was won within the horizon.
     ranking : array-like of shape (n,)
         Higher ranks first; any scale.
+    weight : array-like of shape (n,) or (draws, n), optional
+        How often each lead counts; here as everywhere below.
 
     Returns
     -------
-    float
+    float, or ndarray of shape (draws,)
         0.5 is chance; NaN where all or none were won.
     """
     won = np.asarray(won, dtype=bool)
-    place = np.unique(np.asarray(ranking, dtype=float), return_inverse=True)[1]  # "last of all" may be infinite
-    return float("nan") if won.all() or not won.any() else float(roc_auc_score(won, place))
+    counts = _rows(weight, len(won))
+    order, starts = _tied(np.asarray(ranking, dtype=float))
+    if not len(order):
+        return _answer(np.full(len(counts), np.nan), weight)
+    counts, is_won = counts[:, order], won[order]
+    above = np.add.reduceat(counts * is_won, starts, axis=1)
+    other = np.add.reduceat(counts * ~is_won, starts, axis=1)
+    below = other.cumsum(axis=1) - other / 2
+    return _answer(_ratio((above * below).sum(axis=1), above.sum(axis=1) * other.sum(axis=1)), weight)
 
 
-def brier(won: ArrayLike, p_win: ArrayLike) -> float:
+def brier(won: ArrayLike, p_win: ArrayLike, weight: ArrayLike | None = None) -> Figure:
     """Estimate the mean squared distance of the chances from what came; lower is better."""
-    return float(np.mean((np.asarray(p_win, dtype=float) - np.asarray(won, dtype=float)) ** 2))
+    return mean((np.asarray(p_win, dtype=float) - np.asarray(won, dtype=float)) ** 2, weight)
 
 
-def calibration_groups(won: ArrayLike, p_win: ArrayLike, groups: int = 10) -> list[dict[str, float]]:
+def mean(values: ArrayLike, weight: ArrayLike | None = None) -> Figure:
+    """Give the mean of a figure that each lead has; NaN without leads."""
+    values = np.asarray(values, dtype=float)
+    counts = _rows(weight, len(values))
+    return _answer(_ratio(counts @ values, counts.sum(axis=1)), weight)
+
+
+def calibration_curve(
+    won: ArrayLike, p_win: ArrayLike, groups: int = 10, weight: ArrayLike | None = None
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Compare chances with what came, in groups of equally many leads by their chance.
 
     Returns
     -------
-    list of dict
-        ``p_mean`` (mean chance), ``observed`` (share won), ``count`` (leads), from the lowest chances to the highest.
+    p_mean, observed, count : ndarray of shape (groups,) or (draws, groups)
+        Mean chance, share won and leads of each group, from the lowest chances to the highest. The groups are those of
+        the leads as they are; draws only weigh them.
     """
     won, p_win = np.asarray(won, dtype=float), np.asarray(p_win, dtype=float)
     order = np.argsort(p_win, kind="stable")
-    return [
-        {"p_mean": float(p_win[part].mean()), "observed": float(won[part].mean()), "count": len(part)}
-        for part in np.array_split(order, groups)
-        if len(part)
-    ]
+    sizes = [len(part) for part in np.array_split(order, groups) if len(part)]
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]]).astype(int)
+    counts = _rows(weight, len(won))[:, order]
+    size = np.add.reduceat(counts, starts, axis=1)
+    found = [_ratio(np.add.reduceat(counts * of[order], starts, axis=1), size) for of in (p_win, won)]
+    p_mean, observed, count = (_answer(part, weight) for part in (*found, size))
+    return p_mean, observed, count
 
 
-def ece(won: ArrayLike, p_win: ArrayLike, groups: int = 10) -> float:
-    """Estimate the expected calibration error: the mean distance of chance and share won over `calibration_groups`."""
-    found = calibration_groups(won, p_win, groups)
-    total = sum(group["count"] for group in found)
-    return float(sum(group["count"] * abs(group["p_mean"] - group["observed"]) for group in found) / total)
+def ece(won: ArrayLike, p_win: ArrayLike, groups: int = 10, weight: ArrayLike | None = None) -> Figure:
+    """Estimate the expected calibration error: the mean distance of chance and share won over `calibration_curve`."""
+    counts = _rows(weight, len(np.asarray(won)))
+    if not counts.shape[1]:
+        return _answer(np.full(len(counts), np.nan), weight)
+    p_mean, observed, count = calibration_curve(won, p_win, groups, counts)
+    distance = np.nan_to_num(np.abs(p_mean - observed))
+    return _answer(_ratio((count * distance).sum(axis=1), count.sum(axis=1)), weight)
 
 
-def capture_curve(value: ArrayLike, ranking: ArrayLike, shares: ArrayLike) -> FloatArray:
+def capture_curve(
+    value: ArrayLike, ranking: ArrayLike, shares: ArrayLike, weight: ArrayLike | None = None
+) -> FloatArray:
     """Say which share of a value sits in the top shares of a ranking.
 
     Parameters
@@ -98,35 +125,40 @@ def capture_curve(value: ArrayLike, ranking: ArrayLike, shares: ArrayLike) -> Fl
 
     Returns
     -------
-    ndarray of shape (s,)
+    ndarray of shape (s,) or (draws, s)
         Shares of the total value; NaN where there is none.
     """
-    value, ranking = np.asarray(value, dtype=float), np.asarray(ranking, dtype=float)
-    total = value.sum()
-    if not total > 0:
-        return np.full(np.shape(shares), np.nan)
-    _, tied = np.unique(-ranking, return_inverse=True)
-    fair = (np.bincount(tied, value) / np.bincount(tied))[tied]
-    so_far = np.concatenate([[0.0], np.cumsum(fair[np.argsort(tied, kind="stable")])])
-    return np.interp(np.asarray(shares, dtype=float) * len(value), np.arange(len(value) + 1), so_far) / total
+    value, shares = np.asarray(value, dtype=float), np.asarray(shares, dtype=float)
+    counts = _rows(weight, len(value))
+    found = np.full((len(counts), len(shares)), np.nan)
+    order, starts = _tied(-np.asarray(ranking, dtype=float))
+    if len(order):
+        counts = counts[:, order]
+        none = np.zeros((len(counts), 1))
+        leads = np.hstack([none, np.add.reduceat(counts, starts, axis=1).cumsum(axis=1)])
+        so_far = np.hstack([none, np.add.reduceat(counts * value[order], starts, axis=1).cumsum(axis=1)])
+        for draw in np.flatnonzero(so_far[:, -1] > 0):
+            found[draw] = np.interp(shares * leads[draw, -1], leads[draw], so_far[draw]) / so_far[draw, -1]
+    return _answer(found, weight)
 
 
-def capture_at(value: ArrayLike, ranking: ArrayLike, share: float) -> float:
+def capture_at(value: ArrayLike, ranking: ArrayLike, share: float, weight: ArrayLike | None = None) -> Figure:
     """Say which share of a value sits in the top share of a ranking; see `capture_curve`."""
-    return float(capture_curve(value, ranking, [share])[0])
+    found = capture_curve(value, ranking, [share], weight)[..., 0]
+    return found if found.ndim else float(found)
 
 
-def forecast_ratio(expected: ArrayLike, actual: ArrayLike) -> float:
+def forecast_ratio(expected: ArrayLike, actual: ArrayLike, weight: ArrayLike | None = None) -> Figure:
     """Give expected ÷ actual in total: 1 is right, 1.2 promised a fifth too much; NaN where nothing came."""
-    came = float(np.sum(actual))
-    return float(np.sum(expected)) / came if came > 0 else float("nan")
+    expected, actual = np.asarray(expected, dtype=float), np.asarray(actual, dtype=float)
+    counts = _rows(weight, len(expected))
+    return _answer(_ratio(counts @ expected, counts @ actual), weight)
 
 
-def interval_coverage(amount: ArrayLike, low: ArrayLike, high: ArrayLike) -> float:
+def interval_coverage(amount: ArrayLike, low: ArrayLike, high: ArrayLike, weight: ArrayLike | None = None) -> Figure:
     """Give the share of amounts that lie in their interval, ends included; NaN without amounts."""
     amount = np.asarray(amount, dtype=float)
-    inside = (np.asarray(low, dtype=float) <= amount) & (amount <= np.asarray(high, dtype=float))
-    return float(inside.mean()) if len(amount) else float("nan")
+    return mean((np.asarray(low, dtype=float) <= amount) & (amount <= np.asarray(high, dtype=float)), weight)
 
 
 def open_share(event: ArrayLike, duration: ArrayLike, times: ArrayLike, before: bool = False) -> FloatArray:
@@ -166,6 +198,21 @@ def integrated_brier_score(
 ) -> float:
     """Estimate the mean squared distance of an outcome's cumulative incidence from what came, over a span of time.
 
+    The mean of `integrated_brier_scores` over the leads; lower is better.
+    """
+    return float(integrated_brier_scores(event, duration, incidence, times, outcome, reference).mean())
+
+
+def integrated_brier_scores(
+    event: ArrayLike,
+    duration: ArrayLike,
+    incidence: ArrayLike,
+    times: ArrayLike,
+    outcome: int,
+    reference: tuple[ArrayLike, ArrayLike] | None = None,
+) -> FloatArray:
+    """Give each lead's part in the integrated Brier score of an outcome.
+
     Leads censored before a time do not count at it; the others are weighted by the inverse of the chance to have been
     seen for so long, at most twentyfold (Graf et al. 1999; Gerds and Schumacher 2006; Kretowska 2018 for competing
     outcomes).
@@ -185,8 +232,8 @@ def integrated_brier_score(
 
     Returns
     -------
-    float
-        Lower is better.
+    ndarray of shape (n,)
+        Their mean is the score.
     """
     event, duration = np.asarray(event)[:, None], np.asarray(duration, dtype=float)[:, None]
     times = np.asarray(times, dtype=float)
@@ -196,15 +243,17 @@ def integrated_brier_score(
     ended = (duration <= times) & (event != 0)
     weight = np.where(ended, 1 / at_end, np.where(duration > times, 1 / at_time, 0.0))
     distance = ((duration <= times) & (event == outcome)) - np.asarray(incidence, dtype=float)
-    score = (weight * distance**2).mean(axis=0)
-    return float(np.trapezoid(score, times) / (times[-1] - times[0]))
+    return np.trapezoid(weight * distance**2, times, axis=1) / (times[-1] - times[0])
 
 
-def concordance(event: ArrayLike, duration: ArrayLike, risk: ArrayLike, outcome: int = 1) -> float:
+def concordance(
+    event: ArrayLike, duration: ArrayLike, risk: ArrayLike, outcome: int = 1, weight: ArrayLike | None = None
+) -> Figure:
     """Estimate the chance that of two leads the one that is won first was given the higher risk.
 
     A pair counts if one lead is won while the other is still being watched and open, or the other has ended otherwise
-    (it will never be won): Wolbers et al. 2014, for competing outcomes; without those, Harrell's C.
+    (it will never be won): Wolbers et al. 2014, for competing outcomes; without those, Harrell's C. Beyond 1000 won
+    leads and 10,000 leads, so many are taken evenly.
 
     Parameters
     ----------
@@ -217,48 +266,82 @@ def concordance(event: ArrayLike, duration: ArrayLike, risk: ArrayLike, outcome:
 
     Returns
     -------
-    float
+    float, or ndarray of shape (draws,)
         0.5 is chance; NaN where no pair can be compared.
     """
     event, duration = np.asarray(event), np.asarray(duration, dtype=float)
     risk = np.asarray(risk, dtype=float)
-    right = pairs = 0.0
-    for place in np.flatnonzero(event == outcome):
-        later = (duration > duration[place]) | ((event != outcome) & (event != 0))
-        later |= (duration == duration[place]) & (event == 0)
-        compared = risk[later]
-        right += np.count_nonzero(compared < risk[place]) + 0.5 * np.count_nonzero(compared == risk[place])
-        pairs += len(compared)
-    return right / pairs if pairs else float("nan")
+    counts = _rows(weight, len(event))
+    first, other = _evenly(np.flatnonzero(event == outcome), 1_000), _evenly(np.arange(len(event)), 10_000)
+    right, pairs = np.zeros(len(counts)), np.zeros(len(counts))
+    gone = (event[other] != outcome) & (event[other] != 0)
+    for part in np.array_split(first, max(1, len(first) // 100)):
+        days = duration[part][:, None]
+        later = (duration[other] > days) | gone | ((duration[other] == days) & (event[other] == 0))
+        above = (risk[other] < risk[part][:, None]) + 0.5 * (risk[other] == risk[part][:, None])
+        pairs += ((counts[:, part] @ later) * counts[:, other]).sum(axis=1)
+        right += ((counts[:, part] @ (later * above)) * counts[:, other]).sum(axis=1)
+    return _answer(_ratio(right, pairs), weight)
 
 
-def bootstrap_interval(
-    statistic: Callable[[NDArray[np.intp]], float], leads_count: int, repeats: int, seed: int, level: float = 0.9
-) -> tuple[float, float]:
-    """Estimate where a figure would lie on another draw of leads from the same population.
+def median(values: ArrayLike, weight: ArrayLike | None = None) -> Figure:
+    """Give the lower median of a figure that each lead has; NaN without leads."""
+    values = np.asarray(values, dtype=float)
+    order = np.argsort(values, kind="stable")
+    reached = _rows(weight, len(values))[:, order].cumsum(axis=1)
+    if not len(values):
+        return _answer(np.full(len(reached), np.nan), weight)
+    place = (reached >= reached[:, -1:] / 2).argmax(axis=1)
+    return _answer(np.where(reached[:, -1] > 0, values[order][place], np.nan), weight)
+
+
+def median_days(incidence: ArrayLike, times: ArrayLike) -> FloatArray:
+    """Give the days by which half of the chance to be won until the last time has come.
 
     Parameters
     ----------
-    statistic : callable
-        Takes the positions of the drawn leads (a lead may stand there several times).
-    leads_count : int
-        How many leads there are.
-    repeats : int
-        How often leads are drawn.
-    seed : int
-        Of the draws.
-    level : float, default=0.9
-        Share of draws inside.
+    incidence : array-like of shape (n, t)
+        Chance to be won by each time.
+    times : array-like of shape (t,)
+        Days, rising.
 
     Returns
     -------
-    low, high : float, float
-        NaN where the figure cannot be said on most draws.
+    ndarray of shape (n,)
+        NaN where there is no chance at all.
     """
-    rng = np.random.default_rng(seed)
-    drawn = np.array([statistic(rng.integers(0, leads_count, leads_count)) for _ in range(repeats)])
-    drawn = drawn[np.isfinite(drawn)]
-    if 2 * len(drawn) <= repeats or not len(drawn):
-        return float("nan"), float("nan")
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+    curve = np.hstack([np.zeros((len(np.asarray(incidence)), 1)), np.asarray(incidence, dtype=float)])
+    days = np.concatenate([[0.0], np.asarray(times, dtype=float)])
+    half = curve[:, -1:] / 2
+    upper = np.clip((curve < half).sum(axis=1), 1, len(days) - 1)
+    rows = np.arange(len(curve))
+    low, high = curve[rows, upper - 1], curve[rows, upper]
+    share = _ratio(half[:, 0] - low, high - low)
+    return np.where(curve[:, -1] > 0, days[upper - 1] + share * (days[upper] - days[upper - 1]), np.nan)
+
+
+def _rows(weight: ArrayLike | None, leads_count: int) -> FloatArray:
+    """Give weights as a row a draw; without weights one row of ones."""
+    return np.ones((1, leads_count)) if weight is None else np.atleast_2d(np.asarray(weight, dtype=float))
+
+
+def _answer(values: FloatArray, weight: ArrayLike | None) -> Any:
+    """Give one figure where one weight a lead was given, or none; else a row for each draw."""
+    if weight is not None and np.ndim(weight) == 2:
+        return values
+    return float(values[0]) if values.ndim == 1 else values[0]
+
+
+def _ratio(part: FloatArray, whole: FloatArray) -> FloatArray:
+    return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=whole > 0)
+
+
+def _tied(values: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Give the order of values from the smallest, and where each group of equal ones starts in it."""
+    order = np.argsort(values, kind="stable")
+    place = values[order]
+    return order, np.flatnonzero(np.concatenate([[True], place[1:] != place[:-1]])) if len(order) else order
+
+
+def _evenly(rows: NDArray[np.intp], limit: int) -> NDArray[np.intp]:
+    return rows if len(rows) <= limit else rows[np.linspace(0, len(rows) - 1, limit).astype(int)]

@@ -3,41 +3,46 @@
 from __future__ import annotations
 
 import json
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from models import metrics
+from models.resampling import LeadDraws, interval
 from pipeline.errors import UserError
-from pipeline.evaluation import Evaluation, evaluate
+from pipeline.evaluation import Evaluation, calibration, evaluate, figures, without_nan
 from pipeline.formatting import money
 from pipeline.learning import learn
 from pipeline.params import Params
 from pipeline.progress import step
-from pipeline.stored_model import iso
+from pipeline.segments import segments
+from pipeline.stored_model import iso, source_fingerprint
+from pipeline.story import MODELS
 from pipeline.tables import LoadedCompany, load_tables, parse_as_of
+from pipeline.verdict import verdict
 from pipeline.writing import write_whole
 
-NAMES = {
-    "leadrev": "leadrev",
-    "recent_activity": "most recent activity first",
-    "biggest_company": "biggest company first",
-    "logistic_regression": "logistic regression",
-    "oracle": "oracle (knows the truth)",
-}
+DIFFERENCES = ("auc", "capture_at_10", "brier", "ibs")
+"""Figures in which leadrev is set against each of the others, lead by lead."""
 
 
 @dataclass(frozen=True)
 class Backtest:
-    """The cutoffs of a backtest and the verdict on them; `to_dict` is ``backtest.json``."""
+    """The cutoffs of a backtest, all of them together, and the verdict; `to_dict` is ``backtest.json``."""
 
     params: Params
     known_until: datetime
+    data_fingerprint: str
     evaluations: list[Evaluation]
-    verdict: dict[str, str]
+    overall: dict[str, Any]
+    verdict: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
         """Give the content of ``backtest.json``."""
@@ -46,8 +51,13 @@ class Backtest:
             "currency": self.params.currency,
             "timezone": self.params.data.timezone,
             "primary_horizon_days": self.params.primary_horizon_days,
+            "capacity_calls": self.params.backtest.capacity_calls,
             "known_until": iso(self.known_until),
+            "data_fingerprint": self.data_fingerprint,
+            "source_fingerprint": source_fingerprint(),
+            "settings": self.params.model.model_dump(),
             "cutoffs": [evaluation.to_dict() for evaluation in self.evaluations],
+            "overall": without_nan(self.overall),
             "verdict": self.verdict,
         }
 
@@ -96,7 +106,10 @@ def backtest(params: Params, cutoffs: list[str] | None, out: Path) -> Backtest:
             "no cutoff could be tested: no lead had been won a horizon before the data end; "
             "backtest needs a longer history, or a shorter primary_horizon_days"
         )
-    result = Backtest(params, company.known_until, evaluations, verdict(evaluations))
+    with step("pooling the dates"):
+        whole = overall(evaluations, params)
+    judged = verdict(whole, len(evaluations), has_value=all(evaluation.has_value for evaluation in evaluations))
+    result = Backtest(params, company.known_until, company.fingerprint, evaluations, whole, judged)
     content = result.to_dict()
     files = {
         "backtest.json": (json.dumps(content, indent=2, allow_nan=False) + "\n").encode(),
@@ -121,39 +134,83 @@ def _cutoffs(params: Params, company: LoadedCompany, cutoffs: list[str] | None) 
     return instants
 
 
-def verdict(evaluations: list[Evaluation]) -> dict[str, str]:
-    """Say in plain words whether to use the forecasts: ``yes``, ``with care`` or ``no``, and why.
+def overall(evaluations: list[Evaluation], params: Params) -> dict[str, Any]:
+    """Take the cutoffs together.
 
-    *No* where leadrev ranks no better than the best baseline it was measured against, or than chance; *with care*
-    where wins or revenue in total were off by more than a quarter, or there were few wins to judge by.
+    Returns
+    -------
+    dict
+        ``models``: figures as in each cutoff, with intervals from draws of leads that stand alike at every cutoff;
+        ``differences``: leadrev less each of the others in `DIFFERENCES`, at the cutoffs that both have, with
+        intervals from paired draws (the oracle, and what may know more than was known then, are not set against it);
+        ``calibration``, ``segments``, and ``totals``: how many months' totals lay in their interval.
     """
-    own = [evaluation.models["leadrev"] for evaluation in evaluations]
-    baselines = {
-        name: [evaluation.models[name] for evaluation in evaluations if name in evaluation.models]
-        for name in ("recent_activity", "biggest_company", "logistic_regression")
+    names = list(dict.fromkeys(name for evaluation in evaluations for name in evaluation.models))
+    repeats, seed = params.backtest.bootstrap_count, params.seed
+    samples = {name: _over_cutoffs(evaluations, name, params) for name in names}
+    models = {}
+    for name in names:
+        there = [evaluation.models[name] for evaluation in evaluations if name in evaluation.models]
+        counts = {key: float(np.sum([one[key] for one in there])) for key in ("expected_wins", "actual_wins")}
+        models[name] = figures(samples[name]) | counts | {"cutoffs_count": len(there)}
+    caveats = {name for evaluation in evaluations for name in evaluation.caveats}
+    differences = {}
+    for name in names:
+        if name not in {"leadrev", "oracle"} | caveats:
+            both = [evaluation for evaluation in evaluations if name in evaluation.models]
+            own = samples["leadrev"] if len(both) == len(evaluations) else _over_cutoffs(both, "leadrev", params)
+            other = samples[name]
+            less = {key: own[key] - other[key] for key in DIFFERENCES if key in own and key in other}
+            differences[name] = {
+                key: {"difference": float(values[0]), **dict(zip(("low", "high"), interval(values), strict=True))}
+                for key, values in less.items()
+            }
+    p_win = _all(evaluations, lambda one: one.forecasts["leadrev"].p_win)
+    won, known = _all(evaluations, lambda one: one.came.won), _all(evaluations, lambda one: one.came.known)
+    draws = LeadDraws(_all(evaluations, lambda one: one.matrix["lead_id"]), repeats, seed)
+    totals = [
+        month["low"] <= month["actual_revenue"] <= month["high"]
+        for evaluation in evaluations
+        for month in evaluation.months
+        if "low" in month and month["month"] != "total"
+    ]
+    return {
+        "models": models,
+        "differences": differences,
+        "calibration": calibration(won, p_win, known, draws) if len(p_win) else [],
+        "segments": segments(evaluations, repeats, seed),
+        "totals": {"inside": int(np.sum(totals)), "count": len(totals)},
     }
-    auc, capture = _mean(own, "auc"), _mean(own, "capture_at_10")
-    best_auc = _best(baselines, "auc")
-    best_capture = _best(baselines, "capture_at_10")
-    wins_ratio = _total_ratio(own, "expected_wins", "actual_wins")
-    won = int(sum(figures["actual_wins"] for figures in own))
-    ranks = (
-        f"it ranks with an AUC of {auc:.2f}, the best baseline ({NAMES[best_auc[0]]}) with {best_auc[1]:.2f}; its top "
-        f"tenth holds {capture:.0%} of what came, the best baseline's ({NAMES[best_capture[0]]}) {best_capture[1]:.0%}"
-    )
-    level = f"it expected {wins_ratio:.2f} times the {won:,} wins that came"
-    if not np.isfinite(auc) or auc <= max(0.52, best_auc[1] - 0.01):
-        return {"use": "no", "text": f"No better than the baseline: over {len(own)} cutoffs {ranks}."}
-    doubts = []
-    if won < 100:
-        doubts.append(f"only {won} wins to judge by")
-    if not 0.75 <= wins_ratio <= 1.33:
-        doubts.append(f"the level was off: {level}")
-    if capture < best_capture[1] - 0.02:
-        doubts.append("a baseline's top tenth held more")
-    if doubts:
-        return {"use": "with care", "text": f"{'; '.join(doubts).capitalize()}. Over {len(own)} cutoffs {ranks}."}
-    return {"use": "yes", "text": f"Over {len(own)} cutoffs {ranks}; {level}."}
+
+
+def _over_cutoffs(evaluations: list[Evaluation], name: str, params: Params) -> dict[str, np.ndarray]:
+    """Take a model's figures, and those of every draw, over the cutoffs at which it was there.
+
+    Expected over actual is taken over all their leads together; everything else is a mean over the cutoffs.
+    """
+    there = [evaluation for evaluation in evaluations if name in evaluation.samples]
+    found = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a figure that no cutoff can say stays NaN
+        for metric in there[0].samples[name]:
+            found[metric] = np.nanmean(
+                [one.samples[name][metric] for one in there if metric in one.samples[name]], axis=0
+            )
+    draws = LeadDraws(_all(there, lambda one: one.matrix["lead_id"]), params.backtest.bootstrap_count, params.seed)
+    pairs = {}
+    if "wins_ratio" in found:
+        pairs["wins_ratio"] = _all(there, lambda one: one.forecasts[name].p_win), _all(there, lambda one: one.came.won)
+    if "forecast_ratio" in found:
+        money = _all(there, lambda one: one.forecasts[name].expected_revenue)
+        pairs["forecast_ratio"] = money, _all(there, lambda one: one.came.revenue)
+    statistics = {key: partial(metrics.forecast_ratio, *pair) for key, pair in pairs.items() if len(pair[0])}
+    return found | draws.measure(statistics)
+
+
+def _all(evaluations: list[Evaluation], pick: Callable[[Evaluation], Any]) -> np.ndarray:
+    """Put something of every cutoff's leads behind each other; empty where one of them lacks it."""
+    parts = [pick(evaluation) for evaluation in evaluations]
+    return np.empty(0) if any(part is None for part in parts) else np.concatenate(parts)
 
 
 def summary(result: Backtest) -> str:
@@ -166,14 +223,14 @@ def summary(result: Backtest) -> str:
             "",
             f"As of {evaluation.cutoff[:10]}: {evaluation.open_count:,} leads open; {evaluation.won_count:,} of them "
             f"won within {evaluation.horizon_days} days{brought}",
-            f"  {'':28}{'AUC (90% interval)':>22}{'Brier':>8}{'IBS':>8}{'top tenth':>11}{'wins exp./act.':>16}"
+            f"  {'':34}{'AUC (90% interval)':>20}{'Brier':>8}{'IBS':>8}{'top tenth':>11}{'wins exp./act.':>16}"
             f"{'revenue exp./act.':>19}" + (f"{'true top tenth':>16}" if "oracle" in evaluation.models else ""),
         ]
-        for name, figures in evaluation.models.items():
-            low, high = figures["intervals"]["auc"]
-            cells = [f"  {NAMES[name]:28}", f"{figures['auc']:.3f} ({low:.2f}–{high:.2f})".rjust(22)]
+        for name, said in evaluation.models.items():
+            low, high = said["intervals"]["auc"]
+            cells = [f"  {MODELS[name]:34}", f"{_shown(said['auc'], '.3f')} ({low:.2f}–{high:.2f})".rjust(20)]
             cells += [
-                _shown(figures.get(metric, np.nan), form).rjust(width)
+                _shown(said.get(metric, np.nan), form).rjust(width)
                 for metric, form, width in (
                     ("brier", ".4f", 8),
                     ("ibs", ".4f", 8),
@@ -183,8 +240,9 @@ def summary(result: Backtest) -> str:
                     ("true_capture_at_10", ".1%", 16),
                 )
             ]
-            lines.append("".join(cells).rstrip(" –") if "true_capture_at_10" not in figures else "".join(cells))
-        lines += [f"  without {NAMES[name]}: {why}" for name, why in evaluation.absent.items()]
+            lines.append("".join(cells).rstrip(" –") if "true_capture_at_10" not in said else "".join(cells))
+        lines += [f"  without {MODELS[name]}: {why}" for name, why in evaluation.absent.items()]
+        lines += [f"  {MODELS[name]}: {why}" for name, why in evaluation.caveats.items()]
     return "\n".join(lines)
 
 
@@ -206,22 +264,6 @@ def _true_forecast(truth: pd.DataFrame | None, as_of: datetime, horizon_days: in
     forecast = true_forecast(truth, as_of, [horizon_days])
     names = {f"p_win_{horizon_days}d": "p_win", f"expected_revenue_{horizon_days}d": "expected_revenue"}
     return forecast.rename(columns=names)[["lead_id", "p_win", "expected_revenue"]]
-
-
-def _mean(figures: list[dict[str, Any]], name: str) -> float:
-    values = [one[name] for one in figures if np.isfinite(one[name])]
-    return float(np.mean(values)) if values else float("nan")
-
-
-def _best(baselines: dict[str, list[dict[str, Any]]], metric: str) -> tuple[str, float]:
-    means = {name: _mean(figures, metric) for name, figures in baselines.items() if figures}
-    name = max(means, key=lambda name: -np.inf if np.isnan(means[name]) else means[name])
-    return name, means[name]
-
-
-def _total_ratio(figures: list[dict[str, Any]], expected: str, actual: str) -> float:
-    came = sum(one[actual] for one in figures)
-    return sum(one[expected] for one in figures) / came if came else float("nan")
 
 
 def _shown(value: float, form: str) -> str:

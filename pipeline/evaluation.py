@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
 
 from models import metrics
-from models.baselines import ColumnRanking, LogisticBaseline
-from pipeline.learning import Training, open_leads_matrix, what_came
+from models.resampling import LeadDraws, interval
+from models.scorecard import Came, Forecast, scorecard
+from models.totals import revenue_total
+from pipeline import competitors
+from pipeline.learning import WON, Training, open_leads_matrix, what_came
 from pipeline.params import Params
 from pipeline.stored_model import iso
 from pipeline.tables import LoadedCompany
 
 CURVE_STEPS = 20
-TOP_SHARE = 0.1
 IBS_TIMES = 24
-ACTIVITY_COLUMNS = ("touch_recency_days", "lead_age_days")
-SIZE_COLUMNS = ("acct_employees", "acct_annual_revenue")
-
-
-@dataclass(frozen=True)
-class Forecaster:
-    """What one way of forecasting said of the leads: at least a ranking, and chances and money where it has them."""
-
-    ranking: np.ndarray
-    p_win: np.ndarray | None = None
-    expected_revenue: np.ndarray | None = None
-    incidence: np.ndarray | None = None
-    interval: tuple[np.ndarray, np.ndarray] | None = None
+FIGURES = (
+    "auc", "brier", "ece", "ibs", "capture_at_1", "capture_at_5", "capture_at_10", "capture_at_20",
+    "capture_at_capacity", "forecast_ratio", "interval_coverage", "wins_ratio", "concordance", "median_days_error",
+    "median_days_bias",
+)  # fmt: skip
+"""Every figure of every model; what a model does not forecast is null."""
 
 
 @dataclass(frozen=True)
@@ -43,19 +39,27 @@ class Evaluation:
     cutoff, known_at : str
         When the model was trained and the leads scored; until when it is known what came. ISO 8601, UTC.
     horizon_days : int
-        The primary horizon, over which all but ``ibs`` is measured.
+        The primary horizon, over which everything is measured.
     open_count, won_count : int
         Leads open at the cutoff, and those of them won within the horizon.
     actual_revenue : float or None
         What these brought; None without amounts.
     models : dict of str to dict
-        For ``leadrev`` and each baseline: its metrics, and ``intervals`` (90%, from draws of leads).
+        For ``leadrev`` and everything it is compared with: `FIGURES`, ``expected_wins``, ``actual_wins``, and
+        ``intervals`` (90%, from draws of leads).
     calibration : list of dict
-        leadrev's chances against what came: ``p_mean``, ``observed``, ``count``.
+        leadrev's chances against what came: ``p_mean``, ``observed`` with ``low`` and ``high``, ``count``.
     capture_curves : dict of str to list of float
         Share of the revenue (of the wins, without amounts) in the top 0, 5, … 100% of each ranking.
+    months : list of dict
+        Calendar months within the horizon: ``month``, ``until``, ``expected_wins``, ``actual_wins``,
+        ``expected_revenue``, ``actual_revenue`` and where 80% of such totals should lie (``low``, ``high``).
     absent : dict of str to str
-        Baselines and figures that cannot be said, and why.
+        Models that cannot be compared with, and why.
+    caveats : dict of str to str
+        Models that may know more than was known then; they are shown, and no verdict is built on them.
+    came, forecasts, matrix, samples
+        What the figures were made from, for those pooled over cutoffs; not part of the file.
     """
 
     cutoff: str
@@ -66,8 +70,14 @@ class Evaluation:
     actual_revenue: float | None
     models: dict[str, dict[str, Any]]
     calibration: list[dict[str, float]]
-    capture_curves: dict[str, list[float]] = field(default_factory=dict)
-    absent: dict[str, str] = field(default_factory=dict)
+    capture_curves: dict[str, list[float]]
+    months: list[dict[str, Any]]
+    absent: dict[str, str]
+    caveats: dict[str, str]
+    came: Came = field(repr=False)
+    forecasts: dict[str, Forecast] = field(repr=False)
+    matrix: pd.DataFrame = field(repr=False)
+    samples: dict[str, dict[str, np.ndarray]] = field(repr=False)
 
     @property
     def has_value(self) -> bool:
@@ -76,7 +86,8 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Give everything as JSON can hold it: what cannot be said is null."""
-        return _without_nan(asdict(self))
+        inner = ("came", "forecasts", "matrix", "samples")
+        return without_nan({name: value for name, value in vars(self).items() if name not in inner})
 
 
 def evaluate(
@@ -101,7 +112,7 @@ def evaluate(
         ``lead_id``, ``p_win`` and ``expected_revenue`` within the horizon, where the company is simulated: adds the
         oracle that knows them.
     baselines : bool
-        Whether to train and score the baselines too.
+        Whether to compare with baselines, the champion and the company's own scores too.
 
     Returns
     -------
@@ -109,162 +120,181 @@ def evaluate(
     """
     stored, horizon = training.stored, params.primary_horizon_days
     matrix = open_leads_matrix(company, stored.spec, cutoff)
-    X = stored.feature_columns(matrix)
-    came = what_came(company, params, matrix, cutoff, known_at)
-    won, known = metrics.won_within(came["event"], came["duration"], horizon)
-    followed = (known_at - cutoff).days
+    lead_ids = matrix["lead_id"]
+    followed = (known_at - cutoff) / timedelta(days=1)
     times = np.linspace(1, max(2, min(horizon, followed)), IBS_TIMES)
-    found = {"leadrev": _own(stored, matrix, X, horizon, times)}
+    months = _month_ends(cutoff, min(horizon, followed), params.data.timezone)
+    ends = np.array([days for _, days in months])
+    own, revenue, wins = competitors.own_forecast(stored, matrix, horizon, times, ends)
+    forecasts = {"leadrev": own}
     absent: dict[str, str] = {}
+    caveats: dict[str, str] = {}
     if baselines:
-        others, absent = _baselines(training, X, horizon)
-        found |= others
+        for found, missing in (
+            competitors.champion(params, company, cutoff, horizon, times, lead_ids),
+            competitors.of_the_company(company, training, lead_ids, cutoff),
+            competitors.baselines(training, stored.feature_columns(matrix), horizon, times),
+        ):
+            forecasts |= found
+            absent |= missing
+        if "existing_score" in forecasts and "existing_score" not in company.known_at_creation:
+            caveats["existing_score"] = "as it stands today: a score that was changed since may know what came"
     if truth is not None:
-        true = truth.set_index("lead_id").reindex(matrix["lead_id"]).fillna(0.0)
-        found["oracle"] = Forecaster(
-            true["expected_revenue"].to_numpy(), true["p_win"].to_numpy(), true["expected_revenue"].to_numpy()
-        )
-    has_value = stored.forecaster.has_value_
-    revenue = np.where(won, came["amount"].fillna(0.0), 0.0)
-    value = revenue if has_value and revenue.sum() > 0 else won.astype(float)
-    measured = {}
-    for name, model in found.items():
-        figures = _figures(model, came, won, known, revenue if has_value else None, value, times)
-        if truth is not None:
-            true_revenue = found["oracle"].ranking
-            figures["true_capture_at_10"] = metrics.capture_at(true_revenue, model.ranking, TOP_SHARE)
-        intervals = _intervals(model, won & known, known, value, revenue, params)
-        measured[name] = figures | {"intervals": intervals}
+        forecasts["oracle"] = competitors.oracle(truth, lead_ids)
+    came = _came(company, params, training, matrix, cutoff, known_at, times, forecasts.get("oracle"))
+    draws = LeadDraws(lead_ids, params.backtest.bootstrap_count, params.seed)
+    samples = {name: scorecard(forecast, came, draws) for name, forecast in forecasts.items()}
     shares = np.linspace(0, 1, CURVE_STEPS + 1)
-    own = found["leadrev"]
     return Evaluation(
         cutoff=iso(cutoff),
         known_at=iso(known_at),
         horizon_days=horizon,
         open_count=len(matrix),
-        won_count=int(won.sum()),
-        actual_revenue=float(revenue.sum()) if has_value else None,
-        models=measured,
-        calibration=metrics.calibration_groups(won[known], own.p_win[known]) if own.p_win is not None else [],
+        won_count=int(came.won.sum()),
+        actual_revenue=float(came.revenue.sum()) if came.has_value else None,
+        models={name: figures(sample) | _wins(forecasts[name], came, sample) for name, sample in samples.items()},
+        calibration=[] if own.p_win is None else calibration(came.won, own.p_win, came.known, draws),
         capture_curves={
-            name: metrics.capture_curve(value, model.ranking, shares).tolist() for name, model in found.items()
+            name: metrics.capture_curve(came.value, forecast.ranking, shares).tolist()
+            for name, forecast in forecasts.items()
         },
+        months=_months(training, own, came, months, revenue, wins),
         absent=absent,
+        caveats=caveats,
+        came=came,
+        forecasts=forecasts,
+        matrix=matrix,
+        samples=samples,
     )
 
 
-def _own(stored: Any, matrix: pd.DataFrame, X: pd.DataFrame, horizon: int, times: np.ndarray) -> Forecaster:
-    """Say what leadrev said."""
-    forecast = stored.forecast(matrix)
-    key = stored.forecaster.rank_key_
-    incidence = stored.forecaster.incidence_.predict_cumulative_incidence(X, times)
-    money = forecast[key].to_numpy() if stored.forecaster.has_value_ else None
-    interval = (forecast["deal_value_p10"].to_numpy(), forecast["deal_value_p90"].to_numpy())
-    p_win = forecast[f"p_win_{horizon}d"].to_numpy()
-    return Forecaster(
-        ranking=forecast[key].to_numpy(),
-        p_win=p_win if np.isfinite(p_win).all() else None,
-        expected_revenue=money,
-        incidence=incidence,
-        interval=interval if stored.forecaster.has_value_ else None,
-    )
+def figures(samples: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Give figures with their intervals: of `FIGURES` all, NaN where not forecast, and what else was measured."""
+    found: dict[str, Any] = dict.fromkeys(FIGURES, float("nan"))
+    found |= {name: float(values[0]) for name, values in samples.items()}
+    return found | {"intervals": {name: list(interval(values)) for name, values in samples.items()}}
 
 
-def _baselines(training: Training, X: pd.DataFrame, horizon: int) -> tuple[dict[str, Forecaster], dict[str, str]]:
-    """Score what a company would use instead; say which of it the company has no columns for."""
-    found: dict[str, Forecaster] = {}
-    absent: dict[str, str] = {}
-    rankings = {"recent_activity": (ACTIVITY_COLUMNS, False), "biggest_company": (SIZE_COLUMNS, True)}
-    for name, (columns, largest_first) in rankings.items():
-        column = next((column for column in columns if column in X.columns), None)
-        if column is None:
-            absent[name] = f"no feature {' or '.join(columns)}: the company's tables have nothing to rank by"
-            continue
-        ranking = ColumnRanking(column, largest_first).fit(training.X, training.y)
-        found[name] = Forecaster(ranking.rank_score(X))
-    logistic = LogisticBaseline(horizon).fit(training.X, training.y)
-    p_win = logistic.p_win(X)
-    found["logistic_regression"] = Forecaster(p_win, p_win)
-    return found, absent
+def calibration(won: np.ndarray, p_win: np.ndarray, known: np.ndarray, draws: LeadDraws) -> list[dict[str, float]]:
+    """Compare chances with what came, in ten groups of equally many leads, each with its interval."""
+    if not known.any():
+        return []
+    won, p_win = won[known], p_win[known]
+    p_mean, _, count = metrics.calibration_curve(won, p_win)
+    observed = draws.measure({"observed": lambda w: metrics.calibration_curve(won, p_win, weight=w[:, known])[1]})
+    bounds = [interval(observed["observed"][:, group]) for group in range(len(count))]
+    return [
+        {"p_mean": float(p), "observed": float(came), "count": int(n), "low": low, "high": high}
+        for p, came, n, (low, high) in zip(p_mean, observed["observed"][0], count, bounds, strict=True)
+    ]
 
 
-def _figures(
-    model: Forecaster,
-    came: pd.DataFrame,
-    won: np.ndarray,
-    known: np.ndarray,
-    revenue: np.ndarray | None,
-    value: np.ndarray,
+def _came(
+    company: LoadedCompany,
+    params: Params,
+    training: Training,
+    matrix: pd.DataFrame,
+    cutoff: datetime,
+    known_at: datetime,
     times: np.ndarray,
-) -> dict[str, Any]:
-    """Measure one way of forecasting; NaN where it does not forecast that."""
+    oracle: Forecast | None,
+) -> Came:
+    rows = what_came(company, params, matrix, cutoff, known_at)
+    truth = None
+    if oracle is not None and oracle.p_win is not None:
+        truth = oracle.p_win, oracle.ranking
+    return Came(
+        event=rows["event"].to_numpy(),
+        duration=rows["duration"].to_numpy(),
+        amount=rows["amount"].to_numpy(),
+        horizon_days=float(params.primary_horizon_days),
+        times=times,
+        has_value=training.stored.forecaster.has_value_,
+        capacity=params.backtest.capacity_calls,
+        truth=truth,
+    )
+
+
+def _wins(forecast: Forecast, came: Came, samples: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Count wins, expected and come, and say where their number would lie by chance alone."""
     nan = float("nan")
-    figures: dict[str, Any] = {
-        "auc": metrics.auc(won[known], model.ranking[known] if model.p_win is None else model.p_win[known]),
-        "brier": nan,
-        "ece": nan,
-        "ibs": nan,
-        "capture_at_10": metrics.capture_at(value, model.ranking, TOP_SHARE),
-        "forecast_ratio": nan,
-        "interval_coverage": nan,
-        "expected_wins": nan,
-        "actual_wins": float(won.sum()),
-        "wins_ratio": nan,
-        "wins_interval": [nan, nan],
-    }
-    if model.p_win is not None:
-        expected = float(model.p_win.sum())
-        # Leads are won independently of each other, given the forecast: the spread of their number.
-        spread = 1.645 * float(np.sqrt((model.p_win * (1 - model.p_win)).sum()))
-        figures |= {
-            "brier": metrics.brier(won[known], model.p_win[known]),
-            "ece": metrics.ece(won[known], model.p_win[known]),
-            "expected_wins": expected,
-            "wins_ratio": metrics.forecast_ratio(model.p_win, won),
-            "wins_interval": [max(0.0, expected - spread), expected + spread],
-        }
-    if model.incidence is not None:
-        outcomes = [k for k in range(1, model.incidence.shape[1]) if (came["event"] == k).any()]
-        scores = [
-            metrics.integrated_brier_score(came["event"], came["duration"], model.incidence[:, k], times, k)
-            for k in outcomes
-        ]
-        figures["ibs"] = float(np.mean(scores)) if scores else nan
-    if model.expected_revenue is not None and revenue is not None:
-        figures["forecast_ratio"] = metrics.forecast_ratio(model.expected_revenue, revenue)
-    if model.interval is not None:
-        priced = won & came["amount"].notna().to_numpy()
-        low, high = (bound[priced] for bound in model.interval)
-        figures["interval_coverage"] = metrics.interval_coverage(came["amount"][priced], low, high)
-    return figures
-
-
-def _intervals(
-    model: Forecaster, won: np.ndarray, known: np.ndarray, value: np.ndarray, revenue: np.ndarray, params: Params
-) -> dict[str, list[float]]:
-    """Draw leads again and again: where AUC, capture and the ratios of expected to actual would lie."""
-    ranked_by = model.ranking if model.p_win is None else model.p_win
-    statistics = {
-        "auc": lambda rows: metrics.auc(won[rows][known[rows]], ranked_by[rows][known[rows]]),
-        "capture_at_10": lambda rows: metrics.capture_at(value[rows], model.ranking[rows], TOP_SHARE),
-    }
-    if model.p_win is not None:
-        chances = model.p_win
-        statistics["wins_ratio"] = lambda rows: metrics.forecast_ratio(chances[rows], won[rows])
-    if model.expected_revenue is not None:
-        money = model.expected_revenue
-        statistics["forecast_ratio"] = lambda rows: metrics.forecast_ratio(money[rows], revenue[rows])
-    repeats = params.backtest.bootstrap_count
+    if forecast.p_win is None:
+        return {"expected_wins": nan, "actual_wins": float(came.won.sum()), "wins_interval": [nan, nan]}
+    expected = float(forecast.p_win.sum())
+    # Leads are won independently of each other, given the forecast: the spread of their number.
+    spread = 1.645 * float(np.sqrt((forecast.p_win * (1 - forecast.p_win)).sum()))
     return {
-        name: list(metrics.bootstrap_interval(statistic, len(won), repeats, params.seed))
-        for name, statistic in statistics.items()
+        "expected_wins": expected,
+        "actual_wins": float(came.won.sum()),
+        "wins_interval": [max(0.0, expected - spread), expected + spread],
     }
 
 
-def _without_nan(content: Any) -> Any:
+def _month_ends(cutoff: datetime, days: float, timezone: str) -> list[tuple[str, float]]:
+    """Name the calendar months from a cutoff on, each with the days from the cutoff to its end, the last cut short."""
+    zone = ZoneInfo(timezone)
+    found = []
+    local = cutoff.replace(tzinfo=UTC).astimezone(zone)
+    year, month = local.year, local.month
+    while True:
+        following = datetime(year + month // 12, month % 12 + 1, 1, tzinfo=zone)
+        end = (following.astimezone(UTC).replace(tzinfo=None) - cutoff) / timedelta(days=1)
+        found.append((f"{year}-{month:02}", min(end, days)))
+        if end >= days:
+            return found
+        year, month = following.year, following.month
+
+
+def _months(
+    training: Training,
+    own: Forecast,
+    came: Came,
+    months: list[tuple[str, float]],
+    revenue: np.ndarray | None,
+    wins: np.ndarray,
+) -> list[dict[str, Any]]:
+    """Compare wins and money month by month, and in total, with where the totals should lie."""
+    spread, level_sd = _spread(training) if revenue is not None else (1.0, 0.0)
+    found: list[dict[str, Any]] = []
+    for place in range(len(months) + 1):
+        is_total = place == len(months)
+        name, end = ("total", months[-1][1]) if is_total else months[place]
+        first = is_total or place == 0
+        start = 0.0 if first else months[place - 1][1]
+        place = -1 if is_total else place
+        inside = (came.event == WON) & (came.duration > start) & (came.duration <= end)
+        p = wins[:, place] - (0.0 if first else wins[:, place - 1])
+        row: dict[str, Any] = {"month": name, "from_days": start, "until_days": end}
+        row |= {"expected_wins": float(p.sum()), "actual_wins": int(inside.sum())}
+        if revenue is not None:
+            money = revenue[:, place] - (0.0 if first else revenue[:, place - 1])
+            low, high = revenue_total(p, money, spread, level_sd)
+            row |= {"expected_revenue": float(money.sum()), "low": low, "high": high}
+            row["actual_revenue"] = float(np.nan_to_num(came.amount[inside]).sum())
+        found.append(row)
+    return found
+
+
+def _spread(training: Training) -> tuple[float, float]:
+    """Say how far amounts lie from their expectation, and the level of all from what so many wins can tell.
+
+    Returns
+    -------
+    amount_spread, level_sd : float, float
+        As `models.totals.revenue_total` takes them.
+    """
+    y = training.y
+    won = y[(y["event"] == WON) & y["amount"].notna()].drop_duplicates("lead_id")
+    expected = training.stored.forecaster.predict(training.X.loc[won.index])["deal_value"].to_numpy(float)
+    squares = float((expected**2).sum())
+    spread = float((won["amount"].to_numpy(float) ** 2).sum()) / squares if squares > 0 else 1.0
+    return max(1.0, spread), float(np.sqrt(max(1.0, spread) / max(1, len(won))))
+
+
+def without_nan(content: Any) -> Any:
     """Turn every NaN into None, so that the JSON is valid and says null."""
     if isinstance(content, dict):
-        return {key: _without_nan(value) for key, value in content.items()}
+        return {key: without_nan(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return [_without_nan(value) for value in content]
+        return [without_nan(value) for value in content]
     return None if isinstance(content, float) and not np.isfinite(content) else content

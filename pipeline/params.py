@@ -176,6 +176,7 @@ class BacktestParams(_Strict):
     truth: Text | None = None
     cutoffs_count: int = Field(default=3, ge=1, le=50)
     bootstrap_count: int = Field(default=200, ge=0, le=10_000)
+    capacity_calls: int = Field(default=100, ge=1, le=10_000_000)
 
 
 class MlflowParams(_Strict):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 
 from pipeline.errors import UserError
 from pipeline.params import Params
+from pipeline.stored_model import StoredModel
 
 
 def promote(params: Params, version: str, *, by: str, because: str, force: bool = False) -> str:
@@ -22,7 +22,8 @@ def promote(params: Params, version: str, *, by: str, because: str, force: bool 
     by, because : str
         Who decides, and why; kept with the registry.
     force : bool
-        Promote although audit or backtest say no; that is written down too.
+        Promote although audit or backtest say no, or there is no backtest of this way of training; that is written
+        down too.
 
     Returns
     -------
@@ -32,7 +33,7 @@ def promote(params: Params, version: str, *, by: str, because: str, force: bool 
     Raises
     ------
     UserError
-        If the version does not exist, `by` or `because` is blank, or the evidence says no and `force` is off.
+        If the version does not exist, `by` or `because` is blank, or something speaks against it and `force` is off.
     """
     from pipeline.registry import Registry
 
@@ -40,16 +41,17 @@ def promote(params: Params, version: str, *, by: str, because: str, force: bool 
         if not text.strip():
             raise UserError(f"{option}: found nothing; a promotion needs a name and a reason, for those who ask later")
     registry = Registry(params)
+    versions = registry.versions()
+    if versions and version not in {"latest", *versions}:
+        raise UserError(
+            f"version {version} of {registry.model_name} does not exist: there are {', '.join(versions)}, and the word "
+            "latest for the newest"
+        )
     version, stored = registry.load(version)
-    objections = [stored.facts.audit_failed] if stored.facts.audit_failed else []
-    evidence = _backtest_verdict(params.artifacts_folder)
-    if evidence is not None and evidence["use"] == "no":
-        objections.append(f"the backtest says: {evidence['text']}")
+    objections = _objections(params, stored)
     if objections and not force:
         raise UserError(f"version {version} is not promoted: {'; '.join(objections)} (--force does it all the same)")
     note = "; ".join(objections) and f"forced although {'; '.join(objections)}"
-    if evidence is None:
-        note = "; ".join(filter(None, [note, "no backtest was there to judge by"]))
     before = registry.champion()
     if before == version:
         return f"version {version} is champion of {registry.model_name} already; nothing was changed"
@@ -84,6 +86,25 @@ def rollback(params: Params, *, by: str = "", because: str = "") -> str:
     return f"version {undone} of {registry.model_name} was rolled back; {now}"
 
 
-def _backtest_verdict(folder: Path) -> dict[str, str] | None:
-    path = folder / "backtest.json"
-    return json.loads(path.read_text())["verdict"] if path.exists() else None
+def _objections(params: Params, stored: StoredModel) -> list[str]:
+    """Say what speaks against a version: its audit, the backtest, or that no backtest tested this way of training."""
+    objections = [stored.facts.audit_failed] if stored.facts.audit_failed else []
+    path = params.artifacts_folder / "backtest.json"
+    if not path.exists():
+        return [*objections, f"no backtest is there to judge by ({path}): run `leadrev backtest` first"]
+    tested = json.loads(path.read_text(encoding="utf-8"))
+    if tested["company"] != stored.facts.company:
+        objections.append(f"the backtest in {path} is of another company, {tested['company']}")
+    if tested["verdict"]["use"] == "no":
+        objections.append(f"the backtest says: {tested['verdict']['text']}")
+    settings = stored.forecaster.get_params()
+    other = [
+        f"model.{name} {value} where this version has {settings[name]}"
+        for name, value in tested["settings"].items()
+        if name in settings and settings[name] != value
+    ]
+    if other:
+        objections.append(f"the backtest tested other settings ({', '.join(other)}): put them right and run it again")
+    elif tested["source_fingerprint"] != stored.facts.source_fingerprint:
+        objections.append("the backtest was run by other code: run `leadrev backtest` again")
+    return objections

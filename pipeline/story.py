@@ -198,8 +198,12 @@ def accuracy(backtest: Mapping[str, Any] | None, timezone: str = "UTC") -> list[
 
 MODELS = {
     "leadrev": "leadrev",
+    "champion": "the champion so far",
+    "existing_score": "the score there is",
+    "rep_probability": "the salesperson's probability",
     "recent_activity": "most recent activity first",
     "biggest_company": "biggest company first",
+    "aalen_johansen": "age of the lead alone",
     "logistic_regression": "logistic regression",
     "oracle": "the truth of a simulated company",
 }

@@ -121,7 +121,7 @@ def company(shared_folder) -> Company:
         made = simulated(folder, leads=2500)
         for words in (
             ("train",),
-            ("promote", "latest", "--by", "Ana", "--because", "the first that there is"),
+            ("promote", "latest", "--by", "Ana", "--because", "the first that there is", "--force"),
             ("score",),
             ("features", "--out", folder / "matrix.parquet"),
         ):

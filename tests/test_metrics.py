@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from models import metrics
 
@@ -78,8 +79,9 @@ def test_probabilities_that_hold_have_next_to_no_calibration_error() -> None:
     won = rng.random(20_000) < p
     assert metrics.ece(won, p) < 0.01 < 0.1 < metrics.ece(won, p**0.5)
     assert metrics.brier(won, p) < metrics.brier(won, p**0.5)
-    groups = metrics.calibration_groups(won, p)
-    assert sum(group["count"] for group in groups) == 20_000
+    p_mean, observed, count = metrics.calibration_curve(won, p)
+    assert count.sum() == 20_000
+    np.testing.assert_allclose(p_mean, observed, atol=0.03)
 
 
 def test_what_cannot_be_said_is_nan() -> None:
@@ -88,14 +90,31 @@ def test_what_cannot_be_said_is_nan() -> None:
     assert np.isnan(metrics.interval_coverage([], [], []))
 
 
-def test_bootstrap_interval_covers_as_often_as_it_says() -> None:
-    rng = np.random.default_rng(7)
-    covered = 0
-    for repeat in range(60):
-        drawn = rng.normal(size=80)
-        low, high = metrics.bootstrap_interval(lambda at, drawn=drawn: drawn[at].mean(), 80, 200, repeat, level=0.8)
-        covered += low <= 0 <= high
-    assert 0.65 <= covered / 60 <= 0.95
+def test_auc_agrees_with_scikit_learn_with_ties_and_weights() -> None:
+    rng = np.random.default_rng(8)
+    won, ranking, weight = rng.random(300) < 0.2, rng.integers(0, 20, 300), rng.integers(0, 4, 300)
+    assert metrics.auc(won, ranking) == pytest.approx(roc_auc_score(won, ranking))
+    assert metrics.auc(won, ranking, weight) == pytest.approx(roc_auc_score(won, ranking, sample_weight=weight))
+    assert metrics.brier(won, ranking / 20, weight) == pytest.approx(
+        brier_score_loss(won, ranking / 20, sample_weight=weight)
+    )
+
+
+def test_concordance_agrees_with_scikit_survival() -> None:
+    theirs = pytest.importorskip("sksurv.metrics").concordance_index_censored
+    event, duration = _outcomes(300, seed=4)
+    risk = np.random.default_rng(5).normal(size=300)
+    single = (event == 1).astype(int)
+    assert metrics.concordance(single, duration, risk) == pytest.approx(theirs(single == 1, duration, risk)[0])
+
+
+def test_half_of_the_chance_has_come_by_the_median_day() -> None:
+    times = np.array([10.0, 20.0, 40.0])
+    curves = np.array([[0.1, 0.2, 0.4], [0.0, 0.3, 0.3], [0.0, 0.0, 0.0]])
+    np.testing.assert_allclose(metrics.median_days(curves, times), [20.0, 15.0, np.nan])
+    assert metrics.median([3.0, 1.0, 2.0]) == 2.0
+    assert metrics.median([3.0, 1.0, 2.0], [5, 1, 1]) == 3.0
+    assert np.isnan(metrics.median([]))
 
 
 def test_a_lead_that_ranks_last_of_all_has_a_place_too() -> None:

@@ -11,6 +11,7 @@ from test_cli import refusal
 from pipeline.errors import UserError
 from pipeline.params import load_params
 from pipeline.registry import Registry
+from pipeline.stored_model import source_fingerprint
 
 
 @pytest.fixture
@@ -31,9 +32,14 @@ def champion(company):
     return Registry(company.params).champion()
 
 
-def says(company, use):
-    verdict = {"verdict": {"use": use, "text": "worse than asking the biggest company first"}}
-    (company.folder / "backtest.json").write_text(json.dumps(verdict))
+def says(copied, use, **changes):
+    tested = {
+        "company": "demo",
+        "settings": copied.params.model.model_dump(),
+        "source_fingerprint": source_fingerprint(),
+        "verdict": {"use": use, "text": "worse than asking the biggest company first"},
+    }
+    (copied.folder / "backtest.json").write_text(json.dumps(tested | changes))
 
 
 def test_a_run_keeps_params_fingerprint_metrics_and_figures(company):
@@ -85,7 +91,10 @@ def test_no_password_of_a_server_reaches_the_terminal(copied, monkeypatch):
 
 def test_a_version_that_is_not_there_or_no_champion_gives_one_line(copied):
     assert "there are: 1" in refusal("score", "--model", "7", folder=copied.folder)
-    assert "there are: 1" in refusal("promote", "7", "--by", "Ana", "--because", "x", folder=copied.folder)
+    unknown = refusal("promote", "7", "--by", "Ana", "--because", "x", folder=copied.folder)
+    assert "version 7" in unknown
+    assert "there are 1, and the word latest" in unknown
+    assert "--model" not in unknown
     assert "no promotion to undo" not in copied.run("rollback", "--by", "Ana", "--because", "odd scores").out
     said = refusal("score", folder=copied.folder)
     assert "promote latest" in said
@@ -108,6 +117,24 @@ def test_a_bad_verdict_refuses_and_force_is_written_down(two_versions):
     assert "worse than asking" in entry["note"]
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (None, "run `leadrev backtest` first"),
+        ({"company": "another"}, "of another company"),
+        ({"settings": {"trees": 30, "leaves": 31}}, "model.leaves 31 where this version has 8"),
+        ({"source_fingerprint": "older"}, "run by other code"),
+    ],
+)
+def test_without_a_backtest_of_this_way_of_training_nothing_is_promoted(two_versions, changes, said):
+    words = ("promote", "2", "--by", "Bo", "--because", "newer")
+    if changes is not None:
+        says(two_versions, "yes", **changes)
+    assert said in refusal(*words, folder=two_versions.folder)
+    two_versions.run(*words, "--force")
+    assert said in Registry(two_versions.params).history()[-1]["note"]
+
+
 def test_rollback_undoes_one_promotion_at_a_time(two_versions):
     says(two_versions, "with care")
     two_versions.run("promote", "2", "--by", "Bo", "--because", "newer")
@@ -120,6 +147,7 @@ def test_rollback_undoes_one_promotion_at_a_time(two_versions):
 
 
 def test_a_rollback_after_a_promotion_after_a_rollback(two_versions):
+    says(two_versions, "yes")
     for words, expected in (
         (("promote", "2"), "2"),
         (("rollback",), "1"),
@@ -141,6 +169,7 @@ def test_a_model_made_by_other_code_is_refused(company, monkeypatch):
 def test_an_audit_that_failed_refuses(copied, monkeypatch):
     from dataclasses import replace
 
+    says(copied, "yes")
     version, stored = Registry(copied.params).load("1")
     failed = replace(stored, facts=replace(stored.facts, audit_failed="the audit says no"))
     monkeypatch.setattr(Registry, "load", lambda self, which: (version, failed))

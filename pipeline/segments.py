@@ -1,0 +1,121 @@
+"""How right the forecasts were for kinds of leads: by source, size of company, age and the like, over all cutoffs."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from models import metrics
+from models.resampling import LeadDraws, interval
+
+if TYPE_CHECKING:
+    from pipeline.evaluation import Evaluation
+
+AGES_DAYS = (7, 30, 90, 180, 365)
+EMPLOYEES = (10, 50, 250)
+"""Bounds of micro, small, medium and large companies, as the European Union draws them."""
+WORDS = {
+    "lead_source": "source",
+    "lead_product": "product",
+    "lead_kind": "kind",
+    "lead_entry": "how they came",
+    "acct_industry": "industry",
+    "acct_country": "country",
+}
+VALUES_LIMIT = 6
+LEADS_LEAST = 30
+
+
+def traits(matrix: pd.DataFrame) -> pd.DataFrame:
+    """Sort leads into kinds by their features at the cutoff: a column a trait, a word a lead."""
+    found = {}
+    if "lead_age_days" in matrix:
+        found["age of the lead"] = _bands(matrix["lead_age_days"], AGES_DAYS, " days")
+    if "acct_employees" in matrix:
+        found["size of the company"] = _bands(matrix["acct_employees"], EMPLOYEES, " people")
+    for column, name in WORDS.items():
+        if column in matrix:
+            found[name] = matrix[column].astype(object).where(matrix[column].notna(), "unknown").astype(str)
+    return pd.DataFrame(found, index=matrix.index)
+
+
+def segments(evaluations: list[Evaluation], repeats: int, seed: int) -> list[dict[str, Any]]:
+    """Measure every kind of lead, the cutoffs taken together.
+
+    Parameters
+    ----------
+    evaluations : list of Evaluation
+    repeats, seed : int
+        Draws of leads behind each interval.
+
+    Returns
+    -------
+    list of dict
+        ``by`` (the trait), ``value``, ``leads``, ``won``, ``revenue``, and ``models``: for each one with chances its
+        ``auc``, ``wins_ratio`` and ``forecast_ratio`` with their ``intervals``. At most six values a trait, those with
+        most leads; kinds of fewer than 30 leads are left out.
+    """
+    kinds = pd.concat([traits(evaluation.matrix) for evaluation in evaluations], ignore_index=True)
+    lead_ids = pd.concat([evaluation.matrix["lead_id"] for evaluation in evaluations], ignore_index=True)
+    won = np.concatenate([evaluation.came.won for evaluation in evaluations])
+    known = np.concatenate([evaluation.came.known for evaluation in evaluations])
+    revenue = np.concatenate([evaluation.came.revenue for evaluation in evaluations])
+    found = []
+    for trait in kinds:
+        counts = kinds[trait].value_counts()
+        listed = [value for value in counts.index[counts >= LEADS_LEAST] if value == value][:VALUES_LIMIT]
+        order = listed if kinds[trait].dtype == object else [v for v in kinds[trait].cat.categories if v in listed]
+        for value in order if len(order) > 1 else []:
+            rows = (kinds[trait] == value).to_numpy()
+            draws = LeadDraws(lead_ids[rows], repeats, seed)
+            models = {}
+            for name in evaluations[0].forecasts:
+                said = _pooled(evaluations, name, rows)
+                if said is not None:
+                    models[name] = _figures(*said, won[rows], known[rows], revenue[rows], draws)
+            row = {"by": trait, "value": str(value), "leads": int(rows.sum()), "won": int(won[rows].sum())}
+            found.append(row | {"revenue": float(revenue[rows].sum()), "models": models})
+    return found
+
+
+def _pooled(evaluations: list[Evaluation], name: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None] | None:
+    """Give chances and money of a model over all cutoffs; None where it has no chances at one of them."""
+    forecasts = [evaluation.forecasts.get(name) for evaluation in evaluations]
+    p_win = [forecast.p_win for forecast in forecasts if forecast is not None and forecast.p_win is not None]
+    if len(p_win) < len(evaluations):
+        return None
+    money = [forecast.expected_revenue for forecast in forecasts if forecast is not None]
+    priced = [part for part in money if part is not None]
+    return np.concatenate(p_win)[rows], np.concatenate(priced)[rows] if len(priced) == len(p_win) else None
+
+
+def _figures(
+    p_win: np.ndarray,
+    money: np.ndarray | None,
+    won: np.ndarray,
+    known: np.ndarray,
+    revenue: np.ndarray,
+    draws: LeadDraws,
+) -> dict[str, Any]:
+    statistics = {
+        "auc": lambda w: metrics.auc(won[known], p_win[known], w[:, known]),
+        "wins_ratio": lambda w: metrics.forecast_ratio(p_win, won, w),
+    }
+    if money is not None:
+        statistics["forecast_ratio"] = lambda w: metrics.forecast_ratio(money, revenue, w)
+    samples = draws.measure(statistics)
+    found: dict[str, Any] = {"expected_wins": float(p_win.sum())}
+    found |= {name: float(values[0]) for name, values in samples.items()}
+    return found | {"intervals": {name: list(interval(values)) for name, values in samples.items()}}
+
+
+def _bands(values: pd.Series, bounds: tuple[int, ...], unit: str) -> pd.Series:
+    """Sort numbers into bands; what is not known is a band of its own."""
+    names = [f"under {bounds[0]}{unit}"]
+    names += [f"{low} to {high}{unit}" for low, high in pairwise(bounds)]
+    names += [f"{bounds[-1]}{unit} or more"]
+    bands = pd.cut(values.astype(float), [-np.inf, *bounds, np.inf], right=False, labels=names)
+    return bands.cat.add_categories("unknown").fillna("unknown")

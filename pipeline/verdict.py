@@ -1,0 +1,115 @@
+"""Whether to use the forecasts, in plain words: yes, with care, or no, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.formatting import known
+from pipeline.story import MODELS
+
+FEW_WINS = 100
+RATIO_BOUNDS = (0.75, 1.33)
+COVERAGE_BOUNDS = (0.65, 0.92)
+ORDER = {"auc": "the order of the wins", "capture_at_10": "what the top tenth brings"}
+
+
+def verdict(overall: Mapping[str, Any], cutoffs_count: int, has_value: bool = True) -> dict[str, Any]:
+    """Judge a backtest.
+
+    *No* where leadrev orders leads no better than chance, worse than something the company has or could have instead,
+    or in no way better than it. *With care* where it is better, but not beyond chance, where wins or revenue in total
+    were off by more than a quarter beyond chance, where its chances are no nearer to what came than rates by age,
+    where amounts miss their intervals, or where there were too few wins to judge by.
+
+    Parameters
+    ----------
+    overall : mapping
+        ``models`` and ``differences`` over all cutoffs, as in ``backtest.json``.
+    cutoffs_count : int
+        How many dates were tested.
+    has_value : bool
+        Whether there is revenue to measure by.
+
+    Returns
+    -------
+    dict
+        ``use`` (``yes``, ``with care``, ``no``), ``text``, and its parts: ``doubts`` and ``facts``.
+    """
+    own, differences = overall["models"]["leadrev"], overall["differences"]
+    auc, (auc_low, _) = own["auc"], own["intervals"]["auc"]
+    won = int(own["actual_wins"])
+    what = "revenue" if has_value else "wins"
+    dates = "1 date" if cutoffs_count == 1 else f"{cutoffs_count} dates"
+    if not known(auc):
+        return _said("no", [f"nothing was won at the {dates} that were tested: there is nothing to judge by"], [])
+    best = {metric: _best(overall["models"], differences, metric) for metric in ORDER}
+    ranks = f"over {dates} it ranks with an AUC of {auc:.2f}{_beside(best['auc'], '.2f')}"
+    holds = f"its top tenth holds {own['capture_at_10']:.0%} of the {what}{_beside(best['capture_at_10'], '.0%')}"
+    level = ""
+    if known(own["wins_ratio"]):
+        level = f"it expected {own['wins_ratio']:.2f} times the {won:,} wins that came"
+        if known(own["forecast_ratio"]):
+            level += f", and {own['forecast_ratio']:.2f} times the revenue"
+    facts = [text for text in (ranks, holds, level) if text]
+    if not known(auc_low) or auc_low <= 0.5:
+        return _said("no", ["no better than chance: the interval of its AUC reaches 0.50"], facts)
+    beaten = [name for name, by in differences.items() if _worse(by)]
+    if beaten:
+        return _said("no", [f"worse than the baseline: {_names(beaten)} orders leads better"], facts)
+    equal = [name for name, by in differences.items() if not _better(by)]
+    useless = [name for name in equal if all(_at(differences[name], metric, 0) <= 0 for metric in ORDER)]
+    if useless:
+        return _said("no", [f"no better than the baseline ({_names(useless)})"], facts)
+    doubts = []
+    if equal:
+        doubts.append(f"better than {_names(equal)}, but by no more than chance may do")
+    if won < FEW_WINS:
+        doubts.append(f"only {won} wins to judge by")
+    for metric, named in (("wins_ratio", "wins"), ("forecast_ratio", "revenue")):
+        ratio, bounds = own.get(metric), own["intervals"].get(metric, (None, None))
+        off = known(ratio) and not RATIO_BOUNDS[0] <= ratio <= RATIO_BOUNDS[1]
+        if off and not (known(bounds[0]) and bounds[0] <= 1 <= bounds[1]):
+            doubts.append(f"the level was off: it expected {ratio:.2f} times the {named} that came; rank by it, but do "
+                          "not budget with it")  # fmt: skip
+    by_age = differences.get("aalen_johansen", {}).get("brier")
+    if by_age and known(by_age["difference"]) and by_age["difference"] >= 0:
+        doubts.append("its chances were no nearer to what came than plain rates by age of the lead")
+    covered = own.get("interval_coverage")
+    if known(covered) and not COVERAGE_BOUNDS[0] <= covered <= COVERAGE_BOUNDS[1]:
+        doubts.append(f"{covered:.0%} of the amounts lay in their interval, where 80% should")
+    return _said("with care" if doubts else "yes", doubts, facts)
+
+
+def _said(use: str, doubts: list[str], facts: list[str]) -> dict[str, Any]:
+    sentences = ["; ".join(part) for part in (doubts, facts) if part]
+    text = " ".join(f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences)
+    return {"use": use, "text": text, "doubts": doubts, "facts": facts}
+
+
+def _at(differences: Mapping[str, Any], metric: str, place: int) -> float:
+    """Give how much better leadrev is by a figure, or the lower (1) or upper (2) end of that; none counts as 0."""
+    row = differences.get(metric) or {}
+    value = (row.get("difference"), row.get("low"), row.get("high"))[place]
+    return value if value is not None and known(value) else 0.0
+
+
+def _better(differences: Mapping[str, Any]) -> bool:
+    return any(_at(differences, metric, 1) > 0 for metric in ORDER)
+
+
+def _worse(differences: Mapping[str, Any]) -> bool:
+    return any(_at(differences, metric, 2) < 0 for metric in ORDER) and not _better(differences)
+
+
+def _best(models: Mapping[str, Any], differences: Mapping[str, Any], metric: str) -> tuple[str, float] | None:
+    found = [(models[name][metric], name) for name in differences if known(models[name].get(metric))]
+    return (max(found)[1], max(found)[0]) if found else None
+
+
+def _beside(best: tuple[str, float] | None, form: str) -> str:
+    return f" (the best of the others, {MODELS[best[0]]}: {best[1]:{form}})" if best else ""
+
+
+def _names(names: list[str]) -> str:
+    return " and ".join(MODELS[name] for name in names)

@@ -1,0 +1,70 @@
+"""The verdict of a backtest: plain words that follow from the figures."""
+
+import pytest
+
+from pipeline.verdict import verdict
+
+
+def figures(auc=0.8, capture=0.5, wins=1.02, money=0.95, won=400, low=None, **more):
+    found = {"auc": auc, "capture_at_10": capture, "wins_ratio": wins, "forecast_ratio": money, "actual_wins": won}
+    intervals = {"auc": [auc - 0.03 if low is None else low, auc + 0.03]}
+    intervals |= {"wins_ratio": [wins - 0.1, wins + 0.1], "forecast_ratio": [money - 0.2, money + 0.2]}
+    return found | {"interval_coverage": 0.8, "intervals": intervals} | more
+
+
+def by(auc, capture, spread=0.02, brier=-0.001):
+    rows = {"auc": auc, "capture_at_10": capture, "brier": brier}
+    return {key: {"difference": d, "low": d - spread, "high": d + spread} for key, d in rows.items()}
+
+
+def judged(own=None, **differences):
+    differences = differences or {"logistic_regression": by(0.05, 0.1)}
+    models = {"leadrev": own or figures()} | {name: figures(auc=0.75, capture=0.4) for name in differences}
+    return verdict({"models": models, "differences": differences}, 3)
+
+
+def test_better_than_all_beyond_chance_is_a_yes_with_its_figures():
+    found = judged()
+    assert found["use"] == "yes"
+    assert not found["doubts"]
+    for text in ("3 dates", "AUC of 0.80", "logistic regression: 0.75", "1.02 times the 400 wins"):
+        assert text in found["text"]
+
+
+@pytest.mark.parametrize(
+    ("own", "differences", "said"),
+    [
+        (None, {"biggest_company": by(-0.01, -0.02)}, "no better than the baseline (biggest company first)"),
+        (None, {"biggest_company": by(-0.08, 0.0)}, "worse than the baseline"),
+        (None, {"champion": by(0.01, -0.2), "recent_activity": by(0.1, 0.1)}, "the champion so far"),
+        (figures(auc=0.51, low=0.48), {}, "no better than chance"),
+        (figures(auc=float("nan"), low=float("nan")), {}, "nothing was won"),
+    ],
+)
+def test_no_better_than_what_there_is_is_a_no(own, differences, said):
+    found = judged(own, **differences)
+    assert found["use"] == "no"
+    assert said in found["text"].lower()
+
+
+@pytest.mark.parametrize(
+    ("own", "differences", "said"),
+    [
+        (None, {"recent_activity": by(0.01, 0.01)}, "by no more than chance may do"),
+        (figures(won=60), {}, "only 60 wins"),
+        (figures(wins=1.6), {}, "expected 1.60 times the wins"),
+        (figures(money=0.5), {}, "do not budget with it"),
+        (figures(interval_coverage=0.5), {}, "50% of the amounts"),
+        (None, {"aalen_johansen": by(0.1, 0.1, brier=0.001)}, "plain rates by age"),
+    ],
+)
+def test_a_doubt_asks_for_care_and_is_named(own, differences, said):
+    found = judged(own, **differences)
+    assert found["use"] == "with care"
+    assert said.lower() in found["text"].lower()
+
+
+def test_a_level_that_is_off_by_chance_alone_is_no_doubt():
+    off = figures(money=1.6)
+    off["intervals"]["forecast_ratio"] = [0.9, 2.5]
+    assert judged(off)["use"] == "yes"
