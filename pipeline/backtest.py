@@ -84,7 +84,7 @@ def backtest(params: Params, cutoffs: list[str] | None, out: Path) -> Backtest:
     UserError
         If a cutoff lies too late for its horizon to have passed, or nothing can be learned by it.
     """
-    from pipeline.pages import render_backtest
+    from pipeline.backtest_page import render_backtest
 
     with step("reading and checking the sources"):
         company = load_tables(params)
@@ -216,6 +216,7 @@ def _all(evaluations: list[Evaluation], pick: Callable[[Evaluation], Any]) -> np
 def summary(result: Backtest) -> str:
     """Say how the backtest came out: the verdict, then a table a cutoff."""
     lines = [f"Use it: {result.verdict['use']}. {result.verdict['text']}"]
+    lines += [f"Watch {said}." for said in result.verdict["watch"]]
     for evaluation in result.evaluations:
         revenue = evaluation.actual_revenue
         brought = f", {money(revenue, result.params.currency)}" if revenue is not None else ""

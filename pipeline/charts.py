@@ -6,13 +6,14 @@ that nothing is said by colour or length alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from markupsafe import Markup, escape
 
 from pipeline import formatting
 
-Point = tuple[float, float, int]
+Point = tuple[float, float, int, float | None, float | None]
 
 
 def bar(share: float | None, style: str = "first") -> Markup:
@@ -50,13 +51,14 @@ def calibration_plot(groups: Sequence[Point], outcome: str) -> Markup:
 
     Parameters
     ----------
-    groups : sequence of (float, float, int)
-        Mean forecast, share observed, and count of leads of groups of like forecasts.
+    groups : sequence of (float, float, int, float or None, float or None)
+        Mean forecast, share observed, and count of leads of groups of like forecasts; and where the share would lie on
+        other draws of leads.
     outcome : str
         What is forecast, for the axes: "won within 90 days".
     """
     size, left, top, right, bottom = 240, 52, 12, 12, 44
-    top_share = _round_up(max([0.01, *(max(p, observed) for p, observed, _ in groups)]))
+    top_share = _round_up(max([0.01, *(max(p, observed, high or 0.0) for p, observed, _, _, high in groups)]))
 
     def x(share: float) -> float:
         return left + size * share / top_share
@@ -72,13 +74,15 @@ def calibration_plot(groups: Sequence[Point], outcome: str) -> Markup:
         parts.append(f'<text x="{left - 6}" y="{y(share) + 4:.1f}" text-anchor="end">{label}</text>')
         parts.append(f'<text x="{x(share):.1f}" y="{top + size + 16}" text-anchor="middle">{label}</text>')
     parts.append(f'<line class="ideal" x1="{x(0)}" y1="{y(0)}" x2="{x(top_share)}" y2="{y(top_share)}"/>')
-    most = max([1, *(count for *_, count in groups)])
-    for p, observed, count in groups:
-        radius = 3 + 5 * (count / most) ** 0.5
+    for p, observed, count, low, high in groups:
         said = f"{count} leads: forecast {formatting.percent(p)}, came {formatting.percent(observed)}"
+        if low is not None and high is not None:
+            said += f" (90% between {formatting.percent(low)} and {formatting.percent(high)})"
+            parts.append(
+                f'<line class="whisker" x1="{x(p):.1f}" x2="{x(p):.1f}" y1="{y(low):.1f}" y2="{y(high):.1f}"/>'
+            )
         parts.append(
-            f'<circle class="first" cx="{x(p):.1f}" cy="{y(observed):.1f}" r="{radius:.1f}"><title>{escape(said)}'
-            "</title></circle>"
+            f'<circle class="first" cx="{x(p):.1f}" cy="{y(observed):.1f}" r="4"><title>{escape(said)}</title></circle>'
         )
     parts.append(f'<text x="{left + size / 2}" y="{top + size + 36}" text-anchor="middle">forecast chance</text>')
     middle = top + size / 2
@@ -165,6 +169,23 @@ def curve_plot(lead: Sequence[tuple[float, float]], typical: Sequence[tuple[floa
         f"Chance to be won over time: {final} by day {last:.0f}",
         Markup("".join(parts)),
     )
+
+
+def ratio_mark(value: float | None, low: float | None, high: float | None) -> Markup:
+    """Draw expected over actual and its interval on a doubling scale: 1 in the middle of the cell, ¼ and 4 its ends."""
+    if value is None or not formatting.known(value):
+        return Markup("")
+
+    def x(ratio: float) -> float:
+        return 50 + 25 * max(-2.0, min(2.0, math.log2(max(ratio, 1e-9))))
+
+    whisker = Markup("")
+    if low is not None and high is not None and formatting.known(low) and formatting.known(high):
+        whisker = Markup('<line class="whisker" x1="{:.1f}%" x2="{:.1f}%" y1="50%" y2="50%"/>').format(x(low), x(high))
+    return Markup(
+        '<svg class="mark" aria-hidden="true" focusable="false"><line class="axis" x1="50%" x2="50%" y1="0" y2="100%"/>'
+        '{}<circle class="first" cx="{:.1f}%" cy="50%" r="4"/></svg>'
+    ).format(whisker, x(value))
 
 
 def _round_up(share: float) -> float:

@@ -48,20 +48,6 @@ FLAGS = {
     "ever_is_shorter": "the history is too short for the longest horizon",
     "closed_before_created": "closed before it was created, by date entry",
 }
-METRICS = {
-    "capture_at_10": (
-        "Revenue in the top tenth",
-        "share of the revenue that came, in the first tenth of the list",
-        True,
-    ),
-    "forecast_ratio": ("Expected ÷ came", "expected over actual revenue; 1 is right", False),
-    "wins_ratio": ("Wins expected ÷ came", "expected over actual number of wins; 1 is right", False),
-    "auc": ("AUC", "chance that a lead that is won stands above one that is not; 0.5 is a coin", False),
-    "brier": ("Brier", "mean squared error of the chances; lower is better", False),
-    "ece": ("Calibration error", "mean distance of forecast chance and share that came", True),
-    "ibs": ("IBS", "squared error over all times, censoring weighed; lower is better", False),
-    "interval_coverage": ("Interval coverage", "share of deal amounts inside their 80% interval", True),
-}
 
 
 def word(value: str) -> str:
@@ -123,7 +109,7 @@ def environment() -> Environment:
     env.filters["path"] = lambda text: quote(str(text), safe="")
     env.globals |= {"bar": charts.bar, "balance_bar": charts.balance_bar, "step_bar": charts.step_bar}
     env.globals |= {"calibration_plot": charts.calibration_plot, "curve_plot": charts.curve_plot}
-    env.globals |= {"METRICS": METRICS, "MODELS": story.MODELS, "FACETS": FACETS}
+    env.globals |= {"ratio_mark": charts.ratio_mark, "FACETS": FACETS}
     return env
 
 
@@ -204,26 +190,6 @@ def _sides(name: str, row: Mapping[str, Any]) -> dict[str, Any]:
     money = [float(row.get(f"{side}_amount") or 0) for side in sides]
     deals = [int(row.get(f"{side}_deals") or 0) for side in sides]
     return {"month": name, "sides": list(zip(deals, money, strict=True))}
-
-
-def render_backtest(backtest: Mapping[str, Any]) -> str:
-    """Render how right the forecasts of the past were, beside what a company would use instead.
-
-    Parameters
-    ----------
-    backtest : mapping
-        The content of ``backtest.json``.
-    """
-    shown = []
-    for cutoff in reversed(backtest["cutoffs"]):
-        models = cutoff["models"]
-        names = [name for name in story.MODELS if name in models] + sorted(set(models) - set(story.MODELS))
-        metrics = [key for key in METRICS if any(formatting.known(models[name].get(key)) for name in names)]
-        groups = [(row["p_mean"], row["observed"], int(row["count"])) for row in cutoff.get("calibration") or []]
-        shown.append({**cutoff, "names": names, "metrics": metrics, "groups": groups})
-    zone = backtest.get("timezone", "UTC")
-    said = story.accuracy(backtest, zone)
-    return render_alone("backtest.html", backtest=backtest, cutoffs=shown, accuracy=said, timezone=zone)
 
 
 def render_report(report: Mapping[str, Any]) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.formatting import known
 from pipeline.story import MODELS
 
-FEW_WINS = 100
+FEW_WINS, FEW_WINS_OF_KIND = 100, 20
 RATIO_BOUNDS = (0.75, 1.33)
 COVERAGE_BOUNDS = (0.65, 0.92)
 ORDER = {"auc": "the order of the wins", "capture_at_10": "what the top tenth brings"}
@@ -34,15 +35,17 @@ def verdict(overall: Mapping[str, Any], cutoffs_count: int, has_value: bool = Tr
     Returns
     -------
     dict
-        ``use`` (``yes``, ``with care``, ``no``), ``text``, and its parts: ``doubts`` and ``facts``.
+        ``use`` (``yes``, ``with care``, ``no``), ``text``, its parts ``doubts`` and ``facts``, and ``watch``: kinds of
+        leads whose wins were off by more than a quarter beyond chance.
     """
     own, differences = overall["models"]["leadrev"], overall["differences"]
     auc, (auc_low, _) = own["auc"], own["intervals"]["auc"]
+    watch = _watch(overall.get("segments", []))
     won = int(own["actual_wins"])
     what = "revenue" if has_value else "wins"
     dates = "1 date" if cutoffs_count == 1 else f"{cutoffs_count} dates"
     if not known(auc):
-        return _said("no", [f"nothing was won at the {dates} that were tested: there is nothing to judge by"], [])
+        return _said("no", [f"nothing was won at the {dates} that were tested: there is nothing to judge by"], [], [])
     best = {metric: _best(overall["models"], differences, metric) for metric in ORDER}
     ranks = f"over {dates} it ranks with an AUC of {auc:.2f}{_beside(best['auc'], '.2f')}"
     holds = f"its top tenth holds {own['capture_at_10']:.0%} of the {what}{_beside(best['capture_at_10'], '.0%')}"
@@ -53,14 +56,14 @@ def verdict(overall: Mapping[str, Any], cutoffs_count: int, has_value: bool = Tr
             level += f", and {own['forecast_ratio']:.2f} times the revenue"
     facts = [text for text in (ranks, holds, level) if text]
     if not known(auc_low) or auc_low <= 0.5:
-        return _said("no", ["no better than chance: the interval of its AUC reaches 0.50"], facts)
+        return _said("no", ["no better than chance: the interval of its AUC reaches 0.50"], facts, watch)
     beaten = [name for name, by in differences.items() if _worse(by)]
     if beaten:
-        return _said("no", [f"worse than the baseline: {_names(beaten)} orders leads better"], facts)
+        return _said("no", [f"worse than the baseline: {_names(beaten)} orders leads better"], facts, watch)
     equal = [name for name, by in differences.items() if not _better(by)]
     useless = [name for name in equal if all(_at(differences[name], metric, 0) <= 0 for metric in ORDER)]
     if useless:
-        return _said("no", [f"no better than the baseline ({_names(useless)})"], facts)
+        return _said("no", [f"no better than the baseline ({_names(useless)})"], facts, watch)
     doubts = []
     if equal:
         doubts.append(f"better than {_names(equal)}, but by no more than chance may do")
@@ -78,13 +81,26 @@ def verdict(overall: Mapping[str, Any], cutoffs_count: int, has_value: bool = Tr
     covered = own.get("interval_coverage")
     if known(covered) and not COVERAGE_BOUNDS[0] <= covered <= COVERAGE_BOUNDS[1]:
         doubts.append(f"{covered:.0%} of the amounts lay in their interval, where 80% should")
-    return _said("with care" if doubts else "yes", doubts, facts)
+    return _said("with care" if doubts else "yes", doubts, facts, watch)
 
 
-def _said(use: str, doubts: list[str], facts: list[str]) -> dict[str, Any]:
+def _watch(segments: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Name at most three kinds of leads whose level was off beyond chance, the furthest first."""
+    found = []
+    for row in segments:
+        own = row["models"].get("leadrev", {})
+        ratio, (low, high) = own.get("wins_ratio"), own.get("intervals", {}).get("wins_ratio", (None, None))
+        off = known(low) and known(high) and (high < RATIO_BOUNDS[0] or low > RATIO_BOUNDS[1])
+        if known(ratio) and ratio > 0 and off and max(row["won"], own["expected_wins"]) >= FEW_WINS_OF_KIND:
+            said = f"{row['by']} {row['value']}: {own['expected_wins']:.0f} wins expected, {row['won']} came"
+            found.append((-abs(math.log(ratio)), said))
+    return [said for _, said in sorted(found)[:3]]
+
+
+def _said(use: str, doubts: list[str], facts: list[str], watch: list[str]) -> dict[str, Any]:
     sentences = ["; ".join(part) for part in (doubts, facts) if part]
     text = " ".join(f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences)
-    return {"use": use, "text": text, "doubts": doubts, "facts": facts}
+    return {"use": use, "text": text, "doubts": doubts, "facts": facts, "watch": watch}
 
 
 def _at(differences: Mapping[str, Any], metric: str, place: int) -> float:

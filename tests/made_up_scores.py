@@ -176,12 +176,23 @@ def made_up_backtest(money: bool = True) -> dict:
             "forecast_ratio": ratio if money else None, "interval_coverage": 0.79, "expected_wins": 61.0,
             "actual_wins": 58, "wins_ratio": 61 / 58,
             "intervals": {"auc": [auc - 0.03, auc + 0.03], "capture_at_10": [capture - 0.08, capture + 0.08],
-                          "forecast_ratio": [0.8, 1.3]},
+                          "forecast_ratio": [0.8, 1.3], "wins_ratio": [0.9, 1.2]},
         }  # fmt: skip
 
     calibration = [
-        {"p_mean": p, "observed": min(1.0, p * 0.95 + 0.004), "count": int(400 * (1 - p))}
+        {
+            "p_mean": p,
+            "observed": min(1.0, p * 0.95 + 0.004),
+            "count": int(400 * (1 - p)),
+            "low": p * 0.8,
+            "high": p * 1.1,
+        }
         for p in (0.005, 0.02, 0.04, 0.09, 0.16, 0.33)
+    ]
+    months = [
+        {"month": month, "from_days": 0.0, "until_days": 90.0, "expected_wins": 61.0, "actual_wins": 58}
+        | ({"expected_revenue": 678e3, "actual_revenue": 640e3, "low": 5e5, "high": 9e5} if money else {})
+        for month in ("2026-02", "total")
     ]
     cutoffs = [
         {
@@ -190,13 +201,23 @@ def made_up_backtest(money: bool = True) -> dict:
             "models": {"leadrev": figures(0.81, 0.46, 1.06), "recent_activity": figures(0.66, 0.22, None),
                        "biggest_company": figures(0.55, 0.31, None),
                        "logistic_regression": figures(0.77, 0.39, None), "oracle": figures(0.86, 0.51, 1.0)},
-            "calibration": calibration,
+            "calibration": calibration, "months": months, "caveats": {}, "absent": {"champion": "trained later"},
         }
         for cutoff in ("2025-11-15T00:00:00Z", "2026-02-14T00:00:00Z")
     ]  # fmt: skip
     return {
         "company": "Nimbus", "currency": "EUR", "primary_horizon_days": PRIMARY, "known_until": "2026-05-15T00:00:00Z",
-        "cutoffs": cutoffs, "verdict": {"use": "with care", "text": "Ranks well; the level is 6% high."},
+        "timezone": "UTC", "capacity_calls": 100, "settings": {"trees": 150}, "cutoffs": cutoffs,
+        "overall": {
+            "models": cutoffs[0]["models"], "calibration": calibration, "totals": {"inside": 2, "count": 2},
+            "differences": {"logistic_regression": {
+                "auc": {"difference": 0.04, "low": 0.01, "high": 0.07},
+                "brier": {"difference": -0.01, "low": -0.02, "high": -0.005}}},
+            "segments": [{"by": "source", "value": NASTY_NAME, "leads": 300, "won": 20, "revenue": 9e4,
+                          "models": {"leadrev": figures(0.8, 0.4, 1.1)}}],
+        },
+        "verdict": {"use": "with care", "text": "Ranks well; the level is 6% high.", "doubts": [], "facts": [],
+                    "watch": ["source web: 30 wins expected, 20 came"]},
     }  # fmt: skip
 
 

@@ -109,7 +109,7 @@ def test_the_page_says_what_the_file_says(content, tested):
 
 def test_a_cutoff_whose_horizon_is_not_over_is_refused(tested):
     assert "--cutoffs: 2026-04-30" in refusal("backtest", "--cutoffs", "2026-05-01", folder=tested.folder)
-    assert "2020-01-01" in refusal("backtest", "--cutoffs", "2020-01-01", folder=tested.folder)
+    assert "--cutoffs: 2019-12-31" in refusal("backtest", "--cutoffs", "2020-01-01", folder=tested.folder)
 
 
 def test_the_same_cutoff_again_gives_the_same_figures(content, tested, tmp_path):

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 from made_up_scores import made_up_audit, made_up_backtest
 
-from pipeline import charts, formatting, pages, story
+from pipeline import backtest_page, charts, formatting, pages, story
 
 BAD = "<script>alert(1)</script>"
 
@@ -69,16 +69,15 @@ def test_audit_page_shows_every_part_and_escapes_it():
 
 @pytest.mark.parametrize("money", [True, False])
 def test_backtest_page_stands_alone_with_and_without_amounts(money):
-    html = pages.render_backtest(made_up_backtest(money))
+    html = backtest_page.render_backtest(made_up_backtest(money))
     assert_alone(html)
     assert "with care" in html
-    assert html.index("14 Feb 2026") < html.index("As of 15 Nov 2025"), "the newest cutoff comes first"
-    assert ("Revenue in the top tenth</abbr>" in html) == money
-
-
-def test_backtest_without_a_cutoff_says_what_to_do():
-    html = pages.render_backtest(made_up_backtest() | {"cutoffs": []})
-    assert "primary_horizon_days" in html
+    assert html.index("As of 14 Feb 2026") < html.index("As of 15 Nov 2025"), "the newest cutoff comes first"
+    assert ("Revenue expected ÷ came</abbr>" in html) == money
+    assert BAD not in html
+    assert "&lt;script&gt;" in html, "a source with a nasty name"
+    assert "<strong>better</strong> +0.040" in html
+    assert "<strong>better</strong> −0.0100" in html, "a lower Brier score is better"
 
 
 def test_accuracy_says_nothing_without_a_backtest():
@@ -116,7 +115,8 @@ def test_bars_stay_inside_their_cell():
 
 
 def test_calibration_plot_clips_nothing():
-    svg = charts.calibration_plot([(0.0, 0.0, 3), (0.03, 0.05, 900), (0.9, 1.0, 1)], "won within 90 days")
+    groups = [(0.0, 0.0, 3, 0.0, 0.1), (0.03, 0.05, 900, None, None), (0.9, 1.0, 1, 0.9, 1.0)]
+    svg = charts.calibration_plot(groups, "won within 90 days")
     width, height = map(float, re.search(r'viewBox="0 0 (\d+) (\d+)"', svg).groups())
     for cx, cy, r in re.findall(r'cx="([\d.]+)" cy="([\d.]+)" r="([\d.]+)"', svg):
         assert float(cx) - float(r) >= 0
