@@ -143,7 +143,7 @@ def _tables(models: Mapping[str, Any], columns: Mapping[str, list[Column]]) -> l
 
 def _cell(figures: Mapping[str, Any], column: Column) -> tuple[str, str]:
     """Write a figure, and its interval below it."""
-    value = figures.get(column.key)
+    value: Any = figures.get(column.key)
     if not known(value):
         return UNKNOWN, ""
     bounds = figures["intervals"].get(column.key) or [None]

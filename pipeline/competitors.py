@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from features import clock
+from features import clock, lifecycle
 from models.baselines import AalenJohansen, ColumnRanking, LogisticBaseline
 from models.scorecard import Forecast
 from pipeline.errors import UserError
@@ -89,7 +89,7 @@ def baselines(training: Training, X: pd.DataFrame, horizon: float, times: np.nda
 def of_the_company(
     company: LoadedCompany, training: Training, lead_ids: pd.Series, cutoff: datetime
 ) -> tuple[Found, Absent]:
-    """Score with what the company has already: its existing score, and its salespeople's probabilities."""
+    """Score with what the company has already: its existing score, and its salespeople's probabilities, as of then."""
     found: Found = {}
     absent: Absent = {}
     tables = company.tables
@@ -97,21 +97,29 @@ def of_the_company(
         if reason := training.audit.excluded.get("leads.existing_score"):
             absent["existing_score"] = f"the audit keeps it out: {reason}"
         else:
-            scores = tables.leads.select("lead_id", "existing_score").distinct(on="lead_id").to_pandas()
+            scores = tables.leads.select("lead_id", "existing_score").mutate(as_of=clock.instant(cutoff))
+            scores = clock.as_they_were(scores, tables, "leads", "lead_id").to_pandas().drop_duplicates("lead_id")
             found["existing_score"] = Forecast(_last_where_missing(scores, "existing_score", lead_ids))
     if tables.has("deals", "probability"):
-        versions = tables.deals.filter(tables.deals.recorded_at.notnull()).mutate(known_from=tables.deals.recorded_at)
-        versions = clock.spans(versions, ["deal_id", "system"], ["outcome", "amount", "probability"])
-        said = versions.filter(clock.current_at(versions, cutoff), versions.outcome == "open")
-        said = said.filter(said.probability.notnull(), said.lead_id.notnull())
-        said = said.group_by("lead_id").agg(probability=said.probability.max()).to_pandas()
+        deals = lifecycle.deal_versions(tables)
+        deals = deals.filter(clock.current_at(deals, cutoff), deals.outcome == "open", deals.probability.notnull())
+        said = deals.group_by("lead_id").agg(probability=deals.probability.max()).to_pandas()
         if said["lead_id"].isin(lead_ids).any():
             found["rep_probability"] = Forecast(_last_where_missing(said, "probability", lead_ids))
         else:
             absent["rep_probability"] = (
-                "no open deal had a probability with a recorded_at by then: without it nobody knows when it was written"
+                "no open deal had one whose date is known (recorded_at, or a history in changes): as it stands today "
+                "it may know what came"
             )
     return found, absent
+
+
+def may_know_more(company: LoadedCompany, forecasts: Found) -> Absent:
+    """Say which of the company's own scores stand as they are today, and not as they were then."""
+    dated = company.known_at_creation | company.tables.tracked("leads")
+    if "existing_score" not in forecasts or "existing_score" in dated:
+        return {}
+    return {"existing_score": "as it stands today: a score that was changed since may know what came"}
 
 
 def champion(

@@ -137,8 +137,7 @@ def evaluate(
         ):
             forecasts |= found
             absent |= missing
-        if "existing_score" in forecasts and "existing_score" not in company.known_at_creation:
-            caveats["existing_score"] = "as it stands today: a score that was changed since may know what came"
+        caveats = competitors.may_know_more(company, forecasts)
     if truth is not None:
         forecasts["oracle"] = competitors.oracle(truth, lead_ids)
     came = _came(company, params, training, matrix, cutoff, known_at, times, forecasts.get("oracle"))
