@@ -151,16 +151,8 @@ class LeadForecaster(BaseEstimator):
                 f"primary_horizon_days must be one of horizons_days {self.horizons_days}, "
                 f"got {self.primary_horizon_days}"
             )
-        won = y["event"].to_numpy() == WON
-        self.wins_count_ = int(y.loc[won, "lead_id"].nunique())
-        if self.wins_count_ == 0:
-            raise ValueError("no lead was won: there is nothing to learn from")
-        seed = self.random_state or 0
-        rising = tuple(name for name in self.rising if name in X.columns)
-        settings = self._incidence_settings() | {"rising": rising, "random_state": seed, "threads": self.threads}
-        self.incidence_ = IncidenceBooster(**settings)
-        self.incidence_.fit(X, y[["event", "duration", "as_of"]], sample_weight, groups=y["lead_id"])
-        self.value_ = self._fit_value(X, y, won, seed)
+        self.incidence_, seed = self.fit_incidence(X, y, sample_weight), self.random_state or 0
+        self.value_ = self._fit_value(X, y, y["event"].to_numpy() == WON, seed)
         self._settle()
 
         recent = self._recent(calendar_days(y["as_of"]), sample_weight, seed)
@@ -170,6 +162,17 @@ class LeadForecaster(BaseEstimator):
         reference = self._forecast(X.iloc[recent], np.full((len(recent), 2), np.nan))
         self.grading_ = Grading.of_population(reference[self.rank_key_])
         return self
+
+    def fit_incidence(self, X: pd.DataFrame, y: pd.DataFrame, sample_weight: Any = None) -> IncidenceBooster:
+        """Learn chances and times alone, as `fit` does before it learns amounts."""
+        self.wins_count_ = int(y.loc[y["event"] == WON, "lead_id"].nunique())
+        if self.wins_count_ == 0:
+            raise ValueError("no lead was won: there is nothing to learn from")
+        rising = tuple(name for name in self.rising if name in X.columns)
+        booster = IncidenceBooster(
+            **self._incidence_settings(), rising=rising, random_state=self.random_state or 0, threads=self.threads
+        )
+        return booster.fit(X, y[["event", "duration", "as_of"]], sample_weight, groups=y["lead_id"])
 
     def predict(
         self,
@@ -267,9 +270,7 @@ class LeadForecaster(BaseEstimator):
             "incidence": incidence_facts(self.incidence_),
             "value": None if self.value_ is None else value_facts(self.value_),
         }
-        state = {
-            "forecaster.json": json.dumps(facts, ensure_ascii=False).encode(),
-        }
+        state = {"forecaster.json": json.dumps(facts, ensure_ascii=False).encode()}
         for outcome, booster in zip(self.incidence_.outcomes_, self.incidence_.boosters_, strict=True):
             state[f"outcome_{outcome}.txt"] = booster_bytes(booster)
         if self.value_ is not None:

@@ -128,15 +128,25 @@ def features(
 
 
 @app.command()
-def train(params: ParamsFile = Path("params.yaml"), as_of: AsOf = None, debug: Debug = False) -> None:
+def train(
+    params: ParamsFile = Path("params.yaml"),
+    as_of: AsOf = None,
+    tune: Annotated[
+        float | None,
+        typer.Option(
+            "--tune", metavar="MINUTES", min=0.01, help="Search settings for so long before; goes on if run again."
+        ),
+    ] = None,
+    debug: Debug = False,
+) -> None:
     """Train on what was known at a date, log and register in MLflow; promotes nothing.
 
-    Example: `leadrev train --as-of 2026-05-01`
+    Example: `leadrev train --as-of 2026-05-01 --tune 20`
     """
     from pipeline.params import load_params
     from pipeline.train import train as run
 
-    typer.echo(run(load_params(params), as_of).summary())
+    typer.echo(run(load_params(params), as_of, tune_minutes=tune).summary())
 
 
 @app.command()

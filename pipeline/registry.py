@@ -7,7 +7,7 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
@@ -72,6 +72,7 @@ class Registry:
         metrics: dict[str, float],
         files: dict[str, bytes],
         figures: dict[str, Any],
+        trials: Sequence[tuple[str, dict[str, Any], dict[str, float]]] = (),
     ) -> str:
         """Log one training run and register its model; nothing becomes champion.
 
@@ -87,6 +88,8 @@ class Registry:
             Small files to keep with the run (audit, metrics).
         figures : dict of str to matplotlib figure
             Plots to keep with the run.
+        trials : sequence of (str, dict, dict)
+            Settings that were tried before: name, settings and figures of each, logged as runs inside this one.
 
         Returns
         -------
@@ -98,6 +101,10 @@ class Registry:
             mlflow.log_params({key: str(value)[:500] for key, value in params.items()})
             mlflow.log_metrics({key: value for key, value in metrics.items() if value == value})
             mlflow.set_tags({"data_fingerprint": stored.facts.data_fingerprint, "company": stored.facts.company})
+            for name, settings, found in trials:
+                with mlflow.start_run(run_name=name, nested=True):
+                    mlflow.log_params(settings)
+                    mlflow.log_metrics(found)
             for name, content in files.items():
                 path = Path(scratch) / name
                 path.write_bytes(content)

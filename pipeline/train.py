@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.errors import UserError
 from pipeline.evaluation import Evaluation, evaluate
@@ -16,6 +16,9 @@ from pipeline.progress import step
 from pipeline.registry import Registry
 from pipeline.stored_model import iso
 from pipeline.tables import LoadedCompany
+
+if TYPE_CHECKING:
+    from pipeline.tuning import Tuned
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,7 @@ class Trained:
     training: Training
     held_out: Evaluation | None
     held_out_absent: str
+    tuned: str = ""
 
     def summary(self) -> str:
         """Say what was learned from, how good it was on what it had not seen, and what to do next."""
@@ -38,6 +42,7 @@ class Trained:
         ]
         lines += [f"Kept out: {column}: {why}" for column, why in facts.excluded.items()]
         lines += [f"Note: {note}" for note in self.training.stored.forecaster.notes_.values()]
+        lines += [self.tuned] if self.tuned else []
         if self.held_out is None:
             lines.append(f"No hold-out: {self.held_out_absent}")
         else:
@@ -53,11 +58,13 @@ class Trained:
         return "\n".join(lines)
 
 
-def train(params: Params, as_of: str | None, held_out: Evaluation | None = None) -> Trained:
+def train(
+    params: Params, as_of: str | None, held_out: Evaluation | None = None, tune_minutes: float | None = None
+) -> Trained:
     """Train, evaluate on a hold-out in time, log to MLflow and register.
 
     The hold-out is a second model, trained one primary horizon before `as_of` and compared with what was known to have
-    come by `as_of`: nothing later is looked at.
+    come by `as_of`: nothing later is looked at. A search for settings sees only what that second model saw.
 
     Parameters
     ----------
@@ -67,6 +74,8 @@ def train(params: Params, as_of: str | None, held_out: Evaluation | None = None)
         The date as the user wrote it; by default where the data end.
     held_out : Evaluation, optional
         The hold-out, where a backtest has just made it.
+    tune_minutes : float, optional
+        Search settings for so long before; see `pipeline.tuning.tune`.
 
     Returns
     -------
@@ -78,6 +87,10 @@ def train(params: Params, as_of: str | None, held_out: Evaluation | None = None)
         If nothing can be learned by then.
     """
     company, instant = company_at(params, as_of)
+    tuned, said = None, ""
+    if tune_minutes is not None:
+        tuned, said = _tuned(company, params, instant, tune_minutes)
+        params = params if tuned is None else tuned.apply(params)
     with step(f"training as of {iso(instant)}"):
         training = learn(company, params, instant)
     why = ""
@@ -96,8 +109,25 @@ def train(params: Params, as_of: str | None, held_out: Evaluation | None = None)
             figures={"calibration.png": calibration_figure(held_out), "capture.png": capture_figure(held_out)}
             if held_out
             else {},
+            trials=[] if tuned is None else [trial.to_log() for trial in tuned.trials],
         )
-    return Trained(params, instant, version, training, held_out, why)
+    return Trained(params, instant, version, training, held_out, why, said)
+
+
+def _tuned(company: LoadedCompany, params: Params, as_of: datetime, minutes: float) -> tuple[Tuned | None, str]:
+    """Search settings on what was known a horizon earlier, before the hold-out; say what came of it."""
+    from pipeline.tuning import tune
+
+    try:
+        with step("looking back, to search settings"):
+            earlier = learn(company, params, as_of - timedelta(days=params.primary_horizon_days))
+    except UserError as reason:
+        return None, f"Not tuned: a horizon earlier there was {reason}"
+    with step(f"searching settings for {minutes:g} minutes"):
+        tuned = tune(params, earlier, minutes)
+    if tuned is None:
+        return None, "Not tuned: the history is too short for a fold that trains on 50 wins and is tested on a horizon"
+    return tuned, tuned.summary
 
 
 def _hold_out(company: LoadedCompany, params: Params, as_of: datetime) -> tuple[Evaluation | None, str]:

@@ -19,7 +19,7 @@ COMMANDS = {
     "simulate": ("--out", "--leads", "--events-per-lead", "--seed", "--mess"),
     "check": ("--params", "--out"),
     "features": ("--params", "--as-of", "--out"),
-    "train": ("--params", "--as-of"),
+    "train": ("--params", "--as-of", "--tune"),
     "backtest": ("--params", "--cutoffs", "--out"),
     "score": ("--params", "--as-of", "--model", "--explain", "--out"),
     "explain": ("--params",),
