@@ -167,7 +167,7 @@ def overall(evaluations: list[Evaluation], params: Params) -> dict[str, Any]:
             }
     p_win = _all(evaluations, lambda one: one.forecasts["leadrev"].p_win)
     won, known = _all(evaluations, lambda one: one.came.won), _all(evaluations, lambda one: one.came.known)
-    draws = LeadDraws(_all(evaluations, lambda one: one.matrix["lead_id"]), repeats, seed)
+    draws = LeadDraws(_all(evaluations, lambda one: one.lead_ids), repeats, seed)
     totals = [
         month["low"] <= month["actual_revenue"] <= month["high"]
         for evaluation in evaluations
@@ -196,7 +196,7 @@ def _over_cutoffs(evaluations: list[Evaluation], name: str, params: Params) -> d
             found[metric] = np.nanmean(
                 [one.samples[name][metric] for one in there if metric in one.samples[name]], axis=0
             )
-    draws = LeadDraws(_all(there, lambda one: one.matrix["lead_id"]), params.backtest.bootstrap_count, params.seed)
+    draws = LeadDraws(_all(there, lambda one: one.lead_ids), params.backtest.bootstrap_count, params.seed)
     pairs = {}
     if "wins_ratio" in found:
         pairs["wins_ratio"] = _all(there, lambda one: one.forecasts[name].p_win), _all(there, lambda one: one.came.won)

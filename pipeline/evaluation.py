@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -17,6 +17,7 @@ from models.totals import revenue_total
 from pipeline import competitors
 from pipeline.learning import WON, Training, open_leads_matrix, what_came
 from pipeline.params import Params
+from pipeline.segments import traits
 from pipeline.stored_model import iso
 from pipeline.tables import LoadedCompany
 
@@ -58,7 +59,7 @@ class Evaluation:
         Models that cannot be compared with, and why.
     caveats : dict of str to str
         Models that may know more than was known then; they are shown, and no verdict is built on them.
-    came, forecasts, matrix, samples
+    came, forecasts, lead_ids, kinds, samples
         What the figures were made from, for those pooled over cutoffs; not part of the file.
     """
 
@@ -76,7 +77,8 @@ class Evaluation:
     caveats: dict[str, str]
     came: Came = field(repr=False)
     forecasts: dict[str, Forecast] = field(repr=False)
-    matrix: pd.DataFrame = field(repr=False)
+    lead_ids: pd.Series = field(repr=False)
+    kinds: pd.DataFrame = field(repr=False)
     samples: dict[str, dict[str, np.ndarray]] = field(repr=False)
 
     @property
@@ -86,7 +88,7 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Give everything as JSON can hold it: what cannot be said is null."""
-        inner = ("came", "forecasts", "matrix", "samples")
+        inner = ("came", "forecasts", "lead_ids", "kinds", "samples")
         return without_nan({name: value for name, value in vars(self).items() if name not in inner})
 
 
@@ -161,8 +163,9 @@ def evaluate(
         absent=absent,
         caveats=caveats,
         came=came,
-        forecasts=forecasts,
-        matrix=matrix,
+        forecasts={name: replace(forecast, incidence=None) for name, forecast in forecasts.items()},
+        lead_ids=lead_ids,
+        kinds=traits(matrix),
         samples=samples,
     )
 

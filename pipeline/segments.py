@@ -58,8 +58,8 @@ def segments(evaluations: list[Evaluation], repeats: int, seed: int) -> list[dic
         ``auc``, ``wins_ratio`` and ``forecast_ratio`` with their ``intervals``. At most six values a trait, those with
         most leads; kinds of fewer than 30 leads are left out.
     """
-    kinds = pd.concat([traits(evaluation.matrix) for evaluation in evaluations], ignore_index=True)
-    lead_ids = pd.concat([evaluation.matrix["lead_id"] for evaluation in evaluations], ignore_index=True)
+    kinds = pd.concat([evaluation.kinds for evaluation in evaluations], ignore_index=True)
+    lead_ids = pd.concat([evaluation.lead_ids for evaluation in evaluations], ignore_index=True)
     won = np.concatenate([evaluation.came.won for evaluation in evaluations])
     known = np.concatenate([evaluation.came.known for evaluation in evaluations])
     revenue = np.concatenate([evaluation.came.revenue for evaluation in evaluations])

@@ -146,8 +146,8 @@ def tune(
         if len(done) >= TRIALS_LIMIT or (done and begun - started + longest > 60 * minutes):
             return Tuned(_told(done, given), len(folds))
         study.sampler = optuna.samplers.TPESampler(seed=params.seed + len(done), n_startup_trials=8)
-        if not done:
-            study.enqueue_trial(given, skip_if_exists=True)
+        if not done and not study.get_trials(states=[optuna.trial.TrialState.WAITING]):
+            study.enqueue_trial(given)
         trial = study.ask()
         parts = _losses(given | _suggest(trial, given), params, training, folds)
         trial.set_user_attr("parts", parts.tolist())

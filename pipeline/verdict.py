@@ -11,6 +11,8 @@ from pipeline.story import MODELS
 
 FEW_WINS, FEW_WINS_OF_KIND = 100, 20
 RATIO_BOUNDS = (0.75, 1.33)
+UNMEASURED = 0.02
+"""What an AUC may be off by, where no leads were drawn to measure it."""
 COVERAGE_BOUNDS = (0.65, 0.92)
 ORDER = {"auc": "the order of the wins", "capture_at_10": "what the top tenth brings"}
 
@@ -55,7 +57,7 @@ def verdict(overall: Mapping[str, Any], cutoffs_count: int, has_value: bool = Tr
         if known(own["forecast_ratio"]):
             level += f", and {own['forecast_ratio']:.2f} times the revenue"
     facts = [text for text in (ranks, holds, level) if text]
-    if not known(auc_low) or auc_low <= 0.5:
+    if (auc_low if known(auc_low) else auc - UNMEASURED) <= 0.5:
         return _said("no", ["no better than chance: the interval of its AUC reaches 0.50"], facts, watch)
     beaten = [name for name, by in differences.items() if _worse(by)]
     if beaten:
@@ -107,6 +109,7 @@ def _at(differences: Mapping[str, Any], metric: str, place: int) -> float:
     """Give how much better leadrev is by a figure, or the lower (1) or upper (2) end of that; none counts as 0."""
     row = differences.get(metric) or {}
     value = (row.get("difference"), row.get("low"), row.get("high"))[place]
+    value = row.get("difference") if not known(value) else value
     return value if value is not None and known(value) else 0.0
 
 

@@ -68,3 +68,22 @@ def test_a_level_that_is_off_by_chance_alone_is_no_doubt():
     off = figures(money=1.6)
     off["intervals"]["forecast_ratio"] = [0.9, 2.5]
     assert judged(off)["use"] == "yes"
+
+
+def test_without_draws_the_figures_themselves_decide():
+    bare = figures() | {"intervals": {"auc": [None, None], "wins_ratio": [None, None]}}
+    rows = {key: {"difference": d, "low": None, "high": None} for key, d in (("auc", 0.05), ("capture_at_10", 0.1))}
+    assert judged(bare, logistic_regression=rows)["use"] == "yes"
+    assert judged(bare | {"auc": 0.51}, logistic_regression=rows)["use"] == "no"
+
+
+def test_kinds_of_leads_whose_level_is_off_beyond_chance_are_named():
+    def kind(value, expected, won, low, high):
+        own = {"expected_wins": expected, "wins_ratio": expected / won, "intervals": {"wins_ratio": [low, high]}}
+        return {"by": "source", "value": value, "won": won, "models": {"leadrev": own}}
+
+    segments = [kind("fair", 15, 33, 0.3, 0.6), kind("web", 30, 33, 0.7, 1.2), kind("few", 1, 4, 0.1, 0.4)]
+    models = {"leadrev": figures(), "champion": figures(auc=0.7)}
+    found = verdict({"models": models, "differences": {"champion": by(0.1, 0.1)}, "segments": segments}, 2)
+    assert found["use"] == "yes"
+    assert found["watch"] == ["source fair: 15 wins expected, 33 came"]
