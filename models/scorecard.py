@@ -152,6 +152,8 @@ def scorecard(forecast: Forecast, came: Came, draws: LeadDraws) -> dict[str, Flo
     if came.truth is not None:
         statistics |= _against_truth(forecast, *came.truth)
     measured = draws.measure(statistics)
+    if "ece" in measured:  # a draw adds noise to every group, which can only add distance: taken off again
+        measured["ece"][1:] -= measured["ece"][1:].mean() - measured["ece"][0] if draws.repeats else 0.0
     captures = measured.pop("captures")
     names = [*(f"capture_at_{percent}" for percent in TOP_SHARES), "capture_at_capacity"]
     return measured | {name: captures[:, place] for place, name in enumerate(names)}

@@ -196,15 +196,16 @@ def _over_cutoffs(evaluations: list[Evaluation], name: str, params: Params) -> d
             found[metric] = np.nanmean(
                 [one.samples[name][metric] for one in there if metric in one.samples[name]], axis=0
             )
-    draws = LeadDraws(_all(there, lambda one: one.lead_ids), params.backtest.bootstrap_count, params.seed)
-    pairs = {}
-    if "wins_ratio" in found:
-        pairs["wins_ratio"] = _all(there, lambda one: one.forecasts[name].p_win), _all(there, lambda one: one.came.won)
-    if "forecast_ratio" in found:
-        money = _all(there, lambda one: one.forecasts[name].expected_revenue)
-        pairs["forecast_ratio"] = money, _all(there, lambda one: one.came.revenue)
-    statistics = {key: partial(metrics.forecast_ratio, *pair) for key, pair in pairs.items() if len(pair[0])}
-    return found | draws.measure(statistics)
+    pairs: dict[str, tuple[Callable[[Evaluation], Any], Callable[[Evaluation], Any]]] = {
+        "wins_ratio": (lambda one: one.forecasts[name].p_win, lambda one: one.came.won),
+        "forecast_ratio": (lambda one: one.forecasts[name].expected_revenue, lambda one: one.came.revenue),
+    }
+    for metric, (expected, came) in pairs.items():
+        said = [one for one in there if metric in one.samples[name]]
+        if said:
+            draws = LeadDraws(_all(said, lambda one: one.lead_ids), params.backtest.bootstrap_count, params.seed)
+            found |= draws.measure({metric: partial(metrics.forecast_ratio, _all(said, expected), _all(said, came))})
+    return found
 
 
 def _all(evaluations: list[Evaluation], pick: Callable[[Evaluation], Any]) -> np.ndarray:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from scipy.stats import binom
+
 from pipeline.formatting import known
 from pipeline.story import MODELS
 
@@ -13,6 +15,7 @@ FEW_WINS, FEW_WINS_OF_KIND = 100, 20
 RATIO_BOUNDS = (0.75, 1.33)
 UNMEASURED = 0.02
 """What an AUC may be off by, where no leads were drawn to measure it."""
+UNLIKELY = 0.05
 COVERAGE_BOUNDS = (0.65, 0.92)
 ORDER = {"auc": "the order of the wins", "capture_at_10": "what the top tenth brings"}
 
@@ -23,7 +26,8 @@ def verdict(overall: Mapping[str, Any], cutoffs_count: int, has_value: bool = Tr
     *No* where leadrev orders leads no better than chance, worse than something the company has or could have instead,
     or in no way better than it. *With care* where it is better, but not beyond chance, where wins or revenue in total
     were off by more than a quarter beyond chance, where its chances are no nearer to what came than rates by age,
-    where amounts miss their intervals, or where there were too few wins to judge by.
+    where amounts or monthly totals miss their intervals, where another's top tenth held more, or where there were too
+    few wins to judge by.
 
     Parameters
     ----------
@@ -77,6 +81,12 @@ def verdict(overall: Mapping[str, Any], cutoffs_count: int, has_value: bool = Tr
         if off and not (known(bounds[0]) and bounds[0] <= 1 <= bounds[1]):
             doubts.append(f"the level was off: it expected {ratio:.2f} times the {named} that came; rank by it, but do "
                           "not budget with it")  # fmt: skip
+    less = [name for name, by in differences.items() if _at(by, "capture_at_10", 0) < 0]
+    if less:
+        doubts.append(f"its top tenth held no more than that of {_names(less)}")
+    totals = overall.get("totals", {"inside": 0, "count": 0})
+    if totals["count"] and binom.cdf(totals["inside"], totals["count"], 0.8) < UNLIKELY:
+        doubts.append(f"only {totals['inside']} of {totals['count']} months' revenue lay in its 80% interval")
     by_age = differences.get("aalen_johansen", {}).get("brier")
     if by_age and known(by_age["difference"]) and by_age["difference"] >= 0:
         doubts.append("its chances were no nearer to what came than plain rates by age of the lead")

@@ -61,6 +61,8 @@ def test_each_draw_is_what_its_leads_would_give() -> None:
         }
         for name, value in expected.items():
             assert found[name][draw] == pytest.approx(value), name
+    assert found["ece"][0] == pytest.approx(metrics.ece(came.won[came.known], forecast.p_win[came.known]))
+    assert found["ece"][1:].mean() == pytest.approx(found["ece"][0])
     whole = [
         metrics.integrated_brier_score(came.event, came.duration, forecast.incidence[:, k], came.times, k)
         for k in (1, 2)

@@ -51,6 +51,7 @@ def test_no_better_than_what_there_is_is_a_no(own, differences, said):
     ("own", "differences", "said"),
     [
         (None, {"recent_activity": by(0.01, 0.01)}, "by no more than chance may do"),
+        (None, {"recent_activity": by(0.05, -0.01)}, "held no more than that of most recent activity first"),
         (figures(won=60), {}, "only 60 wins"),
         (figures(wins=1.6), {}, "expected 1.60 times the wins"),
         (figures(money=0.5), {}, "do not budget with it"),
@@ -87,3 +88,14 @@ def test_kinds_of_leads_whose_level_is_off_beyond_chance_are_named():
     found = verdict({"models": models, "differences": {"champion": by(0.1, 0.1)}, "segments": segments}, 2)
     assert found["use"] == "yes"
     assert found["watch"] == ["source fair: 15 wins expected, 33 came"]
+
+
+def test_months_that_miss_their_interval_more_often_than_chance_are_a_doubt():
+    overall = {
+        "models": {"leadrev": figures(), "champion": figures(auc=0.7)},
+        "differences": {"champion": by(0.1, 0.1)},
+    }
+    assert verdict(overall | {"totals": {"inside": 5, "count": 8}}, 2)["use"] == "yes"
+    found = verdict(overall | {"totals": {"inside": 1, "count": 6}}, 2)
+    assert found["use"] == "with care"
+    assert "only 1 of 6 months" in found["text"].lower()
