@@ -116,6 +116,7 @@ class FeatureSpec:
         timezone: str = "UTC",
         fiscal_year_start_month: int = 1,
         excluded: Collection[str] = (),
+        excluded_kinds: Collection[str] = (),
     ) -> FeatureSpec:
         """Choose what flows in, from what the company has and what was known at ``known_at``.
 
@@ -126,12 +127,12 @@ class FeatureSpec:
             Kinds, channels and topics of events are those seen by then.
         windows_days, primary_horizon_days, timezone, fiscal_year_start_month
             As in the class.
-        excluded : collection of str
-            What must stay out: columns, as ``column`` or ``table.column``, and kinds of events.
+        excluded, excluded_kinds : collection of str
+            What must stay out: columns, as ``table.column``, and kinds of events.
         """
 
         def allowed(table: str, column: str) -> bool:
-            return column not in excluded and f"{table}.{column}" not in excluded
+            return f"{table}.{column}" not in excluded
 
         columns = tuple(
             sorted(
@@ -144,17 +145,17 @@ class FeatureSpec:
             typed = [(name, _attribute_type(getattr(tables, table)[name])) for name in names]
             attributes[table] = tuple((name, type_) for name, type_ in typed if type_)
         kinds: tuple[str, ...] = ()
-        excluded_kinds: tuple[str, ...] = ()
+        kinds_out: tuple[str, ...] = ()
         channels: tuple[str, ...] = ()
         topics: tuple[str, ...] = ()
         outbound: tuple[str, ...] = ()
         if tables.has("events"):
             events = clock.happened_events(tables)
             events = events.filter(clock.known_by(events.visible_at, known_at))
-            if excluded:
-                left_out = events.filter(events.kind.isin(sorted(excluded))).select("kind").distinct()
-                excluded_kinds = tuple(sorted(left_out.to_pandas()["kind"]))
-                events = events.filter(events.kind.notin(excluded_kinds)) if excluded_kinds else events
+            if excluded_kinds:
+                left_out = events.filter(events.kind.isin(sorted(excluded_kinds))).select("kind").distinct()
+                kinds_out = tuple(sorted(left_out.to_pandas()["kind"]))
+                events = events.filter(events.kind.notin(kinds_out)) if kinds_out else events
             kinds = _most_frequent(events, "kind", KINDS_LIMIT)
             if "events.channel" in columns:
                 channels = _most_frequent(events, "channel", CHANNELS_LIMIT)
@@ -181,7 +182,7 @@ class FeatureSpec:
             lead_attributes=attributes["leads"],
             account_attributes=attributes["accounts"],
             event_kinds=kinds,
-            excluded_kinds=excluded_kinds,
+            excluded_kinds=kinds_out,
             outbound_kinds=outbound,
             channels=channels,
             topics=topics,

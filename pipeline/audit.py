@@ -1,33 +1,19 @@
-# ruff: noqa: S608 (SQL here is made of quoted identifiers and literals)
 """The audit: which columns must stay out of the model until a person says otherwise, and what else is odd."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
-from features import clock, lifecycle
-from features.tables import SCHEMAS
+from features import lifecycle
+from pipeline.audited import Audited, audited_accounts, audited_leads
 from pipeline.data_warnings import data_warnings
-from pipeline.leakage import CHANCE, COMMON_SHARE, NEARLY_ALL, VALUE_COUNT_LEAST, Endings, leak
+from pipeline.endings import Finding
+from pipeline.judging import Judged, decide, hear, judge_columns, name_keys
+from pipeline.leaking_events import leaking_kinds
+from pipeline.personal import masked
 from pipeline.tables import LoadedCompany
-
-LEADS_LIMIT = 200_000
-"""The audit looks at so many leads at most, chosen by a hash of their ids."""
-KINDS_LIMIT = 50
-FIT_COLUMNS = {
-    "leads": ("source", "campaign", "title", "kind", "entry", "product", "existing_score"),
-    "accounts": ("employees", "annual_revenue", "industry", "country", "founded_year"),
-}
-"""Columns of the contract that become features by their value; the audit holds them to the same tests as attributes."""
-FREE_COLUMNS = frozenset({"title", "campaign", "source", "product", "kind", "entry", "country", "industry"})
-"""Columns that features read in ways of their own: a value of its own for every lead, or one for all, does no harm."""
-FILLED_COLUMNS = ("account_id", "contact_id", "owner_id", "email", "phone", "name", "company_name")
-"""Columns of leads of which only whether they are filled becomes a feature."""
 
 
 @dataclass(frozen=True)
@@ -37,21 +23,39 @@ class AuditResult:
     Parameters
     ----------
     excluded : dict of str to str
-        Columns and kinds of events that stay out of the model, and why. Attributes by their name, columns of the
-        contract as ``leads.owner_id``, kinds of events by their name.
+        Columns and kinds of events that stay out of the model, and why. Attributes and kinds by their bare name,
+        columns of the contract as ``leads.owner_id``; where a bare name would mean two things, ``leads.region`` and
+        ``accounts.region``, and ``event:region`` for the kind.
     warnings : list of dict
         ``code``, ``text``, and where it applies ``table``, ``column``, ``count``.
     counts : dict
         ``leads, open, won, lost, unknown`` at the date of the audit.
+    columns : list of dict
+        Every column that was looked at, and every kind that stays out: ``key, table, column`` (null for a kind),
+        ``verdict`` ('cleared', 'kept out', 'cannot tell yet', 'vouched for'), ``code`` and ``reason``, and for columns
+        how much of it is ``filled``, of won leads and of the others, and the ``auc`` of the column alone (null where
+        unknown).
+    excluded_columns, excluded_kinds : frozenset of str
+        What `excluded` holds, as ``table.column`` and as the kinds themselves.
+    tests_count : int
+        Comparisons made, over which the family-wise error is shared.
     """
 
     excluded: dict[str, str]
     warnings: list[dict[str, Any]]
     counts: dict[str, int]
+    columns: list[dict[str, Any]] = field(default_factory=list)
+    excluded_columns: frozenset[str] = frozenset()
+    excluded_kinds: frozenset[str] = frozenset()
+    tests_count: int = 0
 
 
 def audit(loaded: LoadedCompany, as_of: datetime) -> AuditResult:
     """Audit a company by what was known at `as_of`.
+
+    A column of the company's own must be cleared: while it is filled for fewer than ten leads, or fewer than ten leads
+    are won, the audit cannot tell, and it stays out. Columns of the contract, whose meaning is known, stay in until a
+    sign is found against them.
 
     Parameters
     ----------
@@ -64,125 +68,54 @@ def audit(loaded: LoadedCompany, as_of: datetime) -> AuditResult:
     AuditResult
         What ``audit.keep`` or ``known_at_creation`` vouch for is never excluded, but warned of.
     """
-    known = lifecycle.standings(loaded.tables, as_of, loaded.params.data.amount_window_days)
+    known = lifecycle.standings(loaded.tables, as_of, loaded.params.data.amount_window_days).cache()
     counts = dict.fromkeys(("open", "won", "lost", "unknown"), 0)
     counts |= dict(known.group_by("outcome").agg(n=known.count()).to_pandas().itertuples(index=False, name=None))
-    leads, columns = _frame(loaded, known, as_of)
-    vouched = {name.lower() for name in (*loaded.params.audit.keep, *loaded.known_at_creation)}
-    excluded: dict[str, str] = {}
-    warnings: list[dict[str, Any]] = []
-    endings = _endings(leads, _event_counts(loaded, leads, as_of))
-    for key, (column, filled_only) in columns.items():
-        values = leads[column].notna().map({True: 1.0}) if filled_only else leads[column]
-        reason = leak(values, endings)
-        bare = key.rpartition(".")[2]
-        if reason is None or (bare in FREE_COLUMNS and reason.startswith(("nearly every", "has one", "holds free"))):
-            continue
-        if filled_only and reason.startswith("has one"):
-            continue
-        if {key.lower(), bare.lower()} & vouched:
-            if not reason.startswith("has one"):
-                text = f"{key} is kept by a person's word, though it is {reason}"
-                warnings.append({"code": "kept", "text": text, "column": key})
-        else:
-            excluded[key] = reason
-    for kind, reason in _leaking_kinds(endings).items():
-        if kind.lower() in vouched:
-            text = f"the event {kind} is kept by a person's word, though it {reason}"
-            warnings.append({"code": "kept", "text": text, "column": kind})
-        else:
-            excluded[kind] = reason
-    warnings += data_warnings(loaded, as_of, counts, leads, columns)
-    return AuditResult(excluded, warnings, {"leads": sum(counts.values()), **counts})
-
-
-def _frame(loaded: LoadedCompany, known: Any, as_of: datetime) -> tuple[pd.DataFrame, dict[str, tuple[str, bool]]]:
-    """Give one row a lead with its ending and every column that may become a feature.
-
-    Returns
-    -------
-    leads : DataFrame
-    columns : dict
-        For each key of ``excluded``, the frame's column, and whether only its being filled counts.
-    """
-    tables = loaded.tables
-    state = known.select("lead_id", "created_at", "outcome", "ended_at")
-    chosen: dict[str, tuple[str, bool]] = {}
-    picked: dict[str, list[str]] = {"leads": [], "accounts": []}
-    both = set(tables.attributes["leads"]) & set(tables.attributes["accounts"])
-    for table in ("leads", "accounts"):
-        fit = [name for name in FIT_COLUMNS[table] if tables.has(table, name)]
-        filled = [name for name in FILLED_COLUMNS if table == "leads" and tables.has(table, name)]
-        for name in (*fit, *filled, *tables.attributes[table]):
-            is_contract = name in SCHEMAS[table]
-            key = f"{table}.{name}" if is_contract or name in both else name
-            chosen[key] = (f"{table}.{name}", name in filled)
-            picked[table].append(name)
-    leads = tables.leads.select("lead_id", account="account_id", **{f"leads.{name}": name for name in picked["leads"]})
-    frame = state.join(leads, "lead_id")
-    if picked["accounts"]:
-        versions = clock.account_versions(tables)
-        versions = versions.filter(clock.current_at(versions, as_of))
-        accounts = versions.select(account="account_id", **{f"accounts.{name}": name for name in picked["accounts"]})
-        frame = frame.left_join(accounts, "account").drop("account_right")
-    query = loaded.backend.compile(frame)
-    leads_frame = loaded.connection.execute(
-        f"SELECT *, hash(lead_id || 'fold') % 2 AS fold FROM ({query}) "
-        f"ORDER BY hash(lead_id), lead_id LIMIT {LEADS_LIMIT}"
-    ).df()
-    return leads_frame, chosen
-
-
-def _event_counts(loaded: LoadedCompany, leads: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
-    """Count the events that each lead has had, all and by kind."""
-    if not loaded.tables.has("events"):
-        return pd.DataFrame(index=leads.index)
-    events = clock.happened_events(loaded.tables)
-    events = events.filter(clock.known_by(events.visible_at, as_of))
-    counts = events.group_by("lead_id", "kind").agg(n=events.count())
-    connection = loaded.connection
-    connection.register("audited", leads[["lead_id"]])
-    found = connection.execute(
-        f"SELECT lead_id, kind, n FROM ({loaded.backend.compile(counts)}) SEMI JOIN audited USING (lead_id)"
-    ).df()
-    connection.unregister("audited")
-    wide = found.pivot_table(index="lead_id", columns="kind", values="n", aggfunc="sum", fill_value=0)
-    wide = wide[wide.sum().sort_values(ascending=False, kind="stable").index[:KINDS_LIMIT]]
-    wide = wide.reindex(leads["lead_id"]).fillna(0).reset_index(drop=True)
-    wide.insert(0, "all its events", wide.sum(axis=1))
-    return wide
-
-
-def _endings(leads: pd.DataFrame, event_counts: pd.DataFrame) -> Endings:
-    outcome = leads["outcome"].to_numpy()
-    created = leads["created_at"]
-    return Endings(
-        won=outcome == "won",
-        lost=outcome == "lost",
-        ended=outcome != "open",
-        month=(created.dt.year * 12 + created.dt.month).to_numpy(),
-        fold=leads["fold"].to_numpy(),
-        event_counts=event_counts,
+    leads = audited_leads(loaded, known, as_of)
+    accounts = audited_accounts(loaded, known, as_of)
+    parts = [leads, accounts] if accounts else [leads]
+    columns: list[Judged] = []
+    tests = 0
+    for part in parts:
+        found, made = judge_columns(part)
+        columns, tests = columns + found, tests + made
+    kinds, channels, made = _judge_events(loaded, leads, as_of)
+    columns, tests = columns + channels, tests + made
+    name_keys(columns, kinds)
+    decide(columns, kinds, tests)
+    at_creation = {f"{mapping.raw.table}.{name}" for mapping in loaded.mappings for name in _vouched(mapping)}
+    warnings = hear([*columns, *kinds], loaded.params.audit.keep, at_creation)
+    warnings += data_warnings(loaded, as_of, counts, columns)
+    told = [*columns, *(item for item in kinds if item.findings)]
+    return AuditResult(
+        {item.key: item.reason for item in told if item.is_out},
+        warnings,
+        {"leads": sum(counts.values()), **counts},
+        [item.figures() for item in told],
+        frozenset(f"{item.table}.{item.name}" for item in columns if item.is_out),
+        frozenset(item.name for item in kinds if item.is_out),
+        tests,
     )
 
 
-def _leaking_kinds(endings: Endings) -> dict[str, str]:
-    """Find kinds of events that happen only to leads that are won, or only to leads that are lost."""
-    found = {}
-    for kind in endings.event_counts.columns[1:]:
-        rows = endings.event_counts[kind].to_numpy() > 0
-        count = int(rows.sum())
-        for flag, words in ((endings.won, "won"), (endings.lost, "lost")):
-            usual = endings.usual_share(flag, rows) if count else 1.0
-            chance = count * np.log(max(usual, 1e-12))
-            together = int((flag & rows).sum())
-            if (
-                count >= VALUE_COUNT_LEAST
-                and together >= NEARLY_ALL * count
-                and usual <= COMMON_SHARE
-                and chance < np.log(CHANCE)
-            ):
-                found[str(kind)] = (
-                    f"happens only to leads that are {words} ({together:,} of {count:,}): part of the outcome"
-                )
-    return found
+def _vouched(mapping: Any) -> list[str]:
+    return mapping.raw.source.known_at_creation
+
+
+def _judge_events(loaded: LoadedCompany, leads: Audited, as_of: datetime) -> tuple[list[Judged], list[Judged], int]:
+    """Give every kind of event with the sign against it, and the channel if one of its values is the outcome."""
+    if not loaded.tables.has("events"):
+        return [], [], 0
+    found, tests = leaking_kinds(loaded, leads.rows, leads.endings, as_of)
+    kinds = [Judged("events", kind, [finding] if finding else []) for kind, finding in found.items()]
+    channels = []
+    if loaded.tables.has("events", "channel"):
+        found, made = leaking_kinds(loaded, leads.rows, leads.endings, as_of, "channel")
+        tests += made
+        signs = [
+            Finding("event", f"'{masked(value)}' {finding.reason}", finding.log_chance)
+            for value, finding in found.items()
+            if finding
+        ]
+        channels = [Judged("events", "channel", sorted(signs, key=lambda sign: sign.log_chance))] if signs else []
+    return kinds, channels, tests

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from features import clock, lifecycle
+from pipeline.judging import Judged
 from pipeline.tables import LoadedCompany
 
 WON_LEAST = 120
@@ -41,8 +42,7 @@ def data_warnings(
     loaded: LoadedCompany,
     as_of: datetime,
     counts: dict[str, int],
-    leads: pd.DataFrame,
-    columns: dict[str, tuple[str, bool]],
+    columns: list[Judged],
 ) -> list[dict[str, Any]]:
     """List what is missing, odd or doubtful.
 
@@ -52,10 +52,8 @@ def data_warnings(
     as_of : datetime
     counts : dict
         Leads per outcome at `as_of`.
-    leads : DataFrame
-        One row a lead, as the audit looks at them.
-    columns : dict
-        For each name that people know a column by, the frame's column and whether only its being filled counts.
+    columns : list of Judged
+        What the audit looked at.
 
     Returns
     -------
@@ -82,7 +80,7 @@ def data_warnings(
     _reading(loaded, warn)
     _stale(loaded, as_of, counts, warn)
     _duplicates(loaded, warn)
-    _sentinels(leads, columns, warn)
+    _sentinels(columns, warn)
     return found
 
 
@@ -194,11 +192,13 @@ def _duplicates(loaded: LoadedCompany, warn: Any) -> None:
             )
 
 
-def _sentinels(leads: pd.DataFrame, columns: dict[str, tuple[str, bool]], warn: Any) -> None:
+def _sentinels(columns: list[Judged], warn: Any) -> None:
     """Warn of values that stand for nothing: words always, numbers where they are suspiciously frequent."""
-    for key, (column, filled_only) in columns.items():
-        values = leads[column].dropna()
-        if filled_only or not len(values):
+    for item in columns:
+        if item.column is None or item.column.filled_only or item.code == "personal":
+            continue
+        key, values = item.key, item.column.values.dropna()
+        if not len(values):
             continue
         if pd.api.types.is_numeric_dtype(values):
             counts = values[values.isin(SENTINEL_NUMBERS)].value_counts()

@@ -130,7 +130,8 @@ def feature_spec(company: LoadedCompany, params: Params, as_of: datetime, findin
     return FeatureSpec.from_tables(
         company.tables,
         known_at=as_of,
-        excluded=frozenset(findings.excluded),
+        excluded=findings.excluded_columns,
+        excluded_kinds=findings.excluded_kinds,
         windows_days=tuple(params.features.windows_days),
         timezone=params.data.timezone,
         fiscal_year_start_month=params.fiscal_year_start_month,

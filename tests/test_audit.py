@@ -5,9 +5,10 @@ import pandas as pd
 import pytest
 
 from pipeline.audit import audit
-from pipeline.leakage import single_column_auc
+from pipeline.endings import Endings
 from pipeline.params import load_params
 from pipeline.tables import load_tables
+from pipeline.telling import single_column_auc
 
 N = 1200
 START = datetime(2023, 1, 1)
@@ -108,7 +109,10 @@ def test_the_audit_is_the_same_every_time(company):
 
 def test_auc_of_a_column_of_noise_is_a_half_and_of_the_outcome_itself_one():
     rng = np.random.default_rng(0)
-    won, fold = rng.random(20_000) < 0.1, rng.integers(0, 2, 20_000)
-    assert abs(single_column_auc(pd.Series(rng.normal(size=20_000)), won, fold) - 0.5) < 0.02
-    assert abs(single_column_auc(pd.Series(rng.integers(0, 5000, 20_000).astype(str)), won, fold) - 0.5) < 0.02
-    assert single_column_auc(pd.Series(won.astype(float)), won, fold) > 0.999
+    n = 20_000
+    won = rng.random(n) < 0.1
+    never = np.full(n, np.datetime64("NaT", "us"))
+    endings = Endings(won, ~won, ~won & False, rng.integers(0, 30, n), rng.integers(0, 2, n), never, never)
+    for values in (pd.Series(rng.normal(size=n)), pd.Series(rng.integers(0, 5000, n).astype(str))):
+        assert abs(single_column_auc(values, won, ~won, endings)[0] - 0.5) < 0.02
+    assert single_column_auc(pd.Series(won.astype(float)), won, ~won, endings)[0] > 0.999

@@ -103,7 +103,7 @@ def test_our_own_calls_are_sales_activity() -> None:
 
 def test_a_spec_is_kept_as_json_and_leaves_out_what_is_excluded() -> None:
     tables = random_tables(1, leads_count=10)
-    spec = FeatureSpec.from_tables(tables, AS_OF, excluded=("region", "leads.owner_id"))
+    spec = FeatureSpec.from_tables(tables, AS_OF, excluded=("leads.region", "leads.owner_id"))
     assert FeatureSpec.from_json(spec.to_json()) == spec
     names = {entry.name for entry in catalogue.entries(spec)}
     assert not [name for name in names if "region" in name or "owner" in name]

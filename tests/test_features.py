@@ -145,7 +145,7 @@ def test_threads_and_the_order_of_rows_change_no_bit() -> None:
 def test_an_excluded_kind_of_event_is_as_if_it_had_never_been_recorded() -> None:
     frames = random_frames(5, leads_count=60)
     without = frames | {"events": frames["events"][frames["events"]["kind"] != "call"]}
-    spec = FeatureSpec.from_tables(to_tables(frames), AS_OF, excluded=("call",))
+    spec = FeatureSpec.from_tables(to_tables(frames), AS_OF, excluded_kinds=("call",))
     assert spec.excluded_kinds == ("call",)
     assert FeatureSpec.from_json(spec.to_json()) == spec
     honest = FeatureSpec.from_tables(to_tables(without), AS_OF)
