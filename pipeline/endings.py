@@ -28,12 +28,15 @@ class Finding:
         where nothing is left to chance.
     ending : str
         The ending that a pattern stands with: ``won, lost, ended, open``, or none.
+    is_sure : bool
+        The effect is beyond what honest columns reach; if not, it only seems to be, by few leads.
     """
 
     code: str
     reason: str
     log_chance: float = -np.inf
     ending: str = ""
+    is_sure: bool = True
 
 
 @dataclass(frozen=True)

@@ -144,7 +144,7 @@ def decide(columns: list[Judged], kinds: list[Judged], tests: int) -> None:
 def _weigh(item: Judged, chance: float) -> None:
     doubtful = None
     for finding in item.findings:
-        if finding.log_chance <= chance:
+        if finding.log_chance <= chance and finding.is_sure:
             item.verdict, item.code, item.reason = KEPT_OUT, finding.code, finding.reason
             return
         # A column has many values; a kind of event at the closing is of no use, sure or not.
@@ -175,9 +175,15 @@ def _demand(item: Judged) -> None:
     if column is None or endings is None or not column.is_attribute or item.is_out:
         return
     filled, won = int(column.values.notna().sum()), int(endings.won.sum())
+    alike = int(column.values.value_counts(dropna=False).max())
     for count, least, told in (
         (won, ENDED_LEAST, f"only {won:,} {endings.things} are won so far"),
         (filled, FILLED_LEAST, f"filled for only {filled:,} {endings.things} so far"),
+        (
+            len(column.values) - alike,
+            FILLED_LEAST,
+            f"all {endings.things} but {len(column.values) - alike:,} have the same",
+        ),
     ):
         if count < least and filled:
             item.verdict, item.code = CANNOT_TELL, "few"

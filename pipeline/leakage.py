@@ -30,11 +30,12 @@ USUAL_LIMIT = 0.8
 """Where this share of the leads of the time ended so anyway, nothing can be told."""
 FILLED_DIFFERENCE = 0.8
 """Filled for so much more of one ending than of another (Youden's J): no honest field tells them apart so well."""
-FILLED_ODDS = 25.0
-"""Odds of being filled, one ending against another, beyond which no honest field is (held by its lower limit)."""
+FILLED_ODDS, DOUBTFUL_ODDS, ODDS_CHANCE = 25.0, 40.0, 1e-5
+"""Odds ratio of being filled, one ending against another, that no honest field has: by its lower limit, to be sure (the
+limit that chance passes so rarely), and by its estimate, to be in doubt."""
 VALUE_LEAST, VALUE_SHARE_LEAST, VALUES_LIMIT = 20, 0.05, 20
 DISTINCT_SHARE, DISTINCT_LEAST, TEXT_LENGTH = 0.9, 50, 60
-NAMED_PURITY = 0.8
+NAMED_PURITY = 0.6
 ENDING_WORDS = {
     "won": frozenset({
         "customer", "client", "won", "closed won", "deal won", "signed", "contract", "contracted", "paid", "paying",
@@ -95,8 +96,10 @@ def stands_only(
     everyone = np.ones(len(rows), dtype=bool)
     of = {"won": endings.won, "lost": endings.lost, "ended": ~endings.open, "open": endings.open}
     words = {"won": "that are won", "lost": "that are lost", "ended": "that have ended", "open": "that are still open"}
-    compared = [(name, everyone) for name in flags]
-    if "won" in flags and endings.lost.sum() >= ENDED_LEAST:
+    # Where no loss is written down, "still open" is only "not won", and what never wins may well be known beforehand.
+    losses_known = endings.lost.sum() >= ENDED_LEAST
+    compared = [(name, everyone) for name in flags if losses_known or name != "open"]
+    if "won" in flags and losses_known:
         compared.append(("won", endings.won | endings.lost))
     for name, among in compared:
         flag, judged = of[name], rows & among
@@ -149,6 +152,7 @@ def _contrasts(rows: Flags, endings: Endings, what: str) -> Iterator[Finding | N
         ("won", endings.won, "lost", endings.lost),
         ("lost", endings.lost, "the others", endings.won | endings.open),
         ("ended", ~endings.open, "still open", endings.open),
+        ("still open", endings.open & (endings.lost.sum() >= ENDED_LEAST), "ended", ~endings.open),
     )
     for name, ones, other_name, others in groups:
         yield _contrast(rows, endings, what, (name, ones), (other_name, others))
@@ -168,19 +172,17 @@ def _contrast(
     difference = share - usual
     cells = np.array([with_, n - with_, usual * m, (1 - usual) * m]) + 0.5
     log_odds = np.log(cells[0] * cells[3] / (cells[1] * cells[2]))
-    lower = log_odds - stats.norm.isf(1e-5) * np.sqrt((1 / cells).sum())
-    if abs(difference) < FILLED_DIFFERENCE and (what != "filled" or lower < np.log(FILLED_ODDS)):
+    lower = log_odds - stats.norm.isf(ODDS_CHANCE) * np.sqrt((1 / cells).sum())
+    is_sure = abs(difference) >= FILLED_DIFFERENCE or (what == "filled" and lower >= np.log(FILLED_ODDS))
+    if not is_sure and (what != "filled" or log_odds < np.log(DOUBTFUL_ODDS)):
         return None
     floor = min(max(usual, 1 / (m + 2)), 1 - 1 / (m + 2))
     chance = stats.binom.logsf(with_ - 1, n, floor) if difference > 0 else stats.binom.logcdf(with_, n, floor)
     of_others = "the others" if other_name == "the others" else f"{other_name} ones"
     told = "have ended" if name == "ended" else f"are {name}"
-    return Finding(
-        "filled",
-        f"{what} for {share:.0%} of {endings.things} that {told}, but for {usual:.0%} of {of_others}: written with the "
-        "outcome",
-        float(chance),
-    )
+    tail = "emptied at the end" if name == "still open" else "written with the outcome"
+    says = f"{what} for {share:.0%} of {endings.things} that {told}, but for {usual:.0%} of {of_others}: {tail}"
+    return Finding("filled", says, float(chance), is_sure=is_sure)
 
 
 def _standard(rows: Flags, ones: Flags, others: Flags, endings: Endings) -> float:
