@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import ibis
+import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
@@ -19,9 +20,10 @@ from pipeline.tables import LoadedCompany
 
 ROWS_LIMIT = 200_000
 """The audit looks at so many leads (companies) at most, chosen by a hash of their ids."""
-STRATUM_LEADS = 200
+STRATUM_LEADS = 50
 """Leads are compared with those of the same calendar month, and of the same so many where a month has more."""
 KINDS_LIMIT = 50
+ASKED = "audit:asked_at"
 FIT_COLUMNS = {
     "leads": ("source", "campaign", "title", "kind", "entry", "product", "owner_id", "existing_score"),
     "accounts": ("employees", "annual_revenue", "industry", "country", "founded_year"),
@@ -75,7 +77,7 @@ class Audited:
     endings: Endings
 
 
-def audited_leads(loaded: LoadedCompany, known: Any, as_of: datetime) -> Audited:
+def audited_leads(loaded: LoadedCompany, known: ir.Table, as_of: datetime) -> Audited:
     """Give one row a lead known at `as_of`, as it stood then.
 
     Parameters
@@ -86,16 +88,15 @@ def audited_leads(loaded: LoadedCompany, known: Any, as_of: datetime) -> Audited
     as_of : datetime
     """
     names = _names(loaded, "leads")
-    leads = loaded.tables.leads.select("lead_id", **{f"leads.{name}": name for name in names})
-    state = known.select("lead_id", "created_at", "outcome", "ended_at")
-    rows = _sample(loaded, state.join(leads, "lead_id"), "lead_id")
+    leads = loaded.tables.leads.select("lead_id", *names)
+    rows = _sample(loaded, _before_the_end(loaded, known, leads, "leads", "lead_id", as_of), "lead_id")
     events = _event_counts(loaded, rows, as_of)
     counts = events.drop(columns="last_event", errors="ignore")
     last = events["last_event"].to_numpy("datetime64[us]") if "last_event" in events else None
     return Audited(rows, _columns(loaded, rows, "leads"), _endings(rows, counts, last, "leads"))
 
 
-def audited_accounts(loaded: LoadedCompany, known: Any, as_of: datetime) -> Audited | None:
+def audited_accounts(loaded: LoadedCompany, known: ir.Table, as_of: datetime) -> Audited | None:
     """Give one row a company that has leads, with its columns as they were known before its end.
 
     A company is won with its first won lead, else open while one of its leads is, else lost with its last one. What was
@@ -127,17 +128,30 @@ def audited_accounts(loaded: LoadedCompany, known: Any, as_of: datetime) -> Audi
         ended_at=ibis.cases((sums.won_at.notnull(), sums.won_at), (sums.open_count == 0, sums.lost_at)),
     )
     versions = clock.account_versions(loaded.tables)
-    versions = versions.select(
-        "account_id", "known_from", "known_until", **{f"accounts.{name}": name for name in names}
-    )
-    pairs = state.join(versions, "account_id")
-    # Ended at as_of at the latest; the instant before it is the last at which a forecast was of use.
-    asked = ibis.coalesce(pairs.ended_at - ibis.interval(microseconds=1), clock.instant(as_of))
-    before = pairs.filter(clock.current_at(pairs, asked)).drop("known_from", "known_until")
-    rows = _sample(loaded, before, "account_id")
+    pairs = state.join(versions.select("account_id", "known_from", "known_until"), "account_id")
+    pairs = pairs.filter(clock.current_at(pairs, _last_chance(pairs, as_of)))
+    at = ["account_id", "known_from", "known_until"]
+    current = pairs.select(*at).join(versions.select(*at, *names), at).drop("known_from", "known_until")
+    rows = _sample(loaded, _before_the_end(loaded, state, current, "accounts", "account_id", as_of), "account_id")
     if not len(rows):
         return None
     return Audited(rows, _columns(loaded, rows, "accounts"), _endings(rows, pd.DataFrame(), None, "companies"))
+
+
+def _last_chance(state: ir.Table, as_of: datetime) -> ir.TimestampValue:
+    """Give the last instant at which a forecast was of use: just before the end, or `as_of`."""
+    return ibis.coalesce(state.ended_at - ibis.interval(microseconds=1), clock.instant(as_of))
+
+
+def _before_the_end(
+    loaded: LoadedCompany, state: ir.Table, rows: ir.Table, table: str, key: str, as_of: datetime
+) -> ir.Table:
+    """Join how each stood with its columns as they were just before, where ``changes`` tells."""
+    names = [name for name in rows.columns if name != key]
+    asked = state.select(key, **{ASKED: _last_chance(state, as_of)})
+    then = clock.as_they_were(rows.join(asked, key), loaded.tables, table, key, as_of=ASKED)
+    then = then.select(key, **{f"{table}.{name}": name for name in names})
+    return state.select(key, "created_at", "outcome", "ended_at").join(then, key)
 
 
 def _names(loaded: LoadedCompany, table: str) -> list[str]:

@@ -30,9 +30,11 @@ USUAL_LIMIT = 0.8
 """Where this share of the leads of the time ended so anyway, nothing can be told."""
 FILLED_DIFFERENCE = 0.8
 """Filled for so much more of one ending than of another (Youden's J): no honest field tells them apart so well."""
-FILLED_ODDS, DOUBTFUL_ODDS, ODDS_CHANCE = 25.0, 40.0, 1e-5
-"""Odds ratio of being filled, one ending against another, that no honest field has: by its lower limit, to be sure (the
-limit that chance passes so rarely), and by its estimate, to be in doubt."""
+FILLED_ODDS, ODDS_CHANCE = 25.0, 1e-5
+"""Odds ratio of being filled, one ending against another, that no honest field has; to be sure, its lower limit (passed
+so rarely by chance) lies above."""
+DOUBTFUL_ODDS, HONEST_ODDS, DOUBTFUL_CHANCE = 40.0, 10.0, 0.01
+"""In doubt: the estimate lies above the first, and the lower limit above what honest fields often have."""
 VALUE_LEAST, VALUE_SHARE_LEAST, VALUES_LIMIT = 20, 0.05, 20
 DISTINCT_SHARE, DISTINCT_LEAST, TEXT_LENGTH = 0.9, 50, 60
 NAMED_PURITY = 0.6
@@ -170,11 +172,16 @@ def _contrast(
     with_, share = int(rows[compared].sum()), float(rows[compared].mean())
     usual = _standard(rows, compared, others, endings)
     difference = share - usual
-    cells = np.array([with_, n - with_, usual * m, (1 - usual) * m]) + 0.5
-    log_odds = np.log(cells[0] * cells[3] / (cells[1] * cells[2]))
-    lower = log_odds - stats.norm.isf(ODDS_CHANCE) * np.sqrt((1 / cells).sum())
-    is_sure = abs(difference) >= FILLED_DIFFERENCE or (what == "filled" and lower >= np.log(FILLED_ODDS))
-    if not is_sure and (what != "filled" or log_odds < np.log(DOUBTFUL_ODDS)):
+    # Odds are told by the times at which the pattern occurs at all.
+    telling = (np.bincount(endings.stratum[rows], minlength=size) > 0)[endings.stratum]
+    among, beside = int((compared & telling).sum()), int((others & telling).sum())
+    theirs = beside * (_standard(rows, compared & telling, others, endings) if with_ else 0.0)
+    cells = np.array([with_, among - with_, theirs, beside - theirs]) + 0.5
+    log_odds, error = np.log(cells[0] * cells[3] / (cells[1] * cells[2])), np.sqrt((1 / cells).sum())
+    sure, doubtful = (log_odds - stats.norm.isf(chance) * error for chance in (ODDS_CHANCE, DOUBTFUL_CHANCE))
+    is_sure = abs(difference) >= FILLED_DIFFERENCE or (what == "filled" and sure >= np.log(FILLED_ODDS))
+    seems = what == "filled" and log_odds >= np.log(DOUBTFUL_ODDS) and doubtful >= np.log(HONEST_ODDS)
+    if not (is_sure or seems):
         return None
     floor = min(max(usual, 1 / (m + 2)), 1 - 1 / (m + 2))
     chance = stats.binom.logsf(with_ - 1, n, floor) if difference > 0 else stats.binom.logcdf(with_, n, floor)
