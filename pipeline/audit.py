@@ -9,6 +9,7 @@ from typing import Any
 from features import lifecycle
 from pipeline.audited import Audited, audited_accounts, audited_leads
 from pipeline.data_warnings import data_warnings
+from pipeline.drift import conversion_drift
 from pipeline.endings import Finding
 from pipeline.judging import Judged, decide, hear, judge_columns, name_keys
 from pipeline.leaking_events import leaking_kinds
@@ -39,6 +40,8 @@ class AuditResult:
         What `excluded` holds, as ``table.column`` and as the kinds themselves.
     tests_count : int
         Comparisons made, over which the family-wise error is shared.
+    drift : dict
+        As `pipeline.drift.conversion_drift` gives it.
     """
 
     excluded: dict[str, str]
@@ -48,6 +51,7 @@ class AuditResult:
     excluded_columns: frozenset[str] = frozenset()
     excluded_kinds: frozenset[str] = frozenset()
     tests_count: int = 0
+    drift: dict[str, Any] = field(default_factory=dict)
 
 
 def audit(loaded: LoadedCompany, as_of: datetime) -> AuditResult:
@@ -85,7 +89,8 @@ def audit(loaded: LoadedCompany, as_of: datetime) -> AuditResult:
     decide(columns, kinds, tests)
     at_creation = {f"{mapping.raw.table}.{name}" for mapping in loaded.mappings for name in _vouched(mapping)}
     warnings = hear([*columns, *kinds], loaded.params.audit.keep, at_creation)
-    warnings += data_warnings(loaded, as_of, counts, columns)
+    drift = conversion_drift(leads, as_of, loaded.params.primary_horizon_days)
+    warnings += data_warnings(loaded, as_of, counts, columns, drift)
     told = [*columns, *(item for item in kinds if item.findings)]
     return AuditResult(
         {item.key: item.reason for item in told if item.is_out},
@@ -95,6 +100,7 @@ def audit(loaded: LoadedCompany, as_of: datetime) -> AuditResult:
         frozenset(f"{item.table}.{item.name}" for item in columns if item.is_out),
         frozenset(item.name for item in kinds if item.is_out),
         tests,
+        drift,
     )
 
 

@@ -17,6 +17,7 @@ from pipeline.audit import audit
 from pipeline.errors import UserError
 from pipeline.mapping import near_column
 from pipeline.params import Params
+from pipeline.personal import masked
 from pipeline.quarantine import TooManyQuarantinedError
 from pipeline.tables import LoadedCompany, load_tables
 from pipeline.writing import write_whole
@@ -98,6 +99,9 @@ def audit_content(loaded: LoadedCompany, as_of: datetime) -> dict[str, Any]:
         "identity": loaded.identity.as_dict(),
         "definitions": count_definitions(loaded),
         "excluded": found.excluded,
+        "columns": found.columns,
+        "tests_count": found.tests_count,
+        "drift": found.drift,
         "warnings": found.warnings,
         "quarantine": [{name: _plain(value) for name, value in row.items()} for row in shown.to_dict(orient="records")],
     }
@@ -173,4 +177,6 @@ def _parquet(quarantine: pd.DataFrame) -> bytes:
 def _plain(value: Any) -> Any:
     if value is None or value is pd.NA or (isinstance(value, float) and value != value):
         return None
-    return value if isinstance(value, str | int) else float(value)
+    if isinstance(value, str):
+        return masked(value)
+    return value if isinstance(value, int) else float(value)

@@ -9,7 +9,9 @@ from typing import Any
 import pandas as pd
 
 from features import clock, lifecycle
+from pipeline.drift import drift_warning, shifts
 from pipeline.judging import Judged
+from pipeline.personal import masked
 from pipeline.tables import LoadedCompany
 
 WON_LEAST = 120
@@ -35,7 +37,6 @@ SENTINEL_WORDS = frozenset(
 )
 SENTINEL_NUMBERS = frozenset({-999.0, -99.0, -1.0, 99.0, 999.0, 9999.0, 99999.0, 999999.0})
 SENTINEL_SHARE = 0.01
-_NOT_READ = ("changes", "owners", "rates")
 
 
 def data_warnings(
@@ -43,6 +44,7 @@ def data_warnings(
     as_of: datetime,
     counts: dict[str, int],
     columns: list[Judged],
+    drift: dict[str, Any],
 ) -> list[dict[str, Any]]:
     """List what is missing, odd or doubtful.
 
@@ -54,6 +56,8 @@ def data_warnings(
         Leads per outcome at `as_of`.
     columns : list of Judged
         What the audit looked at.
+    drift : dict
+        As `drift.conversion_drift` gives it.
 
     Returns
     -------
@@ -81,7 +85,9 @@ def data_warnings(
     _stale(loaded, as_of, counts, warn)
     _duplicates(loaded, warn)
     _sentinels(columns, warn)
-    return found
+    _personal(loaded, columns, warn)
+    moved = drift_warning(drift)
+    return [*found, *([moved] if moved else []), *shifts(columns, as_of)]
 
 
 def _missing_parts(loaded: LoadedCompany, warn: Any) -> None:
@@ -98,9 +104,6 @@ def _missing_parts(loaded: LoadedCompany, warn: Any) -> None:
         warn(
             "no_accounts", "there are no accounts: nothing is known of the companies behind the leads", table="accounts"
         )
-    for table in _NOT_READ:
-        if getattr(loaded.params.data.sources, table):
-            warn("not_read", f"data.sources.{table} is not used yet", table=table)
 
 
 def _reading(loaded: LoadedCompany, warn: Any) -> None:
@@ -192,6 +195,23 @@ def _duplicates(loaded: LoadedCompany, warn: Any) -> None:
             )
 
 
+def _personal(loaded: LoadedCompany, columns: list[Judged], warn: Any) -> None:
+    """Say where personal data are, so that nobody has to look for them."""
+    fields = [f"leads.{name}" for name in ("name", "email", "phone") if loaded.tables.has("leads", name)]
+    own = [item.key for item in columns if item.code == "personal"]
+    if fields:
+        text = (
+            f"{', '.join(fields)} hold personal data: used is only whether they are filled, and the kind of mail domain"
+        )
+        warn("personal", text, table="leads", count=len(fields))
+    if own:
+        warn(
+            "personal",
+            f"{', '.join(own)}: personal data in columns of your own; list them under ignore",
+            count=len(own),
+        )
+
+
 def _sentinels(columns: list[Judged], warn: Any) -> None:
     """Warn of values that stand for nothing: words always, numbers where they are suspiciously frequent."""
     for item in columns:
@@ -208,7 +228,7 @@ def _sentinels(columns: list[Judged], warn: Any) -> None:
         else:
             counts = values[values.str.lower().isin(SENTINEL_WORDS)].value_counts()
         for value, n in sorted(counts.items(), key=lambda item: str(item[0])):
-            shown = f"{value:g}" if isinstance(value, float) else f"'{value}'"
+            shown = f"{value:g}" if isinstance(value, float) else f"'{masked(str(value))}'"
             warn(
                 "sentinel",
                 f"{key}: {n:,} values are {shown}, which seems to stand for nothing",
