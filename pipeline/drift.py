@@ -90,10 +90,10 @@ def shifts(columns: list[Judged], as_of: datetime) -> list[dict[str, Any]]:
         chance = stats.chi2_contingency(counts)[1]
         if parts.sum() < STABILITY_LIMIT or chance >= SHIFT_CHANCE / len(those):
             continue
-        most = parts.idxmax()
+        at = int(parts.to_numpy().argmax())
         text = (
             f"{item.key}: the leads of the last {RECENT_DAYS} days differ from those before (stability index "
-            f"{parts.sum():.2f}): {most} was {was[most]:.0%}, is {now[most]:.0%}"
+            f"{parts.sum():.2f}): {parts.index[at]} was {was.iloc[at]:.0%}, is {now.iloc[at]:.0%}"
         )
         found.append({"code": "shift", "text": text, "table": item.table, "column": item.name})
     return found
