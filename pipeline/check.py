@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.audit import audit
+from pipeline.data_warnings import WON_LEAST
 from pipeline.errors import UserError
 from pipeline.mapping import near_column
 from pipeline.params import Params
@@ -99,6 +100,7 @@ def audit_content(loaded: LoadedCompany, as_of: datetime) -> dict[str, Any]:
         "identity": loaded.identity.as_dict(),
         "definitions": count_definitions(loaded),
         "excluded": found.excluded,
+        "won_least": WON_LEAST,
         "columns": found.columns,
         "tests_count": found.tests_count,
         "drift": found.drift,

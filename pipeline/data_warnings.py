@@ -36,6 +36,7 @@ SENTINEL_WORDS = frozenset(
     }
 )
 SENTINEL_NUMBERS = frozenset({-999.0, -99.0, -1.0, 99.0, 999.0, 9999.0, 99999.0, 999999.0})
+SENTINEL_DATES = frozenset({"1899-12-30", "1900-01-01", "1970-01-01", "1999-12-31", "2099-12-31", "9999-12-31"})
 SENTINEL_SHARE = 0.01
 
 
@@ -224,14 +225,19 @@ def _sentinels(columns: list[Judged], warn: Any) -> None:
             counts = values[values.isin(SENTINEL_NUMBERS)].value_counts()
             counts = counts[counts >= SENTINEL_SHARE * len(values)]
             # A range that goes well beyond it makes 99 a number like any other.
-            counts = counts[[abs(value) >= values.abs().quantile(0.99) for value in counts.index]]
+            others = values[~values.isin(SENTINEL_NUMBERS)]
+            highest, lowest = (others.quantile(0.99), others.min()) if len(others) else (0.0, 0.0)
+            counts = counts[[value >= highest if value > 0 else lowest >= 0 for value in counts.index]]
+        elif pd.api.types.is_datetime64_any_dtype(values):
+            days = values.dt.strftime("%Y-%m-%d")
+            counts = days[days.isin(SENTINEL_DATES)].value_counts()
         else:
             counts = values[values.str.lower().isin(SENTINEL_WORDS)].value_counts()
         for value, n in sorted(counts.items(), key=lambda item: str(item[0])):
             shown = f"{value:g}" if isinstance(value, float) else f"'{masked(str(value))}'"
             warn(
                 "sentinel",
-                f"{key}: {n:,} values are {shown}, which seems to stand for nothing",
+                f"{key}: {n:,} values are {shown}, which seems to stand for nothing; it is left as it is",
                 column=key,
                 count=int(n),
             )

@@ -161,6 +161,8 @@ def render_audit(audit: Mapping[str, Any]) -> str:
         The content of ``audit.json``. Parts that are absent are left out of the page.
     """
     reconciliation = audit.get("reconciliation") or {}
+    columns = {told["key"]: told for told in audit.get("columns") or []}
+    drift = audit.get("drift") or {}
     months = [_sides(str(month["month"]), month) for month in reconciliation.get("months") or []]
     total = _sides("All", reconciliation["total"]) if months and reconciliation.get("total") else None
     return render_alone(
@@ -177,6 +179,12 @@ def render_audit(audit: Mapping[str, Any]) -> str:
         unattached=reconciliation.get("unattached") or {},
         differences=list(reconciliation.get("differences") or []),
         excluded=audit.get("excluded") or {},
+        columns=columns,
+        doubtful=sum(told["verdict"] == "cannot tell yet" for told in columns.values()),
+        tests_count=audit.get("tests_count") or 0,
+        drift=drift,
+        most_won=max([1e-9, *(month["won"] / month["leads"] for month in drift.get("months") or [])]),
+        won_least=audit.get("won_least") or 0,
         warnings=audit.get("warnings") or [],
         definitions=audit.get("definitions") or {},
         outcomes={key: value for key, value in (audit.get("outcomes") or {}).items() if formatting.known(value)},

@@ -79,7 +79,7 @@ def personal_data(name: str, values: pd.Series) -> str | None:
     if re.search(_STREET_WORDS, called) and texts.str.contains(r"\d").mean() >= 0.5:
         return "postal addresses"
     named = re.search(_NAME_WORDS, called) and not re.search("company|firm|account|product|campaign", called)
-    many = texts.nunique() >= min(20, 0.2 * len(texts))
+    many = texts.nunique() >= min(20, 0.1 * len(texts))
     if named and many and float(texts.str.fullmatch(_NAME).mean()) >= NAME_SHARE:
         return "names of people"
     return None

@@ -1,0 +1,142 @@
+"""Columns of a random company, honest and leaking, held against the audit's signs."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.audited import Column, strata
+from pipeline.endings import Endings
+from pipeline.judging import CANNOT_TELL, Judged, decide, name_keys
+from pipeline.leakage import signs
+
+DAYS = 900
+
+
+def company(seed, n=1200, losses=True):
+    """Leads whose intent decides how they end, if they have by now; about one in six is won."""
+    rng = np.random.default_rng(seed)
+    start = np.datetime64("2023-01-01", "us")
+    created = start + np.sort(rng.integers(0, DAYS * 86_400, n)).astype("timedelta64[s]")
+    intent = rng.normal(size=n)
+    ended = created + (rng.exponential(90, n) * 86_400).astype("timedelta64[s]")
+    fate = 1.2 * intent + rng.normal(size=n)
+    will = np.where(fate > np.quantile(fate, 0.8), "won", "lost" if losses else "open")
+    outcome = np.where(ended <= start + np.timedelta64(DAYS, "D"), will, "open")
+    ended = np.where(outcome == "open", np.datetime64("NaT", "us"), ended)
+    won, lost, open_ = (outcome == word for word in ("won", "lost", "open"))
+    return rng, Endings(won, lost, open_, strata(created), rng.integers(0, 2, n), created, ended), intent
+
+
+def honest_columns(rng, endings, intent):
+    n = len(intent)
+    age = (endings.created.max() - endings.created) / np.timedelta64(1, "D")
+    rare = {f"rare_{share}": np.where(rng.random(n) < share, rng.integers(1, 50, n), np.nan) for share in (0.01, 0.1)}
+    return rare | {
+        "noise": rng.normal(size=n),
+        "many_words": rng.integers(0, 100, n).astype(str),
+        "strong": intent + 0.5 * rng.normal(size=n),
+        "strong_yes": np.where(intent > 0.9, "yes", "no"),
+        "filled_by_the_eager": np.where(rng.random(n) < 1 / (1 + np.exp(2 - 2 * intent)), 1.5 + intent, np.nan),
+        "never_wins": np.where(rng.random(n) < 1 / (1 + np.exp(3 * intent + 4)), "prize draw", "other"),
+        "kept_long_ago": np.where(age > 600, rng.choice(list("ab"), n), None),
+        "asked_lately": np.where(age < 100, rng.choice(list("ab"), n), None),
+        "trend": age + rng.normal(size=n),
+        "mostly_zero": np.where(rng.random(n) < 0.1, rng.exponential(5, n), 0.0),
+    }
+
+
+def leaking_columns(rng, endings):
+    won, lost, open_ = endings.won, endings.lost, endings.open
+    n = len(won)
+
+    def filled(of_won, of_lost, of_open):
+        share = np.select([won, lost], [of_won, of_lost], of_open)
+        return np.where(rng.random(n) < share, rng.choice(list("abc"), n), None)
+
+    lived = (endings.ended - endings.created) / np.timedelta64(1, "D")
+    return {
+        "noisy": filled(0.95, 0.03, 0.03),
+        "noisier": filled(0.8, 0.03, 0.03),
+        "sparse": filled(0.2, 0, 0),
+        "status": np.where(won & (rng.random(n) < 0.9), "customer", rng.choice(["new", "called"], n)),
+        "code": np.where(won & (rng.random(n) < 0.6), "K7", rng.choice(["K1", "K2"], n)),
+        "invoices": np.where(won & (rng.random(n) < 0.5), rng.exponential(100, n), 0.0),
+        "roll_up": (rng.poisson(4, n) + np.where(won, rng.poisson(15, n), 0)).astype(float),
+        "flag": won.astype(float),
+        "days_open": np.where(np.isnan(lived), 400.0, lived),
+        "modified": np.where(open_, endings.created, endings.ended),
+    }
+
+
+def verdicts(columns, endings):
+    judged, tests = [], 0
+    for name, values in columns.items():
+        values = pd.Series(values)
+        found, made = signs(values, endings)
+        judged.append(Judged("leads", name, found, Column("leads", name, False, True, values), endings))
+        tests += made
+    name_keys(judged, [])
+    decide(judged, [], tests)
+    return {item.name: item for item in judged}
+
+
+@pytest.mark.parametrize("losses", [True, False])
+def test_honest_columns_are_cleared_however_strong_or_rare(losses):
+    for seed in range(4):
+        rng, endings, intent = company(seed, losses=losses)
+        named = [item for item in verdicts(honest_columns(rng, endings, intent), endings).values() if item.is_out]
+        assert not [(item.name, item.reason) for item in named if item.code != "few"]
+
+
+@pytest.mark.parametrize("losses", [True, False])
+def test_leaks_are_named_however_noisy(losses):
+    for seed in range(3):
+        rng, endings, _ = company(seed, losses=losses)
+        found = verdicts(leaking_columns(rng, endings), endings)
+        assert not [name for name, item in found.items() if not item.is_out]
+
+
+def test_what_later_is_kept_out_is_not_cleared_by_lack_of_data():
+    for seed in range(3):
+        _, endings, _ = company(seed, n=40)
+        columns = {"contract": np.where(endings.won, "V1", None), "status": np.where(endings.won, "a", "b")}
+        columns["noise"] = np.tile(["x", "y"], 20)
+        assert 0 < endings.won.sum() < 10
+        found = verdicts(columns, endings)
+        assert found["contract"].is_out
+        assert found["status"].is_out
+        assert found["noise"].verdict == CANNOT_TELL
+
+
+def test_a_column_of_the_same_hand_as_a_leak_is_kept_out_with_it():
+    rng, endings, _ = company(0, losses=False)
+    contract = np.where(endings.won | (rng.random(1200) < 0.04), "V1", None)
+    remark = np.where((contract == "V1") & endings.open, rng.choice(list("xy"), 1200), None)
+    found = verdicts({"contract": contract, "remark": remark}, endings)
+    assert found["remark"].is_out
+    assert "contract" in found["remark"].reason
+
+
+def test_ids_constants_and_free_text_are_no_features():
+    rng, endings, _ = company(0)
+    columns = {
+        "uuid": [f"{number:x}" for number in rng.permutation(10**6)[:1200]],
+        "serial": np.arange(1200) * 3 + 17.0,
+        "one": "x",
+        "story": [f"{'word ' * 20}{number % 300}" for number in range(1200)],
+    }
+    assert {name: item.code for name, item in verdicts(columns, endings).items()} == {
+        "uuid": "id", "serial": "id", "one": "constant", "story": "text",
+    }  # fmt: skip
+
+
+def test_names_say_which_of_two_is_meant():
+    _, endings, _ = company(0, n=60)
+    columns = [
+        Judged(table, name, [], Column(table, name, False, True, pd.Series([1.0] * 60)), endings)
+        for table, name in (("leads", "Region"), ("accounts", "region"), ("leads", "call"), ("leads", "mood"))
+    ]
+    kinds = [Judged("events", "call", []), Judged("events", "visit", [])]
+    name_keys(columns, kinds)
+    keys = [item.key for item in (*columns, *kinds)]
+    assert keys == ["leads.Region", "accounts.region", "leads.call", "mood", "event:call", "visit"]
