@@ -295,7 +295,8 @@ def _at_rates(versions: ir.Table, tables: Tables) -> ir.Table:
         ],
     )
     split = pairs.mutate(
-        amount=(pairs.written_amount * pairs.rate).round(2).cast(MONEY),
+        # An engine may give a product no more digits than its factors have.
+        amount=(pairs.written_amount.cast("decimal(38, 4)") * pairs.rate.cast("decimal(38, 10)")).round(2).cast(MONEY),
         known_from=ibis.coalesce(ibis.greatest(pairs.rate_from, pairs.known_from), pairs.known_from),
         known_until=ibis.coalesce(ibis.least(pairs.rate_until, pairs.known_until), pairs.known_until),
     )

@@ -49,7 +49,8 @@ def _attached(tables: Tables) -> ir.Table:
         following=ibis.coalesce(pairs.start.lead().over(in_order), pairs.known_until),
         first=pairs.start.min().over(ibis.window(group_by=version)),
     )
-    attached = found.mutate(known_from=found.start, known_until=found.following).select(named.columns)
+    attached = found.filter(found.start < found.following)
+    attached = attached.mutate(known_from=attached.start, known_until=attached.following).select(named.columns)
     starts = found.select(*version, "first").distinct()
     alone = unnamed.left_join(
         starts,

@@ -86,6 +86,8 @@ def backtest(params: Params, cutoffs: list[str] | None, out: Path) -> Backtest:
     """
     from pipeline.backtest_page import render_backtest
 
+    for text in cutoffs or ():
+        parse_as_of(text.strip(), params)  # a misspelt date is told before anything is read
     with step("reading and checking the sources"):
         company = load_tables(params)
     instants = _cutoffs(params, company, cutoffs)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from features.tables import SCHEMAS
+from features.tables import RATE, SCHEMAS
 
 DERIVED = frozenset({"known_at", "system", "written_amount", "is_foreign"})
 """Columns of the canonical tables that leadrev works out itself; no source maps them."""
@@ -17,19 +17,25 @@ TABLES: dict[str, dict[str, str]] = {
         "old_value": "string", "new_value": "string",
     },
     "owners": {"owner_id": "string", "name": "string", "team": "string", "territory": "string"},
-    "rates": {"currency": "string", "valid_from": "timestamp(6)", "rate": "float64"},
+    "rates": {"currency": "string", "valid_from": "timestamp(6)", "rate": RATE},
 }  # fmt: skip
 """Contract column and its type, for each table a company may give."""
 
-for _table in ("leads", "accounts", "events", "deals"):
+for _table in ("leads", "accounts", "events", "deals", "changes"):
     TABLES[_table] = {**TABLES[_table], "recorded_at": "timestamp(6)"}
 TABLES["events"] = {**TABLES["events"], "email": "string", "phone": "string"}
+
+EVENT_KEYS = ("lead_id", "deal_id", "contact_id", "email", "phone", "account_id")
+"""What an event may name to say whose it is, the surest first (`pipeline.events_of_leads`)."""
 
 NEEDED: dict[str, tuple[tuple[str, ...], ...]] = {
     "leads": (("lead_id",), ("created_at",)),
     "deals": (("deal_id",), ("lead_id", "account_id"), ("outcome",), ("closed_at",)),
     "accounts": (("account_id",),),
-    "events": (("lead_id",), ("occurred_at",), ("kind",)),
+    "events": (EVENT_KEYS, ("occurred_at",), ("kind",)),
+    "changes": (("table",), ("row_id",), ("field",), ("changed_at",), ("new_value",)),
+    "owners": (("owner_id",),),
+    "rates": (("currency",), ("valid_from",), ("rate",)),
 }
 """For each table, groups of columns of which one must be there."""
 
@@ -55,6 +61,11 @@ WORDS: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
         "open": ("open", "new", "working", "contacted", "qualified"),
         "lost": ("lost", "closed lost", "disqualified", "unqualified"),
         "converted": ("converted", "won", "closed won"),
+    },
+    ("changes", "table"): {
+        "leads": ("leads", "lead"),
+        "deals": ("deals", "deal", "opportunity", "opportunities"),
+        "accounts": ("accounts", "account", "company", "companies"),
     },
     ("events", "direction"): {
         "inbound": ("inbound", "in", "incoming"),

@@ -16,6 +16,8 @@ from pipeline.tables import LoadedCompany
 
 WON_LEAST = 120
 """Fewer won leads than this are too few to learn from."""
+DOUBTS_SHOWN = 20
+"""So many doubtful rows are named one by one."""
 STALE_DAYS, SILENT_DAYS = 365, 180
 SENTINEL_WORDS = frozenset(
     {
@@ -82,7 +84,7 @@ def data_warnings(
             "no lead is known to be lost: each stays open, however old, and nothing is said of losing",
         )
     _missing_parts(loaded, warn)
-    _reading(loaded, warn)
+    _reading(loaded, counts, warn)
     _stale(loaded, as_of, counts, warn)
     _duplicates(loaded, warn)
     _sentinels(columns, warn)
@@ -107,11 +109,13 @@ def _missing_parts(loaded: LoadedCompany, warn: Any) -> None:
         )
 
 
-def _reading(loaded: LoadedCompany, warn: Any) -> None:
+def _reading(loaded: LoadedCompany, counts: dict[str, int], warn: Any) -> None:
     """Warn of what was lost or bent in reading."""
     for mapping in loaded.mappings:
         for note in mapping.raw.notes:
-            warn("encoding", note, table=mapping.raw.table)
+            warn("reading", note, table=mapping.raw.table)
+    for column, n in loaded.counts.get("changes", {}).get("unread", {}).items():
+        warn("unread_changes", f"changes: {n:,} are of {column}, which nobody reads", table="changes", count=n)
     for table, count in loaded.counts.items():
         for column, n in count["unreadable"].items():
             warn(
@@ -129,14 +133,21 @@ def _reading(loaded: LoadedCompany, warn: Any) -> None:
                 table=table,
                 count=count["quarantined"],
             )
+    for (column, reason), rows in loaded.doubts.groupby(["column", "reason"], sort=True):
+        named = [
+            f"row {row.row} of {row.source}" + (f" ('{row.value}')" if isinstance(row.value, str) else "")
+            for row in rows.head(DOUBTS_SHOWN).itertuples()
+        ]
+        more = f" and {len(rows) - DOUBTS_SHOWN:,} more" if len(rows) > DOUBTS_SHOWN else ""
+        text = f"deals.{column}: {len(rows):,} {reason}: {', '.join(named)}{more}"
+        warn("doubtful", text, table="deals", column=column, count=len(rows))
     foreign = loaded.reconciliation.total.deals["unconverted"]
     if foreign:
         text = (
             f"{foreign:,} won deals are in another currency than {loaded.params.currency} and count without an amount"
         )
         warn("currency", text, table="deals", count=foreign)
-    n = _one(loaded, "SELECT count(DISTINCT lead_id) FROM closings")
-    if n:
+    if n := counts["unknown"]:
         warn(
             "ended_unknown",
             f"{n:,} leads have ended with nobody knowing how or when: they are not scored",

@@ -266,7 +266,7 @@ def _write_links(connection: duckdb.DuckDBPyConnection, params: IdentityParams) 
                 WHERE status = 'lost' AND closed_at IS NOT NULL
                 UNION ALL SELECT lead_id, greatest(closed_at, known_at) FROM closings
                 UNION ALL SELECT lead_id, greatest(closed_at, recorded_at) FROM deals
-                WHERE outcome IN ('won', 'lost') AND lead_id IS NOT NULL
+                WHERE outcome <> 'open' AND lead_id IS NOT NULL
             ) WHERE lead_id IN (SELECT lead_id FROM people JOIN links ON place = l OR place = r) GROUP BY lead_id
             """
         ).fetchall()

@@ -112,11 +112,11 @@ def company_at(params: Params, as_of: str | None) -> tuple[LoadedCompany, dateti
     UserError
         If the date is unreadable, or lies more than a week after the data end.
     """
+    instant = None if as_of is None else parse_as_of(as_of, params)  # before anything is read
     with step("reading and checking the sources"):
         company = load_tables(params)
-    if as_of is None:
+    if instant is None:
         return company, company.known_until
-    instant = parse_as_of(as_of, params)
     if instant > company.known_until + timedelta(days=SILENT_DAYS):
         raise UserError(
             f"--as-of {as_of}: what is known ends at {iso(company.known_until)}, more than {SILENT_DAYS} days before; "

@@ -10,6 +10,7 @@ from pipeline.params import near_miss
 from pipeline.sources import RawTable
 
 TABLES_WITH_ATTRIBUTES = ("leads", "deals", "accounts")
+_BEGIN_AND_END = {"leads": ("created_at", "closed_at"), "deals": ("opened_at", "closed_at")}
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,12 @@ def map_columns(raw: RawTable) -> Mapping:
         return theirs[written.lower()]
 
     mapped = {ours: find(written, f"columns.{ours}") for ours, written in raw.source.columns.items()}
+    begin, end = _BEGIN_AND_END.get(raw.table, ("", ""))
+    if begin in mapped and mapped[begin] == mapped.get(end):
+        raise UserError(
+            f"{raw.key}.columns: {begin} and {end} are both read from '{mapped[begin]}': each of {raw.table} would end "
+            f"as it begins; leave out the one that {raw.label} does not have."
+        )
     ignored = {find(written, "ignore") for written in raw.source.ignore}
     for written in raw.source.known_at_creation:
         find(raw.source.columns.get(written, written), "known_at_creation")

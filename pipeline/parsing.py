@@ -39,6 +39,9 @@ class Conventions:
         How 3/4/2018 reads; neither, where nothing in the column decides it.
     decimal_comma : bool
         How 1.234,56 reads.
+    grouped : bool
+        Nothing decides it, but every separator in this column of money or counts has three digits behind it: 1.234 is
+        one thousand two hundred thirty-four.
     float_ids : bool
         Every id ends in ``.0``, as whole numbers do that passed through a float.
     """
@@ -47,6 +50,7 @@ class Conventions:
     day_first: bool = False
     month_first: bool = False
     decimal_comma: bool = False
+    grouped: bool = False
     float_ids: bool = False
 
 
@@ -87,6 +91,17 @@ def id_sql(column: str, type_: str, conventions: Conventions) -> str:
     """Give an id as text, null where there is none."""
     text = clean_sql(column, type_)
     return f"regexp_replace({text}, '\\.0$', '')" if conventions.float_ids else text
+
+
+def email_key_sql(text: str) -> str:
+    """Give what two ways of writing one mail address have in common: ``Ann <Ann@X.org>`` is ``ann@x.org``."""
+    return f"nullif(regexp_extract(lower({text}), '[^\\s<>:;,]+@[^\\s<>:;,]+'), '')"
+
+
+def phone_key_sql(text: str) -> str:
+    """Give what two ways of writing one phone number have in common: its last nine digits, if it has seven at least."""
+    digits = f"regexp_replace({text}, '\\D', '', 'g')"
+    return f"CASE WHEN length({digits}) >= 7 THEN right({digits}, 9) END"
 
 
 def time_sql(column: str, type_: str, conventions: Conventions, first_day: str = FIRST_DAY) -> str:
@@ -184,7 +199,7 @@ def survey(
     relation : str
         Name of the table or view.
     wanted : dict of str to str
-        The source's columns, each ``time``, ``number`` or ``id``.
+        The source's columns, each ``time``, ``number``, ``money`` (or a count: no thousandths) or ``id``.
     types : dict of str to str
         DuckDB types of the source's columns.
 
@@ -211,9 +226,14 @@ def survey(
                 f"count(CASE WHEN ({day}) IS NOT NULL AND ({month}) IS NULL THEN 1 END)",
                 f"count(CASE WHEN ({month}) IS NOT NULL AND ({day}) IS NULL THEN 1 END)",
             ]
-        elif use == "number":
-            comma, point = r"\d,\d{1,2}\D*$|,\d{4,}\D*$|\.\d{3},", r"\d\.\d{1,2}\D*$|\.\d{4,}\D*$|,\d{3}\."
-            counts += [f"count(*) FILTER (regexp_matches({text}, '{sign}'))" for sign in (comma, point)] + ["0"]
+        elif use in ("number", "money"):
+            signs = [
+                rf"\d{mark}\d{{1,2}}\D*$|{mark}\d{{4,}}\D*$|{other}\d{{3}}{mark}|{other}\d{{3}}{other}"
+                rf"|^\D*0{mark}\d|\d{{4}}{mark}\d"
+                for mark, other in ((",", "[.]"), ("[.]", ","))
+            ]
+            signs.append(r"^\D*\d{1,3}[.]\d{3}\D*$")
+            counts += [f"count(*) FILTER (regexp_matches({text}, '{sign}'))" for sign in signs]
         else:
             ends = f"CASE WHEN ends_with({quoted(column)}, '.0') THEN"
             counts += [
@@ -231,8 +251,9 @@ def survey(
             found[column] = Conventions(
                 iso_only=first == 0, day_first=second > 0 == third, month_first=third > 0 == second
             )
-        elif wanted[column] == "number":
-            found[column] = Conventions(decimal_comma=first > 0 == second)
+        elif wanted[column] in ("number", "money"):
+            grouped = wanted[column] == "money" and first == second == 0 < third
+            found[column] = Conventions(decimal_comma=first > 0 == second or grouped, grouped=grouped)
         else:
             found[column] = Conventions(float_ids=first == second > 0)
     return found

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Any
 
 import duckdb
@@ -49,6 +50,38 @@ def quarantined(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
     """Give the quarantine: ``table, source, system, row, column, value, reason, amount``."""
     # By way of Arrow: an amount stays a decimal, to the cent.
     return connection.sql("FROM quarantine").to_arrow_table().to_pandas()
+
+
+def doubtful(connection: duckdb.DuckDBPyConnection, deals: Staged, known_until: datetime) -> pd.DataFrame:
+    """List deals that are loaded as they stand, but hardly can be meant so; of a deal in versions the newest.
+
+    Returns
+    -------
+    DataFrame
+        As `quarantined`: won for no or a negative amount, an amount left empty as it cannot be read, closed after the
+        data end.
+    """
+    ended = "outcome IN ('won', 'lost')"
+    doubts = [("closed_at", f"{ended} AND closed_at > $end", "CAST(closed_at AS VARCHAR)", "closed after the data end")]
+    if "amount" in deals.present:
+        was = quoted("was:amount")
+        doubts += [
+            ("amount", "outcome = 'won' AND amount < 0", "CAST(amount AS VARCHAR)", "won for a negative amount"),
+            ("amount", f"outcome = 'won' AND amount IS NULL AND {was} IS NULL", "NULL", "won for no amount"),
+            ("amount", f"{was} IS NOT NULL", was, "unreadable amount, left empty"),
+        ]
+    newest = (
+        f"SELECT *, rowid AS place FROM {deals.relation} WHERE {REASON} IS NULL QUALIFY recorded_at IS NULL OR "
+        "row_number() OVER (PARTITION BY deal_id ORDER BY recorded_at DESC, rowid) = 1"
+    )
+    listed = " UNION ALL ".join(
+        f"SELECT 'deals' AS \"table\", {PLACE} AS source, system, {ROW} AS row, '{column}' AS \"column\", "
+        f"{value} AS value, '{reason}' AS reason, amount, place FROM newest WHERE {condition}"
+        for column, condition, value, reason in doubts
+    )
+    query = f"WITH newest AS ({newest}) SELECT * EXCLUDE (place) FROM ({listed}) ORDER BY reason, place"
+    found = connection.execute(query, {"end": known_until}).fetchall()
+    return pd.DataFrame(found, columns=["table", "source", "system", "row", "column", "value", "reason", "amount"])
 
 
 def count_rows(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from features import clock, lifecycle
 from pipeline.contract import TABLES
 from pipeline.databases import quoted
+from pipeline.exchange import at_closing_sql, converted_sql
 from pipeline.parsing import literal
 from pipeline.sources import ROW
 from pipeline.staging import REASON, column_sql
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 NO_MONTH = "no date"
 SIDES = ("source", "loaded", "quarantined", "unconverted", "without_lead")
 _CENT = Decimal("0.01")
+_STAGED = (
+    "(SELECT deal_id, outcome, closed_at, recorded_at, amount, currency, __reason, rowid AS row FROM staged_deals)"
+)
 
 
 @dataclass(frozen=True)
@@ -32,10 +36,10 @@ class Month:
     month : str
         ``2018-04``, or `NO_MONTH` for deals won at no readable date.
     deals : dict of str to int
-        Per side of `SIDES`: in the source; loaded; quarantined; loaded, but in another currency and so without an
-        amount in ours; and, a part of the loaded ones, those without a lead.
+        Per side of `SIDES`: in the source; loaded; quarantined; loaded, but in another currency and, for want of rates,
+        without an amount in ours; and, a part of the loaded ones, those without a lead.
     revenue : dict of str to Decimal
-        Likewise; the unconverted in their own currencies.
+        Likewise, in the company's currency at the rate of each closing date; where there is no rate, in their own.
     """
 
     month: str
@@ -63,6 +67,45 @@ class Month:
 
 
 @dataclass(frozen=True)
+class Currency:
+    """Won deals in one currency of the source.
+
+    Parameters
+    ----------
+    currency : str
+    deals : int
+        In the source.
+    source, loaded, quarantined : Decimal
+        Their revenue in that currency; the first is the sum of the others and of `replaced`.
+    converted : Decimal or None
+        What the loaded ones are worth in the company's currency; None for want of rates.
+    """
+
+    currency: str
+    deals: int
+    source: Decimal
+    loaded: Decimal
+    quarantined: Decimal
+    converted: Decimal | None
+
+    @property
+    def replaced(self) -> Decimal:
+        """Revenue of versions that stand aside for another one of their deal; else 0."""
+        return self.source - self.loaded - self.quarantined
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain figures, money in whole cents as a number."""
+        return {
+            "currency": self.currency,
+            "source_deals": self.deals,
+            "source_amount": _money(self.source),
+            "loaded_amount": _money(self.loaded),
+            "quarantined_amount": _money(self.quarantined),
+            "converted_amount": None if self.converted is None else _money(self.converted),
+        }
+
+
+@dataclass(frozen=True)
 class Reconciliation:
     """What the source holds against what was loaded.
 
@@ -73,11 +116,14 @@ class Reconciliation:
         In order; months without a won deal are left out.
     rows : dict
         Per table: ``rows`` in the source, ``loaded``, ``quarantined``.
+    currencies : list of Currency
+        The company's own first.
     """
 
     currency: str
     months: list[Month]
     rows: dict[str, dict[str, int]]
+    currencies: list[Currency]
 
     @property
     def total(self) -> Month:
@@ -120,6 +166,7 @@ class Reconciliation:
                 "deals": self.total.deals["without_lead"],
                 "amount": _money(self.total.revenue["without_lead"]),
             },
+            "currencies": [found.as_dict() for found in self.currencies],
             "differences": self.differences,
         }
 
@@ -137,24 +184,32 @@ def reconcile(loaded: LoadedCompany) -> Reconciliation:
         arrived = " UNION ALL ".join(
             _source_sql(loaded, place) for place, mapping in enumerate(loaded.mappings) if mapping.raw.table == "deals"
         )
-        newest = _newest_sql("SELECT * FROM arrived", "part, row")
-        source = connection.execute(f"WITH arrived AS ({arrived}) {_monthly_sql(newest, zone)}").fetchall()
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE arrived AS {arrived}")
     finally:
         connection.execute("SET TimeZone = 'UTC'")
-    kept = f"SELECT *, rowid AS row, {quoted('was:amount')} AS unread FROM staged_deals"
-    foreign = f"upper(currency) <> '{params.currency}'"
+    has_rates = bool(params.data.sources.rates)
+    worth = _worth_sql(params.currency, has_rates=has_rates)
+    if has_rates:
+        arrived = at_closing_sql("arrived", params.currency)
+        kept = f"SELECT *, row AS part FROM ({at_closing_sql(_STAGED, params.currency)})"
+    else:
+        arrived = "SELECT * FROM arrived"
+        kept = f"SELECT *, row AS part FROM {_STAGED}"
+    source = _newest_sql(arrived, "part, row")
     usable = _newest_sql(f"{kept} WHERE {REASON} IS NULL", "row")
+    quarantined = f"SELECT * FROM ({_newest_sql(kept, 'row')}) WHERE {REASON} IS NOT NULL"
+    foreign = f"upper(currency) <> '{params.currency}'"
+    unconverted = f"SELECT * FROM ({usable}) WHERE {'false' if has_rates else foreign}"
+    in_ours = worth if has_rates else f"CASE WHEN {foreign} THEN NULL ELSE amount END"
     sides = {
-        "source": source,
-        "loaded": connection.execute(
-            _monthly_sql(usable, zone, f"CASE WHEN {foreign} THEN NULL ELSE amount END")
-        ).fetchall(),
-        "quarantined": connection.execute(
-            _monthly_sql(f"SELECT * FROM ({_newest_sql(kept, 'row')}) WHERE {REASON} IS NOT NULL", zone)
-        ).fetchall(),
-        "unconverted": connection.execute(_monthly_sql(f"SELECT * FROM ({usable}) WHERE {foreign}", zone)).fetchall(),
+        "source": connection.execute(_monthly_sql(source, zone, worth)).fetchall(),
+        "loaded": connection.execute(_monthly_sql(usable, zone, in_ours)).fetchall(),
+        "quarantined": connection.execute(_monthly_sql(quarantined, zone, worth)).fetchall(),
+        "unconverted": connection.execute(_monthly_sql(unconverted, zone)).fetchall(),
         "without_lead": _without_lead(loaded),
     }
+    currencies = _currencies(loaded, source, usable, quarantined, in_ours)
+    connection.execute("DROP TABLE arrived")
     figures = {side: {month: (deals, revenue) for month, deals, revenue in rows} for side, rows in sides.items()}
     months = sorted({month for rows in figures.values() for month in rows})
     return Reconciliation(
@@ -171,18 +226,46 @@ def reconcile(loaded: LoadedCompany) -> Reconciliation:
             table: {name: count[name] for name in ("rows", "loaded", "quarantined")}
             for table, count in loaded.counts.items()
         },
+        currencies,
     )
+
+
+def _worth_sql(currency: str, *, has_rates: bool) -> str:
+    """Give the SQL of an amount in the company's currency; in its own where there is no rate."""
+    if not has_rates:
+        return "amount"
+    foreign = f"coalesce(upper(currency), {literal(currency)}) <> {literal(currency)}"
+    return f"CASE WHEN {foreign} THEN coalesce({converted_sql()}, amount) ELSE amount END"
+
+
+def _currencies(loaded: LoadedCompany, source: str, usable: str, quarantined: str, in_ours: str) -> list[Currency]:
+    """Sum up won deals by the currency they were written in."""
+    ours = loaded.params.currency
+    name = f"coalesce(upper(currency), {literal(ours)})"
+    found = []
+    for rows, amount in ((source, "amount"), (usable, "amount"), (quarantined, "amount"), (usable, in_ours)):
+        query = f"SELECT {name}, count(*), sum({amount}) FROM ({rows}) WHERE outcome = 'won' GROUP BY ALL"
+        found.append({word: (n, total) for word, n, total in loaded.connection.execute(query).fetchall()})
+    told = []
+    for word in sorted(set().union(*found), key=lambda word: (word != ours, word)):
+        inside, loaded_, aside, worth = (Decimal(side.get(word, (0, None))[1] or 0) for side in found)
+        has_worth = word == ours or bool(loaded.params.data.sources.rates)
+        count = found[0].get(word, (0, None))[0]
+        told.append(Currency(word, count, inside, loaded_, aside, worth if has_worth else None))
+    return told
 
 
 def _source_sql(loaded: LoadedCompany, place: int) -> str:
     """Won or not, when and for how much: each row of one source of deals."""
     mapping = loaded.mappings[place]
     agreed = loaded.conventions[place]
-    names = ("deal_id", "outcome", "closed_at", "recorded_at", "amount")
+    names = ("deal_id", "outcome", "closed_at", "recorded_at", "amount", "currency")
     prefix = literal(mapping.raw.source.system or "")
     columns = [
         f"CAST({column_sql('deals', mapping, agreed, name, TABLES['deals'][name], prefix)[0]} AS {type_}) AS {name}"
-        for name, type_ in zip(names, ("VARCHAR", "VARCHAR", "TIMESTAMP", "TIMESTAMP", "DECIMAL(18, 4)"), strict=True)
+        for name, type_ in zip(
+            names, ("VARCHAR", "VARCHAR", "TIMESTAMP", "TIMESTAMP", "DECIMAL(18, 4)", "VARCHAR"), strict=True
+        )
     ]
     return f"SELECT {', '.join(columns)}, {place} AS part, {ROW} AS row FROM {quoted(mapping.raw.relation)}"
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import duckdb
 
-from features.tables import MONEY, TIME
-from pipeline.contract import TABLES, WORDS
+from features.tables import MONEY, RATE, TIME
+from pipeline.contract import EVENT_KEYS, TABLES, WORDS
 from pipeline.databases import quoted
 from pipeline.mapping import Mapping
 from pipeline.parsing import (
@@ -24,7 +24,7 @@ from pipeline.parsing import (
 )
 from pipeline.sources import PLACE, ROW
 
-IDS = frozenset({"lead_id", "deal_id", "account_id", "contact_id", "owner_id", "event_id", "parent_id"})
+IDS = frozenset({"lead_id", "deal_id", "account_id", "contact_id", "owner_id", "event_id", "parent_id", "row_id"})
 BAD_COLUMN, BAD_VALUE, REASON = "__bad_column", "__bad_value", "__reason"
 """Columns that say why a row cannot be used."""
 FIRST_START = "1900-01-01"
@@ -35,8 +35,15 @@ UNIQUE = {
     "deals": ("deal_id", "recorded_at"),
     "accounts": ("account_id", "valid_from"),
     "events": ("event_id",),
+    "owners": ("owner_id",),
+    "rates": ("currency", "valid_from"),
 }
-_KINDS = {TIME: "time", MONEY: "number", "float64": "number"}
+_KINDS = {TIME: "time", MONEY: "money", RATE: "number", "float64": "number"}
+_COUNTS = frozenset({"employees", "annual_revenue"})
+_SQL_TYPES = {
+    TIME: "TIMESTAMP", MONEY: "DECIMAL(18, 4)", RATE: "DECIMAL(18, 10)", "float64": "DOUBLE", "string": "VARCHAR",
+    "boolean": "BOOLEAN",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -82,7 +89,7 @@ def stage(
     connection : DuckDB connection
         Its session time zone is the company's.
     table : str
-        ``leads``, ``deals``, ``accounts`` or ``events``.
+        A table of the contract.
     mappings : list of Mapping
         Its sources.
     conventions : list of dict
@@ -112,11 +119,17 @@ def agree(connection: duckdb.DuckDBPyConnection, mapping: Mapping) -> dict[str, 
     """Find what each column of a source agrees on, by the contract's name."""
     contract = TABLES[mapping.raw.table]
     uses = {
-        theirs: "id" if ours in IDS else _KINDS[contract[ours]]
+        theirs: "id" if ours in IDS else "money" if ours in _COUNTS else _KINDS[contract[ours]]
         for ours, theirs in mapping.columns.items()
         if ours in IDS or contract[ours] in _KINDS
     }
     found = survey(connection, mapping.raw.relation, uses, mapping.raw.columns)
+    mapping.raw.notes += [
+        f"{mapping.raw.label}: every point in '{theirs}' has three digits behind it, so it is read as a thousands "
+        f"separator (1.234 is 1234); if it is a decimal point, cast the column in {mapping.raw.key}.sql"
+        for theirs, convention in found.items()
+        if convention.grouped
+    ]
     return {ours: found.get(theirs, Conventions()) for ours, theirs in mapping.columns.items()}
 
 
@@ -171,7 +184,9 @@ def _select(
         theirs = own.get(name.lower())
         inner.append(f"{_attribute(theirs, raw.columns, raw.source.values, type_)} AS {quoted(name)}")
     outer = [ROW, PLACE, f"{system} AS system"]
-    outer += [f"CAST({quoted('=' + name)} AS {_sql_type(type_)}) AS {name}" for name, type_ in TABLES[table].items()]
+    outer += [
+        f"CAST({quoted('=' + name)} AS {sql_type(type_)}) AS {quoted(name)}" for name, type_ in TABLES[table].items()
+    ]
     outer += [quoted("was:" + name) for name in readable]
     outer += [quoted(name) for name in attributes]
     checks = _checks(table, agreed)
@@ -193,22 +208,49 @@ def column_sql(
     their_type = mapping.raw.columns[theirs]
     written = clean_sql(theirs, their_type)
     words = mapping.raw.source.values.get(name, {})
+    return value_sql(table, name, theirs, their_type, agreed[name], words, prefix), written
+
+
+def value_sql(
+    table: str,
+    name: str,
+    column: str,
+    column_type: str,
+    convention: Conventions,
+    words: dict[str, list[str]],
+    prefix: str | None,
+) -> str:
+    """Give the SQL that reads a value of a contract's column out of some source's column.
+
+    Parameters
+    ----------
+    table, name : str
+        The contract's column.
+    column, column_type : str
+        The source's column and its DuckDB type.
+    convention : Conventions
+    words : dict of str to list of str
+        What params say of the column's words.
+    prefix : str or None
+        SQL of the system's name, to put before ids.
+    """
+    type_ = TABLES[table][name]
     if type_ == TIME:
         first = {"first_day": FIRST_START} if name == "valid_from" else {}
-        return time_sql(theirs, their_type, agreed[name], **first), written
+        return time_sql(column, column_type, convention, **first)
     if type_ in _KINDS:
-        return number_sql(theirs, their_type, agreed[name], "DECIMAL(18, 4)" if type_ == MONEY else "DOUBLE"), written
+        return number_sql(column, column_type, convention, sql_type(type_))
     if name in IDS:
-        value = id_sql(theirs, their_type, agreed[name])
-        return (f"{prefix} || ':' || {value}" if prefix else value), written
+        value = id_sql(column, column_type, convention)
+        return f"{prefix} || ':' || {value}" if prefix else value
     readings = {word.strip().lower(): ours for ours, listed in words.items() for word in listed}
     if (table, name) in WORDS:
         for ours, usual in WORDS[table, name].items():
             for word in (ours,) if ours in words else usual:
                 readings.setdefault(word, ours)
-        return word_sql(written, readings, "NULL"), written
-    text = clean_sql(theirs, their_type, EMPTY_WORDS)
-    return word_sql(text, readings, text), written
+        return word_sql(clean_sql(column, column_type), readings, "NULL")
+    text = clean_sql(column, column_type, EMPTY_WORDS)
+    return word_sql(text, readings, text)
 
 
 def _attribute(theirs: str | None, types: dict[str, str], values: dict[str, dict[str, list[str]]], type_: str) -> str:
@@ -221,8 +263,9 @@ def _attribute(theirs: str | None, types: dict[str, str], values: dict[str, dict
     return word_sql(text, {word.strip().lower(): ours for ours, listed in words.items() for word in listed}, text)
 
 
-def _sql_type(type_: str) -> str:
-    return {TIME: "TIMESTAMP", MONEY: "DECIMAL(18, 4)", "float64": "DOUBLE", "string": "VARCHAR"}[type_]
+def sql_type(type_: str) -> str:
+    """Name DuckDB's type for a column's type in `features.tables`."""
+    return _SQL_TYPES[type_]
 
 
 def _checks(table: str, agreed: dict[str, Conventions]) -> list[tuple[str, str, str, str]]:
@@ -231,7 +274,7 @@ def _checks(table: str, agreed: dict[str, Conventions]) -> list[tuple[str, str, 
 
     def missing(name: str, if_: str = "true") -> tuple[str, str, str, str]:
         is_missing = f"{quoted('=' + name)} IS NULL"
-        if name in agreed and name not in IDS and name != "kind":
+        if name in agreed and (TABLES[table][name] in _KINDS or (table, name) in WORDS):
             is_missing += f" AND {quoted('was:' + name)} IS NULL"
         return name, f"({if_}) AND {is_missing}", literal(f"no {name}"), nothing
 
@@ -251,8 +294,23 @@ def _checks(table: str, agreed: dict[str, Conventions]) -> list[tuple[str, str, 
     if table == "accounts":
         return [missing("account_id"), unreadable("valid_from", "date"), recorded]
     if table == "events":
-        needed = [missing("lead_id"), missing("occurred_at"), unreadable("occurred_at", "date"), missing("kind")]
-        return [*needed, recorded]
+        nobody = " AND ".join(f"{quoted('=' + name)} IS NULL" for name in EVENT_KEYS)
+        needed = [("lead_id", nobody, literal("nothing says whose it is"), nothing)]
+        return [*needed, missing("occurred_at"), unreadable("occurred_at", "date"), missing("kind"), recorded]
+    if table == "changes":
+        needed = [missing("table"), unreadable("table", "table"), missing("row_id"), missing("field")]
+        return [*needed, missing("changed_at"), unreadable("changed_at", "date"), recorded]
+    if table == "owners":
+        return [missing("owner_id")]
+    if table == "rates":
+        not_above_0 = (
+            "rate",
+            f"{quoted('=rate')} <= 0",
+            literal("rate not above 0"),
+            f"CAST({quoted('=rate')} AS VARCHAR)",
+        )
+        needed = [missing("currency"), missing("valid_from"), unreadable("valid_from", "date")]
+        return [*needed, missing("rate"), unreadable("rate", "number"), not_above_0]
     outcome, closed_at = quoted("=outcome"), quoted("=closed_at")
     closed = f"{outcome} IN ('won', 'lost')"
     return [
@@ -268,10 +326,11 @@ def _checks(table: str, agreed: dict[str, Conventions]) -> list[tuple[str, str, 
 
 def _mark_duplicates(connection: duckdb.DuckDBPyConnection, staged: Staged) -> None:
     """Keep the first usable row of each id; the others are duplicates."""
-    names = [name for name in UNIQUE[staged.table] if name in staged.present]
-    key = UNIQUE[staged.table][0]
-    if key not in names:
+    unique = UNIQUE.get(staged.table, ())
+    names = [name for name in unique if name in staged.present]
+    if not names or unique[0] not in names:
         return
+    key = unique[0]
     listed = ", ".join(names)
     connection.execute(
         f"CREATE TEMP TABLE twice AS SELECT {key} FROM {staged.relation} WHERE {REASON} IS NULL AND {key} IS NOT NULL "

@@ -16,30 +16,29 @@ import duckdb
 import ibis
 import pandas as pd
 
-from features.tables import MONEY, RATE, SCHEMAS, TIME, Tables
+from features.tables import SCHEMAS, Tables
 from pipeline.databases import quoted
 from pipeline.errors import UserError
+from pipeline.events_of_leads import link_events
+from pipeline.exchange import convert, converted_sql
+from pipeline.field_history import read_changes, tracked
 from pipeline.identity import Identity, link_records
 from pipeline.mapping import Mapping, map_columns
 from pipeline.params import Params
 from pipeline.parsing import Conventions, literal
-from pipeline.quarantine import check_shares, collect, count_rows, quarantined
-from pipeline.sources import read_source
-from pipeline.staging import BAD_COLUMN, BAD_VALUE, REASON, Staged, agree, stage
+from pipeline.quarantine import check_shares, collect, count_rows, doubtful, quarantined
+from pipeline.sources import PLACE, ROW, read_source
+from pipeline.staging import REASON, Staged, agree, sql_type, stage
 
 if TYPE_CHECKING:
     from pipeline.reconciliation import Reconciliation
 
-LOADED = ("leads", "deals", "accounts", "events")
+LOADED = ("leads", "deals", "accounts", "events", "changes", "owners", "rates")
 _KNOWN_AT = {
     "leads": "coalesce(recorded_at, created_at)",
     "accounts": "coalesce(recorded_at, valid_from)",
     "events": "coalesce(recorded_at, occurred_at)",
 }
-_SQL_TYPES = {
-    TIME: "TIMESTAMP", MONEY: "DECIMAL(18, 4)", RATE: "DECIMAL(18, 10)", "float64": "DOUBLE", "string": "VARCHAR",
-    "boolean": "BOOLEAN",
-}  # fmt: skip
 
 
 @dataclass(eq=False)
@@ -56,7 +55,9 @@ class LoadedCompany:
     known_until : datetime
         Where the data end (naive UTC).
     counts : dict
-        Per table: ``rows`` in the source, ``loaded``, ``quarantined``, ``reasons``, ``unreadable`` (values left empty).
+        Per table: ``rows`` in the source, ``loaded``, ``quarantined``, ``reasons``, ``unreadable`` (values left empty);
+        of events also ``linked`` (found their lead by another key than ``lead_id``), of changes ``unread`` (columns
+        that nobody reads).
     staged : dict of str to Staged
     mappings : list of Mapping
         Every source, with its columns in the contract's terms.
@@ -86,6 +87,11 @@ class LoadedCompany:
     def quarantine(self) -> pd.DataFrame:
         """Rows that could not be used: ``table, source, system, row, column, value, reason, amount``."""
         return quarantined(self.connection)
+
+    @cached_property
+    def doubts(self) -> pd.DataFrame:
+        """Rows that are loaded, and that somebody should look at; columns as `quarantine`."""
+        return doubtful(self.connection, self.staged["deals"], self.known_until)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -135,6 +141,7 @@ def load_tables(params: Params) -> LoadedCompany:
         A source is missing or empty, a column is misspelt or missing, or more rows cannot be used than
         ``data.quarantined_share_limit`` allows.
     """
+    end = _written_end(params)
     scratch = tempfile.TemporaryDirectory(prefix="leadrev-", ignore_cleanup_errors=True)
     folder = Path(scratch.name)
     backend = ibis.duckdb.connect(folder / "company.duckdb", temp_directory=str(folder / "spill"))
@@ -158,27 +165,37 @@ def load_tables(params: Params) -> LoadedCompany:
             staged[table] = stage(connection, table, of_table, agreed, qualify=qualify)
             mappings += of_table
             conventions += agreed
+    unread = read_changes(connection, staged, mappings, conventions, qualify=qualify)
     connection.execute("SET TimeZone = 'UTC'")
     raws = [mapping.raw for mapping in mappings]
-    if "events" in staged:
-        _mark_orphans(connection)
+    _make_views(connection, staged, params)
+    tables = _tables(backend, staged)
+    linked = link_events(connection, backend, tables, staged["events"]) if "events" in staged else {}
     for raw in raws:
         if raw.table == "events" and raw.is_copy:  # too many to hold twice
             connection.execute(f"DROP TABLE {quoted(raw.relation)}")
-    _make_views(connection, staged, params.currency)
     collect(connection, staged, raws)
     counts = count_rows(connection, staged, raws)
+    for table, name, found in (("events", "linked", linked), ("changes", "unread", unread)):
+        if found:
+            counts[table][name] = found
     check_shares(connection, counts, params.data.quarantined_share_limit)
     identity = link_records(
         connection, staged["leads"].present, params.data.identity, params.seed, with_events="events" in staged
     )
-    tables = Tables(
+    if identity.counts["joined"]:
+        tables = _tables(backend, staged)  # anew, as some leads are others now
+    known_until = end or _known_until(connection)
+    return LoadedCompany(params, backend, tables, known_until, counts, staged, mappings, conventions, identity, scratch)
+
+
+def _tables(backend: Any, staged: dict[str, Staged]) -> Tables:
+    present = {table: staged[table].present if table in staged else frozenset() for table in LOADED}
+    return Tables(
         **{table: backend.table(table) for table in SCHEMAS},
-        present={table: staged[table].present if table in staged else frozenset() for table in LOADED},
+        present=present | {"changes": tracked(backend.con)},
         attributes={table: tuple(staged[table].attributes) if table in staged else () for table in LOADED},
     )
-    known_until = _known_until(connection, params)
-    return LoadedCompany(params, backend, tables, known_until, counts, staged, mappings, conventions, identity, scratch)
 
 
 def parse_as_of(text: str | None, params: Params) -> datetime:
@@ -221,6 +238,7 @@ def _several_systems(params: Params) -> bool:
     named = {
         f"data.sources.{table}" + (f".{place}" if len(sources) > 1 else ""): source.system
         for table in LOADED
+        if table != "rates"
         for sources in [getattr(params.data.sources, table)]
         for place, source in enumerate(sources)
     }
@@ -234,37 +252,45 @@ def _several_systems(params: Params) -> bool:
     return len(systems) > 1
 
 
-def _mark_orphans(connection: duckdb.DuckDBPyConnection) -> None:
-    """Set aside events whose lead is not loaded."""
-    for why, among in (
-        ("its lead is in quarantine", "lead_id IN (SELECT lead_id FROM staged_leads)"),
-        ("leads to no lead", "true"),
-    ):
-        connection.execute(
-            f"UPDATE staged_events SET {BAD_COLUMN} = 'lead_id', {BAD_VALUE} = lead_id, {REASON} = '{why}' "
-            f"WHERE {REASON} IS NULL AND {among} AND NOT EXISTS "
-            f"(FROM staged_leads AS known WHERE known.lead_id = staged_events.lead_id AND known.{REASON} IS NULL)"
-        )
-
-
-def _make_views(connection: duckdb.DuckDBPyConnection, staged: dict[str, Staged], currency: str) -> None:
+def _make_views(connection: duckdb.DuckDBPyConnection, staged: dict[str, Staged], params: Params) -> None:
     """Canonical tables as views of the usable rows, and empty ones for what the company does not have."""
-    ours = literal(currency)
+    if "rates" in staged:
+        convert(connection, params.currency, params.data.timezone)
+    ours = literal(params.currency)
+    foreign = f"coalesce(upper(currency), {ours}) <> {ours}"
+    ended = f"({REASON} IS NULL AND outcome <> 'open')"
     special = {
-        ("deals", "closed_at"): "CASE WHEN outcome <> 'open' THEN closed_at END",
+        ("deals", "deal_id"): f"coalesce(deal_id, {PLACE} || ' row ' || {ROW})",
+        # Closed, and nobody can read how: the row is in quarantine, but the deal is open no more.
+        ("deals", "outcome"): f"CASE WHEN {REASON} IS NULL THEN coalesce(outcome, 'open') ELSE 'unknown' END",
+        ("deals", "closed_at"): f"CASE WHEN {ended} THEN closed_at WHEN {REASON} IS NOT NULL THEN "
+        "coalesce(closed_at, recorded_at, opened_at) END",
         ("deals", "expected_close_at"): "coalesce(expected_close_at, CASE WHEN outcome = 'open' THEN closed_at END)",
-        ("deals", "outcome"): "coalesce(outcome, 'open')",
         ("deals", "currency"): f"coalesce(upper(currency), {ours})",
-        # An amount in another currency is no amount in ours; the reconciliation lists it.
-        ("deals", "amount"): f"CASE WHEN coalesce(upper(currency), {ours}) = {ours} THEN amount END",
-        ("deals", "written_amount"): "amount",
-        ("deals", "is_foreign"): f"coalesce(upper(currency), {ours}) <> {ours}",
+        (
+            "deals",
+            "amount",
+        ): f"CASE WHEN {REASON} IS NULL THEN {'CASE WHEN ' + foreign + ' THEN NULL ELSE amount END'} END",
+        ("deals", "written_amount"): f"CASE WHEN {REASON} IS NULL THEN amount END",
+        ("deals", "is_foreign"): foreign,
     }
-    for table in (*LOADED, "changes", "owners", "rates"):
+    if "rates" in staged:
+        special["deals", "amount"] = (
+            f"CASE WHEN {REASON} IS NULL THEN CASE WHEN {foreign} THEN {converted_sql()} ELSE amount END END"
+        )
+    unreadable = (
+        f"OR (NOT {REASON} LIKE 'duplicate%' AND coalesce(closed_at, recorded_at, opened_at) IS NOT NULL "
+        "AND (outcome IN ('won', 'lost') OR (outcome IS NULL AND closed_at IS NOT NULL)))"
+    )
+    for table in LOADED:
+        if table == "changes":
+            connection.execute("CREATE VIEW changes AS FROM told_changes")
+            continue
+        if table == "rates" and table in staged:
+            connection.execute("CREATE VIEW rates AS FROM told_rates")
+            continue
         if table not in staged:
-            columns = ", ".join(
-                f"CAST(NULL AS {_SQL_TYPES[type_]}) AS {name}" for name, type_ in SCHEMAS[table].items()
-            )
+            columns = ", ".join(f"CAST(NULL AS {sql_type(type_)}) AS {name}" for name, type_ in SCHEMAS[table].items())
             connection.execute(f"CREATE VIEW {table} AS SELECT {columns} WHERE false")
             continue
         names = [
@@ -272,14 +298,13 @@ def _make_views(connection: duckdb.DuckDBPyConnection, staged: dict[str, Staged]
             for name in SCHEMAS[table]
         ]
         names += [quoted(name) for name in staged[table].attributes]
-        connection.execute(
-            f"CREATE VIEW {table} AS SELECT {', '.join(names)} FROM staged_{table} WHERE {REASON} IS NULL"
-        )
+        usable = f"{REASON} IS NULL {unreadable if table == 'deals' else ''}"
+        connection.execute(f"CREATE VIEW {table} AS SELECT {', '.join(names)} FROM staged_{table} WHERE {usable}")
     _make_closings(connection)
 
 
 def _make_closings(connection: duckdb.DuckDBPyConnection) -> None:
-    """Leads that have ended with nobody knowing how: by a deal or a status that cannot be read, or lost at no date.
+    """Leads that have ended with nobody knowing how: by a status that cannot be read, or lost at no date.
 
     Where there is no date at all, the lead is censored at its creation: it tells nothing, and is not scored.
     """
@@ -287,37 +312,43 @@ def _make_closings(connection: duckdb.DuckDBPyConnection) -> None:
         f"""
         CREATE TABLE closings AS
         SELECT lead_id, closed_at, max(known_at) AS known_at FROM (
-            SELECT leads.lead_id, coalesce(deals.closed_at, deals.recorded_at, deals.opened_at, leads.created_at) AS
-            closed_at,
-                   coalesce(deals.recorded_at, deals.closed_at, deals.opened_at, leads.created_at) AS known_at
+            SELECT leads.lead_id, leads.created_at AS closed_at, leads.created_at AS known_at
             FROM staged_deals AS deals JOIN leads ON deals.lead_id = leads.lead_id
             WHERE deals.{REASON} IS NOT NULL AND NOT deals.{REASON} LIKE 'duplicate%'
-              AND (deals.outcome IN ('won', 'lost') OR (deals.outcome IS NULL AND deals.closed_at IS NOT NULL))
+              AND deals.outcome IN ('won', 'lost')
+              AND coalesce(deals.closed_at, deals.recorded_at, deals.opened_at) IS NULL
             UNION ALL
             SELECT lead_id, coalesce(closed_at, created_at), coalesce(recorded_at, closed_at, created_at)
             FROM staged_leads
-            WHERE {REASON} IS NULL AND ((status = 'lost' AND closed_at IS NULL)
+            WHERE {REASON} IS NULL AND ((status = 'lost' AND closed_at IS NULL AND lead_id NOT IN (
+                    SELECT row_id FROM told_changes WHERE "table" = 'leads' AND field = 'status'))
                 OR ("was:status" IS NOT NULL AND closed_at IS NOT NULL))
         ) GROUP BY lead_id, closed_at ORDER BY lead_id, closed_at
         """
     )
 
 
-def _known_until(connection: duckdb.DuckDBPyConnection, params: Params) -> datetime:
-    """Where the data end: as params say (a bare date to its end), else the newest thing that happened."""
-    if (written := params.data.known_until) is not None:
-        try:
-            moment = datetime.fromisoformat(written)
-        except ValueError:
-            raise UserError(f"data.known_until: '{written}' is no date; write it like 2018-11-14.") from None
-        if len(written) <= 10:
-            moment = moment.replace(hour=23, minute=59, second=59, microsecond=999_999)
-        return _utc(moment, params)
+def _written_end(params: Params) -> datetime | None:
+    """Where the data end by params: a bare date to its end."""
+    if (written := params.data.known_until) is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(written)
+    except ValueError:
+        raise UserError(f"data.known_until: '{written}' is no date; write it like 2018-11-14.") from None
+    if len(written) <= 10:
+        moment = moment.replace(hour=23, minute=59, second=59, microsecond=999_999)
+    return _utc(moment, params)
+
+
+def _known_until(connection: duckdb.DuckDBPyConnection) -> datetime:
+    """Where the data end: the newest thing that happened."""
     newest = connection.execute(
         """
         SELECT max(moment) FROM (
             SELECT unnest([created_at, known_at, CASE WHEN status = 'lost' THEN closed_at END]) AS moment FROM leads
-            UNION ALL SELECT unnest([opened_at, closed_at, recorded_at]) FROM deals
+            UNION ALL SELECT unnest([opened_at, closed_at, recorded_at]) FROM deals WHERE outcome <> 'unknown'
+            UNION ALL SELECT known_at FROM changes
             UNION ALL SELECT max(known_at) FILTER (known_at <= $now) FROM events
             UNION ALL SELECT known_at FROM accounts
         ) WHERE moment <= $now

@@ -9,8 +9,9 @@ import pytest
 from pipeline.params import load_params
 from pipeline.simulate import chapters, simulate
 from pipeline.simulation.exports import CRM_COLUMNS
-from pipeline.simulation.mess import CALL_CENTRE, CRM, HAPPENED, KEYS, UNREADABLE_OUTCOMES
+from pipeline.simulation.mess import HAPPENED, UNREADABLE_OUTCOMES
 from pipeline.simulation.spelling import NO_MAIL, NO_NUMBERS
+from pipeline.simulation.spoiled import CALL_CENTRE, CRM, KEYS
 from pipeline.tables import load_tables
 
 LEADS, SEED = 1500, 3
@@ -39,7 +40,8 @@ class Company:
         for system in (CRM, CALL_CENTRE):
             part = self.files[table, system].copy()
             for name in {KEYS[table], "lead_id", "account_id"} & set(part):
-                part[name] = (system + ":" + part[name]).where(part[name].notna(), None)
+                given = part[name].notna()
+                part[name] = (system + ":" + part[name].where(given, "").astype(str)).where(given, None)
             parts.append(part.assign(system=system))
         return pd.concat(parts, ignore_index=True)
 
@@ -68,20 +70,23 @@ def test_every_kind_is_there_and_counted(company):
         "broken_date", "closed_on_arrival", "date_only", "deal_without_lead", "duplicate", "entered_after_closing",
         "found_by_account", "lost_by_status", "orphan", "placeholder", "planned_close", "reopened", "same_person",
         "shared_contact", "split_deal", "unknown_outcome",
+        "account_version", "by_account", "by_contact", "by_deal", "by_email", "by_phone", "foreign_currency",
+        "lost_twice", "pushed", "reassigned", "repriced", "versioned",
     }  # fmt: skip
     for (table, system), rows in company.files.items():
         assert company.summary["rows"][table][system] == len(rows)
 
 
 def test_no_row_is_spoiled_twice(company):
-    real = company.notes[company.notes["mess"] != "lost_by_status"]
+    real = company.notes[~company.notes["mess"].isin(["lost_by_status", "pushed"])]
     assert not real.duplicated(["table", "id"]).any()
 
 
 def test_duplicates_are_the_only_repeated_ids(company):
     for table, key in KEYS.items():
         ids = company.rows(table)[key]
-        noted = company.notes[(company.notes["table"] == table) & (company.notes["mess"] == "duplicate")]["id"]
+        again = company.notes["mess"].isin(["duplicate", "versioned", "account_version"])
+        noted = company.notes[(company.notes["table"] == table) & again]["id"]
         assert set(ids[ids.duplicated()]) == set(noted)
 
 
@@ -118,6 +123,12 @@ def test_money_adds_up_to_the_cent(company):
     clean = company.clean.deals
     rows = company.rows("deals").drop_duplicates("deal_id")
     cents = (rows["amount"].astype(float) * 100).round()
+    rates = pd.read_csv(company.folder / "crm_rates.csv").set_index(["currency", "From"])["rate"]
+    foreign = (rows["currency"] != "EUR") & (rows["outcome"] == "Closed Won")
+    months = rows.loc[foreign, "closed_at"].str[:7] + "-01"
+    there = rates.loc[list(zip(rows.loc[foreign, "currency"], months, strict=True))].to_numpy()
+    assert (there < 1).all()
+    cents[foreign] = (cents[foreign] * there).round()
     won = rows["outcome"].isin(["won", "Closed Won"])
     strangers = rows["deal_id"].isin(company.touched("deals", "deal_without_lead")["deal_id"])
     unknown = company.touched("deals", "unknown_outcome")

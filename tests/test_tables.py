@@ -10,6 +10,7 @@ from company_files import DEALS, LEADS, load_company, small_params
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from features import lifecycle
 from features.tables import SCHEMAS
 from pipeline.errors import UserError
 from pipeline.params import load_params
@@ -88,9 +89,10 @@ def test_an_unreadable_outcome_ends_the_lead_and_stays_in_the_quarantine(tmp_pat
     loaded = load_company(tmp_path, deals=deals, data={"quarantined_share_limit": 0.5})
     bad = loaded.quarantine.set_index("value", drop=False)
     assert bad["amount"].tolist() == [Decimal("7.7000"), Decimal("8.8000")]
-    closings = rows(loaded, "closings").set_index("lead_id")["closed_at"]
-    assert closings["L5"] == datetime(2024, 2, 5, 10)
-    assert closings["L6"] == datetime(2024, 1, 6, 9)
+    state = lifecycle.standings(loaded.tables, datetime(2024, 4, 1)).to_pandas().set_index("lead_id")
+    assert (state.outcome[["L5", "L6"]] == "unknown").all()
+    assert state.ended_at["L5"] == datetime(2024, 2, 5, 10)
+    assert state.ended_at["L6"] == datetime(2024, 1, 6, 9)
 
 
 def test_a_row_that_stands_twice_is_kept_once(tmp_path):

@@ -13,7 +13,8 @@ import pandas as pd
 import yaml
 
 from pipeline.simulation import seasons
-from pipeline.simulation.mess import CALL_CENTRE, CRM, HAPPENED, KEYS, Spoiled
+from pipeline.simulation.mess import HAPPENED
+from pipeline.simulation.spoiled import CALL_CENTRE, CRM, KEYS, Spoiled
 
 CRM_COLUMNS = {
     "leads": {
@@ -26,6 +27,12 @@ CRM_COLUMNS = {
     },
     "accounts": {"account_id": "Account ID", "employees": "Employees"},
     "events": {"lead_id": "Lead ID", "occurred_at": "Date", "kind": "Activity"},
+    "changes": {
+        "table": "Object", "row_id": "Record ID", "field": "Field", "changed_at": "Changed", "old_value": "Old",
+        "new_value": "New",
+    },
+    "owners": {"owner_id": "Owner"},
+    "rates": {"valid_from": "From"},
 }  # fmt: skip
 """Our name of a column to the CRM's, where it has one of its own."""
 OUTCOME_WORDS = {"won": "Closed Won", "lost": "Closed Lost", "open": "In Progress"}
@@ -67,6 +74,8 @@ class Exports:
         for table, frame in spoiled.tables.items():
             for system in (CRM, CALL_CENTRE):
                 rows = frame[frame["system"] == system]
+                if table == "rates" and table in self._rows:
+                    continue  # every territory has the same ones
                 if len(rows):
                     self._write(table, system, _renamed(rows, table, names))
         notes = pd.concat(spoiled.notes, ignore_index=True)
@@ -142,7 +151,8 @@ def _renamed(rows: pd.DataFrame, table: str, names: dict[str, pd.Series]) -> pd.
     """Give one system's rows that system's ids; an id that is nowhere stays as it is."""
     rows = rows.copy()
     system = rows["system"].iloc[0]
-    for name, other in {KEYS[table]: table, "lead_id": "leads", "account_id": "accounts"}.items():
+    named_by = {"lead_id": "leads", "account_id": "accounts", "parent_id": "accounts"}
+    for name, other in ({KEYS[table]: table} | named_by if table in KEYS else named_by).items():
         if name in rows:
             named = names[other][names[other].str.startswith(system + ":")]
             rows[name] = rows[name].map(named.str.removeprefix(system + ":")).fillna(rows[name])

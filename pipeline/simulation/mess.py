@@ -1,8 +1,9 @@
 """What real exports hold: the same company, as two systems with people in between write it down.
 
 The clean records of a territory are spoiled, and every row that was touched is noted, so that a loader can be held to
-it. No row of a table is spoiled in two ways (*lost_by_status* spoils nothing). `pipeline.simulation.exports` then gives
-the second system its own ids and writes both down.
+it. No row of a table is spoiled in two ways (*lost_by_status* spoils nothing, *pushed* adds to *planned_close*).
+`pipeline.simulation.histories` then adds what a CRM keeps beside its rows, and `pipeline.simulation.exports` gives the
+second system its own ids and writes both down.
 
 - Leads of the source ``call_centre`` live in a second system, with their accounts, deals and events; those of people
   whom the CRM has had a lead of within `REMEMBERED_DAYS` are entered there.
@@ -23,64 +24,18 @@ the second system its own ids and writes both down.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from pipeline.simulation import seasons
+from pipeline.simulation.histories import tell_histories
 from pipeline.simulation.records import Records
 from pipeline.simulation.spelling import shared_contacts, write_again
+from pipeline.simulation.spoiled import CALL_CENTRE, CRM, KEYS, KNOWN_UNTIL, Spoiled
 
-CRM, CALL_CENTRE = "crm", "call_centre"
 BROKEN_DATES = ["2024-02-31", "0000-00-00", "31.13.2024", "2025-00-10", "n/a?", "next week"]
 UNREADABLE_OUTCOMES = ["On hold (legal)", "???", "Merged", "see notes"]
 REMEMBERED_DAYS = 180
-KEYS = {"leads": "lead_id", "deals": "deal_id", "accounts": "account_id", "events": "event_id"}
 HAPPENED = {"leads": "created_at", "deals": "closed_at", "events": "occurred_at"}
-_KNOWN_UNTIL = pd.Timestamp(seasons.KNOWN_UNTIL).tz_localize(seasons.TIME_ZONE).tz_convert("UTC").tz_localize(None)
-
-
-@dataclass
-class Spoiled:
-    """A territory's tables while they are being spoiled; ids are still the clean ones, unique across systems.
-
-    Parameters
-    ----------
-    tables : dict of str to DataFrame
-        As `Records` has them, and ``system``, and ``date_as`` (text that stands instead of the date that matters, or
-        "day" for a date without its time).
-    notes : list of DataFrame
-        Touched rows: ``table``, ``id``, ``mess``, ``lead_id`` (of *same_person*: the lead that it really is).
-    """
-
-    rng: np.random.Generator
-    tables: dict[str, pd.DataFrame]
-    notes: list[pd.DataFrame] = field(default_factory=list)
-    touched: dict[str, set[str]] = field(default_factory=dict)
-
-    def note(self, table: str, ids: pd.Series, mess: str, lead_ids: pd.Series | None = None) -> None:
-        """Write down that these rows were touched; they are left alone from now on."""
-        note = pd.DataFrame({"table": table, "id": ids.to_numpy(), "mess": mess, "lead_id": None}, dtype=object)
-        if lead_ids is not None:
-            note["lead_id"] = lead_ids.to_numpy()
-        self.notes.append(note)
-        self.touched.setdefault(table, set()).update(ids)
-
-    def take(self, table: str, share: float, among: NDArray[np.bool_] | pd.Series | None = None) -> pd.Index:
-        """Choose about ``share`` of a table's rows (at least one) among those still untouched; labels, in order."""
-        rows = self.tables[table]
-        free = ~rows[KEYS[table]].isin(self.touched.get(table, set())).to_numpy()
-        if among is not None:
-            free &= np.asarray(among, dtype=bool)
-        count = min(int(free.sum()), max(1, round(share * len(rows))))
-        return rows.index[np.sort(self.rng.choice(np.flatnonzero(free), count, replace=False))]
-
-    def add(self, table: str, rows: pd.DataFrame) -> None:
-        """Append rows to a table."""
-        own = self.tables[table]
-        self.tables[table] = pd.concat([own, rows[own.columns].astype(own.dtypes)], ignore_index=True)
 
 
 def spoil(rng: np.random.Generator, records: Records) -> Spoiled:
@@ -107,6 +62,7 @@ def spoil(rng: np.random.Generator, records: Records) -> Spoiled:
     _blur_dates(spoiled)
     _point_nowhere(spoiled)
     _repeat(spoiled)
+    tell_histories(spoiled)
     leads = spoiled.tables["leads"]
     by_status = (leads["status"] == "lost") & ~leads["lead_id"].isin(records.deals["lead_id"])
     spoiled.note("leads", leads.loc[by_status, "lead_id"].drop_duplicates(), "lost_by_status")
@@ -126,7 +82,7 @@ def _enter_late(spoiled: Spoiled) -> None:
     leads, deals = spoiled.tables["leads"], spoiled.tables["deals"]
     closings = deals[deals["outcome"] != "open"].set_index("lead_id")["closed_at"]
     closed = leads["lead_id"].map(closings)
-    early = (closed < _KNOWN_UNTIL - pd.Timedelta(days=10)).to_numpy()
+    early = (closed < KNOWN_UNTIL - pd.Timedelta(days=10)).to_numpy()
     arrival = spoiled.take("leads", 0.004, early)
     # Nothing closes within an hour of midnight.
     leads.loc[arrival, "created_at"] = closed[arrival] - pd.Timedelta(minutes=20)
@@ -159,7 +115,7 @@ def _reopen(spoiled: Spoiled) -> None:
 
 def _split(spoiled: Spoiled) -> None:
     deals = spoiled.tables["deals"]
-    settled = (deals["outcome"] == "won") & (deals["closed_at"] < _KNOWN_UNTIL - pd.Timedelta(days=61))
+    settled = (deals["outcome"] == "won") & (deals["closed_at"] < KNOWN_UNTIL - pd.Timedelta(days=61))
     chosen = spoiled.take("deals", 0.02, settled)
     second = deals.loc[chosen].copy()
     cents = (deals.loc[chosen, "amount"] * 100).round().astype(np.int64)
@@ -214,7 +170,7 @@ def _share_contacts(spoiled: Spoiled) -> None:
 
 def _ring_up(spoiled: Spoiled) -> None:
     leads, events = spoiled.tables["leads"], spoiled.tables["events"]
-    end = leads["closed_at"].fillna(_KNOWN_UNTIL)
+    end = leads["closed_at"].fillna(KNOWN_UNTIL)
     lasting = (end - leads["created_at"] > pd.Timedelta(days=25)) & (leads["system"] == CRM)
     reachable = leads["email"].notna() & leads["phone"].notna() & (leads["entry"] == "hand_raised")
     chosen = spoiled.take("leads", 0.04, lasting & reachable & ~_came_again(leads))
