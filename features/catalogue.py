@@ -25,7 +25,7 @@ def entries(spec: FeatureSpec) -> list[Feature]:
     return [feature for part in parts for feature in part.entries(spec)]
 
 
-def sentence(feature: Feature, value: float | str | None, favourable: bool) -> str:
+def sentence(feature: Feature, value: float | str | None, favourable: bool, currency: str = "") -> str:
     """Say in sales' own words what a feature tells of a lead.
 
     Parameters
@@ -35,12 +35,14 @@ def sentence(feature: Feature, value: float | str | None, favourable: bool) -> s
         As in the matrix; None and NaN are unknown.
     favourable : bool
         Whether it speaks for the lead.
+    currency : str
+        ISO 4217 code of amounts; plain numbers without.
     """
     if value is None or value != value or value == "":
         return feature.unknown
     against = bool(feature.against) and not favourable
     if isinstance(value, str):
-        return (feature.against if against else feature.text).format(value=wording.readable_value(value))
+        return (feature.against if against else feature.text).format(value=_word(feature, value))
     value = float(value)
     if feature.none and round(value, 3) == 0:
         return feature.none
@@ -50,10 +52,14 @@ def sentence(feature: Feature, value: float | str | None, favourable: bool) -> s
     elif against and (feature.unit != "days" or value >= 1):
         template = feature.against
     return template.format(
-        value=_with_unit(feature.unit, value),
+        value=wording.money(value, currency) if feature.unit == "money" else _with_unit(feature.unit, value),
         times=wording.times(value),
         count=wording.counted(value, feature.noun or "time", feature.plural or None),
     )
+
+
+def _word(feature: Feature, value: str) -> str:
+    return wording.country(value) if feature.name.endswith("country") else wording.readable_value(value)
 
 
 def _with_unit(unit: str, value: float) -> str:

@@ -249,8 +249,9 @@ def entries(spec: FeatureSpec) -> Iterator[Feature]:
         yield of("momentum_ratio", "ratio", "Events of the last 7 days against the weekly average of the 21 before, "
                  "each plus 1", "At {value} times last month's pace", nothing,
                  low="Has cooled down: {value} times last month's pace", low_below=1.0)  # fmt: skip
-        yield of("decayed_count", "number", "Events so far, each counting half after every 14 days", "Busy lately",
-                 nothing, none="Quiet for a long time", low="Little has happened lately", low_below=1.0)  # fmt: skip
+        yield of("decayed_count", "number", "Events so far, each counting half after every 14 days",
+                 "Recent activity: worth {count} today", nothing, none="Quiet for a long time",
+                 low="Little has happened lately", low_below=1.0, noun="contact")  # fmt: skip
         yield of("active_days_count", "count", "Different days with an event", "Active on {count} so far", nothing,
                  none=nothing, noun="day")  # fmt: skip
         yield of(f"active_days_{middle}d_count", "count", f"Different days with an event in the last {middle} days",

@@ -39,7 +39,8 @@ class Feature:
     noun, plural : str
         What ``{count}`` counts.
     is_reason : bool
-        Whether sales may be shown it. What tells of the person and not of the business is never a reason.
+        Whether sales may be shown it. What tells of the person and not of the business is never a reason, nor is what
+        is the same for every lead on a day.
     is_rising : bool
         Whether more of it can only mean a better chance to be won, by what it is: a model may be held to that.
     """
@@ -60,6 +61,19 @@ class Feature:
     plural: str = ""
     is_reason: bool = True
     is_rising: bool = False
+
+    @property
+    def sense(self) -> int:
+        """How people take more of it: 1 for good news (more was done), −1 for bad news (longer ago, lost), 0 either."""
+        if self.is_rising or (self.theme == "engagement" and self.unit in ("count", "number", "ratio")):
+            return 1
+        worse = ("_recency_days", "_delay_days", "_speed_to_lead_days", "_lost_count", "_pushed_count")
+        return -1 if self.name.endswith(worse) else 0
+
+    @property
+    def is_fact(self) -> bool:
+        """Whether it stands still while nothing is learnt: neither a time that passes nor how others fared lately."""
+        return self.unit not in ("days", "ratio")
 
     @property
     def is_category(self) -> bool:

@@ -209,7 +209,7 @@ def entries(spec: FeatureSpec) -> Iterator[Feature]:
         )  # fmt: skip
     for column, stem in spec.converting_columns().items():
         own = column == "owner_id"
-        noun = {"owner_id": "this salesperson"}.get(column, f"the same {wording.readable(column)}")
+        noun = {"owner_id": "this salesperson"}.get(column, f"the same {wording.readable(column).removesuffix(' id')}")
         origin = f"leads.{column}, earlier leads and their ends"
         theme = "history" if own else "source"
         yield Feature(

@@ -111,7 +111,7 @@ def entries(spec: FeatureSpec) -> Iterator[Feature]:
     )  # fmt: skip
     yield Feature(
         "cal_weekday", "weekday", "timing", date, "cal_season", "Weekday of the date, Monday is 0",
-        "Today is a {value}", "Unknown weekday",
+        "Today is a {value}", "Unknown weekday", is_reason=False,
     )  # fmt: skip
     if spec.has_seasons():
         yield _month()
@@ -122,7 +122,7 @@ def entries(spec: FeatureSpec) -> Iterator[Feature]:
 def _month() -> Feature:
     return Feature(
         "cal_month", "month", "timing", "the date itself", "cal_season", "Month of the date",
-        "Time of the year: {value}", "Unknown month",
+        "Time of the year: {value}", "Unknown month", is_reason=False,
     )  # fmt: skip
 
 
@@ -130,10 +130,11 @@ def _quarters(spec: FeatureSpec) -> Iterator[Feature]:
     date = "the date itself"
     yield Feature(
         "cal_quarter_end_days", "days", "timing", date, "cal_quarter", "Days to the end of the fiscal quarter",
-        "The quarter ends in {value}", "Unknown quarter",
+        "The quarter ends in {value}", "Unknown quarter", is_reason=False,
     )  # fmt: skip
     yield Feature(
         "cal_quarter_end_at_horizon_days", "days", "timing", date, "cal_quarter",
         f"Days to the end of the fiscal quarter, {spec.primary_horizon_days} days from the date",
         f"In {spec.primary_horizon_days} days, a quarter's end is {{value}} away", "Unknown quarter",
+        is_reason=False,
     )  # fmt: skip

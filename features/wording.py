@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
+from functools import lru_cache
+
+from babel import Locale
+from babel.numbers import format_compact_currency, format_currency
+
+ENGLISH = Locale("en")
 
 EVENT_WORDS = {
     "demo_request": ("Asked for a demo", "demo request"),
@@ -15,7 +22,7 @@ EVENT_WORDS = {
     "visit": ("Visited the website", "visit to the website"),
     "web_visit": ("Visited the website", "visit to the website"),
     "page_view": ("Visited the website", "visit to the website"),
-    "pricing_view": ("Looked at the prices", "look at the prices"),
+    "pricing_view": ("Looked at the prices", "visit to the price page"),
     "email_open": ("Opened a mail", "opened mail"),
     "mail_open": ("Opened a mail", "opened mail"),
     "email_click": ("Clicked in a mail", "click in a mail"),
@@ -27,11 +34,15 @@ EVENT_WORDS = {
     "webinar": ("Took part in a webinar", "webinar"),
     "trial": ("Tried the product", "trial"),
     "trial_start": ("Started a trial", "trial"),
+    "page_visit": ("Visited the website", "visit to the website"),
+    "pricing_visit": ("Looked at the prices", "visit to the price page"),
+    "proposal_sent": ("Proposal sent", "proposal"),
+    "call_in": ("Called us", "call from the lead"),
     "unsubscribe": ("Unsubscribed", "unsubscription"),
     "email": ("Mail", "mail"),
     "mail": ("Mail", "mail"),
-    "mail_sent": ("Mail sent", "mail sent"),
-    "email_sent": ("Mail sent", "mail sent"),
+    "mail_sent": ("Mail sent", "mail from us"),
+    "email_sent": ("Mail sent", "mail from us"),
     "call": ("Call", "call"),
     "meeting": ("Meeting", "meeting"),
 }
@@ -44,10 +55,22 @@ PERSONAL = re.compile(
 """Names of columns that tell of the person and not of the business: never a reason."""
 
 
+SHORT = {
+    "req": "requested",
+    "qty": "quantity",
+    "amt": "amount",
+    "num": "number",
+    "emp": "employees",
+    "dept": "department",
+}
+"""What columns' names shorten."""
+
+
 def readable(word: str) -> str:
     """Turn a code word such as ``demo_request`` or ``leadOrigin`` into plain words."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", word)
-    return re.sub(r"[_\W]+", " ", spaced, flags=re.UNICODE).strip().lower() or word
+    words = re.sub(r"[_\W]+", " ", spaced, flags=re.UNICODE).strip().lower().split()
+    return " ".join(SHORT.get(each, each) for each in words) or word
 
 
 def readable_value(word: str) -> str:
@@ -62,6 +85,22 @@ def event_words(kind: str) -> tuple[str, str]:
         return EVENT_WORDS[key]
     noun = readable(kind)
     return noun[:1].upper() + noun[1:], noun
+
+
+def country(word: str) -> str:
+    """Give a country's name for its ISO 3166 code; anything else stays as it is."""
+    return str(ENGLISH.territories.get(word.upper(), word)) if re.fullmatch(r"[A-Za-z]{2}", word) else word
+
+
+@lru_cache(maxsize=100_000)
+def money(value: float, currency: str) -> str:
+    """Say an amount at the precision a reader takes in: €4,300, €101.6M; a plain number without a currency."""
+    if not currency:
+        return number(value)
+    if abs(value) >= 999_500:
+        return format_compact_currency(value, currency, locale=ENGLISH, fraction_digits=1)
+    rounded = float(f"{value:.3g}") if abs(value) >= 100 else round(value)
+    return format_currency(rounded, currency, "¤#,##0", locale=ENGLISH, currency_digits=False)
 
 
 def times(count: float) -> str:
@@ -99,4 +138,25 @@ def counted(value: float, noun: str, plural: str | None = None) -> str:
 
 
 def _counted(whole: int, noun: str, plural: str | None = None) -> str:
-    return f"{whole:,} {noun if whole == 1 else plural or noun + 's'}"
+    return f"{whole:,} {noun if ENGLISH.plural_form(whole) == 'one' else plural or noun + 's'}"
+
+
+def plural(noun: str) -> str:
+    """Give the plural of an event's noun: 'visit to the website', 'visits to the website'; 'reply', 'replies'."""
+    head, *rest = re.split(r" (?=(?:to|at|in|of|on|by|for|from|about|sent)\b)", noun, maxsplit=1)
+    if re.search(r"[^aeiou]y$", head):
+        many = head[:-1] + "ies"
+    else:
+        many = head + ("es" if re.search(r"(?:s|x|z|ch|sh)$", head) else "s")
+    return " ".join([many, *rest])
+
+
+def listed(phrases: Sequence[str]) -> str:
+    """Join phrases as a sentence does: 'a', 'a and b', 'a, b and c'."""
+    return " and ".join([", ".join(phrases[:-1]), phrases[-1]]) if len(phrases) > 1 else "".join(phrases)
+
+
+def every(gap_days: float) -> str:
+    """Say how often something comes: 'every day', 'every 4 days'."""
+    whole = max(1, round(gap_days))
+    return "every day" if whole == 1 else f"every {whole:,} days"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator
 
 from models.attribution import Attributions, Attributor
 from models.exposure import calendar_days
-from models.grading import Grading
+from models.grading import Grading, recent_rows
 from models.hazards import cumulative_incidence, quantile_days
 from models.incidence import IncidenceBooster
 from models.revenue import expected_revenue, mean_days_to_win, p_win
@@ -34,8 +34,6 @@ FloatArray = NDArray[np.float64]
 
 WON, LOST = 1, 2
 FEW_WINS = 120
-_REFERENCE_DAYS = 90
-_REFERENCE_ROWS = 5_000
 _BACKGROUND_ROWS = 200
 _ROWS_AT_ONCE = 100_000
 
@@ -155,11 +153,12 @@ class LeadForecaster(BaseEstimator):
         self.value_ = self._fit_value(X, y, y["event"].to_numpy() == WON, seed)
         self._settle()
 
-        recent = self._recent(calendar_days(y["as_of"]), sample_weight, seed)
+        recent = recent_rows(calendar_days(y["as_of"]), sample_weight, seed)
         spread = np.linspace(0, len(recent) - 1, min(len(recent), _BACKGROUND_ROWS)).astype(int)
         self.background_ = self._encoded(X.iloc[recent[spread]])
         self._prepare()
-        reference = self._forecast(X.iloc[recent], np.full((len(recent), 2), np.nan))
+        seen = X.iloc[recent]
+        reference = self._forecast(self.margins(seen), np.full((len(recent), 2), np.nan), seen.index)
         self.grading_ = Grading.of_population(reference[self.rank_key_])
         return self
 
@@ -178,6 +177,7 @@ class LeadForecaster(BaseEstimator):
         self,
         X: pd.DataFrame,
         quarter_ends_days: tuple[ArrayLike, ArrayLike] | None = None,
+        margins: FloatArray | None = None,
     ) -> pd.DataFrame:
         """Forecast leads.
 
@@ -188,6 +188,8 @@ class LeadForecaster(BaseEstimator):
         quarter_ends_days : pair of float or of array-like of shape (n,), optional
             Days from ``as_of`` to the end of the fiscal quarter and of the next one; without it the quarters' columns
             are empty.
+        margins : ndarray of shape (n, boosters, pieces), optional
+            `margins` of X where they are at hand.
 
         Returns
         -------
@@ -205,9 +207,10 @@ class LeadForecaster(BaseEstimator):
         if quarter_ends_days is not None:
             for place, days in enumerate(quarter_ends_days):
                 quarters[:, place] = days
+        margins = self.margins(X) if margins is None else margins
         blocks = [
-            self._forecast(X.iloc[start : start + _ROWS_AT_ONCE], quarters[start : start + _ROWS_AT_ONCE])
-            for start in range(0, max(len(X), 1), _ROWS_AT_ONCE)
+            self._forecast(margins[rows], quarters[rows], X.index[rows])
+            for rows in (slice(start, start + _ROWS_AT_ONCE) for start in range(0, max(len(X), 1), _ROWS_AT_ONCE))
         ]
         forecast = pd.concat(blocks) if len(blocks) > 1 else blocks[0]
         forecast["score"] = self.grading_.score(forecast[self.rank_key_])
@@ -236,10 +239,15 @@ class LeadForecaster(BaseEstimator):
         revenue : ndarray of shape (n, t) or None
             None where there are no amounts.
         """
-        margins, grid = self._attributor.margins(self._for_each_booster(self._encoded(X))), self.incidence_.grid_
+        margins, grid = self.margins(X), self.incidence_.grid_
         outcomes = margins[:, : grid.outcomes_count]
         revenue = None if self.value_ is None else expected_revenue(outcomes, margins[:, -1], grid, times)
         return cumulative_incidence(outcomes, grid, times), revenue
+
+    def margins(self, X: pd.DataFrame) -> FloatArray:
+        """Return what the forecast and its reasons are made from: (n, boosters, pieces), calibrated."""
+        blocks = (X.iloc[start : start + _ROWS_AT_ONCE] for start in range(0, max(len(X), 1), _ROWS_AT_ONCE))
+        return np.concatenate([self._attributor.margins(self._for_each_booster(self._encoded(b))) for b in blocks])
 
     def explain(self, X: pd.DataFrame, check_count: int = 8) -> Attributions:
         """Split each lead's expected revenue, chance and days over the columns of X.
@@ -259,6 +267,11 @@ class LeadForecaster(BaseEstimator):
         return self._attributor.explain(
             self._for_each_booster(self._encoded(X)), index=X.index, check_count=check_count
         )
+
+    def explain_in_blocks(self, X: pd.DataFrame, margins: FloatArray | None = None) -> Iterator[Attributions]:
+        """Do as `explain`, block after block of leads, in bounded memory, on all threads; their index counts from 0."""
+        made = self.margins(X) if margins is None else margins
+        return self._attributor.explain_in_blocks(lambda b: self._for_each_booster(self._encoded(X.iloc[b])), made)
 
     def to_state(self) -> State:
         """Return the fitted model as files: name to content, JSON, NumPy and LightGBM's text."""
@@ -368,10 +381,7 @@ class LeadForecaster(BaseEstimator):
             boosters=[*self.incidence_.boosters_, *(v.booster_ for v in value)],
             calibrations=np.vstack([self.incidence_.calibration_, *(v.calibration_ for v in value)]),
             background=self._for_each_booster(self.background_),
-            columns=[
-                *[self.incidence_.columns_[:-1]] * outcomes,
-                *(v.columns_[:-1] for v in value),
-            ],
+            columns=[*[self.incidence_.columns_[:-1]] * outcomes, *(v.columns_[:-1] for v in value)],
             grid=self.incidence_.grid_,
             horizon_days=self.rank_days_,
             ever_days=self.ever_days_,
@@ -390,17 +400,6 @@ class LeadForecaster(BaseEstimator):
     def _for_each_booster(self, encoded: list[FloatArray]) -> list[FloatArray]:
         return [encoded[0]] * len(self.incidence_.outcomes_) + encoded[1:]
 
-    def _recent(self, as_of_days: FloatArray, weight: ArrayLike | None, seed: int) -> NDArray[np.intp]:
-        """Rows of the last snapshots, drawn by their weight: what the population to be scored looks like."""
-        recent = np.flatnonzero(as_of_days >= as_of_days.max() - _REFERENCE_DAYS)
-        rng = np.random.default_rng(seed)
-        if weight is not None:
-            share = np.asarray(weight, dtype=float)[recent]
-            recent = recent[rng.random(len(recent)) * share.max() < share]
-        if len(recent) > _REFERENCE_ROWS:
-            recent = np.sort(rng.choice(recent, _REFERENCE_ROWS, replace=False))
-        return recent
-
     def _columns(self) -> list[str]:
         horizons = [f"{days}d" for days in self.horizons_days]
         return [
@@ -412,9 +411,8 @@ class LeadForecaster(BaseEstimator):
             *(f"expected_revenue_{name}" for name in (*horizons, "ever", "this_quarter", "next_quarter")),
         ]
 
-    def _forecast(self, X: pd.DataFrame, quarters: FloatArray) -> pd.DataFrame:
+    def _forecast(self, margins: FloatArray, quarters: FloatArray, index: pd.Index) -> pd.DataFrame:
         """Forecast leads; quarters (n, 2) are days to the ends of two quarters, NaN where not given."""
-        margins = self._attributor.margins(self._for_each_booster(self._encoded(X)))
         grid = self.incidence_.grid_
         outcomes = margins[:, : grid.outcomes_count]
         said = [days for days in self.horizons_days if days <= self._longest_days]
@@ -436,7 +434,7 @@ class LeadForecaster(BaseEstimator):
             result[f"days_to_win_{name}"] = days[:, place]
         result["days_to_win_mean"] = mean_days_to_win(outcomes, grid, self.ever_days_)
         if self.value_ is not None:
-            until = np.column_stack([np.broadcast_to(times, (len(X), len(times))), until_quarters])
+            until = np.column_stack([np.broadcast_to(times, (len(index), len(times))), until_quarters])
             revenue = expected_revenue(outcomes, margins[:, -1], grid, until)
             for place, name in enumerate(names):
                 result[f"expected_revenue_{name}"] = revenue[:, place]
@@ -447,4 +445,4 @@ class LeadForecaster(BaseEstimator):
             result["deal_value"] = result["expected_revenue_ever"] / result["p_win_ever"]
             for name, factor in zip(("p10", "p90"), self.value_.interval_factors_, strict=True):
                 result[f"deal_value_{name}"] = factor * result["deal_value"]
-        return pd.DataFrame(result, index=X.index).reindex(columns=self._columns())
+        return pd.DataFrame(result, index=index).reindex(columns=self._columns())

@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 FloatArray = NDArray[np.float64]
 
 GRADES = {"A": 0.9, "B": 0.7, "C": 0.4}  # the share of the population that ranks below the grade; D is the rest
+_REFERENCE_DAYS = 90
+_REFERENCE_ROWS = 5_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,3 +50,30 @@ class Grading:
         """Return the grade of ranking values: A the best tenth, B the next fifth, C the next 30%, D; (n,) from (n,)."""
         values = np.asarray(values, dtype=float)
         return np.select([values >= cut for cut in self.grade_cuts.values()], list(self.grade_cuts), "D").astype(object)
+
+
+def recent_rows(as_of_days: FloatArray, weight: ArrayLike | None, seed: int) -> NDArray[np.intp]:
+    """Draw rows of the last 90 days by their weight: what the population to be scored looks like.
+
+    Parameters
+    ----------
+    as_of_days : ndarray of shape (n,)
+        The day of each snapshot.
+    weight : array-like of shape (n,), optional
+        Of each snapshot; equal where there is none.
+    seed : int
+        Of the draw.
+
+    Returns
+    -------
+    ndarray of int
+        At most 5,000 rows, in ascending order.
+    """
+    recent = np.flatnonzero(as_of_days >= as_of_days.max() - _REFERENCE_DAYS)
+    rng = np.random.default_rng(seed)
+    if weight is not None:
+        share = np.asarray(weight, dtype=float)[recent]
+        recent = recent[rng.random(len(recent)) * share.max() < share]
+    if len(recent) > _REFERENCE_ROWS:
+        recent = np.sort(rng.choice(recent, _REFERENCE_ROWS, replace=False))
+    return recent

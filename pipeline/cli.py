@@ -184,6 +184,12 @@ def score(
         str, typer.Option("--explain", metavar="all|N|none", help="How many leads, from the top, get reasons.")
     ] = "all",
     out: Out = None,
+    previous: Annotated[
+        Path | None,
+        typer.Option(
+            "--previous", metavar="DIR", help="Scores of an earlier date to say what changed since. Default: --out."
+        ),
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Forecast every open lead: whole, or not at all.
@@ -194,7 +200,8 @@ def score(
     from pipeline.score import score as run
 
     loaded = load_params(params)
-    typer.echo(run(loaded, as_of, model=model, explain=explain, out=out or loaded.artifacts_folder).summary())
+    folder = out or loaded.artifacts_folder
+    typer.echo(run(loaded, as_of, model=model, explain=explain, out=folder, previous=previous).summary())
 
 
 @app.command()

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from pipeline import formatting
 from pipeline.errors import UserError
 from pipeline.identity import canonical_id
+from pipeline.insights import Insights
 from pipeline.learning import company_at
 from pipeline.params import Params
 from pipeline.registry import Registry
@@ -48,10 +51,12 @@ def explain(params: Params, lead_id: str, as_of: str | None, *, model: str) -> s
         known = leads.filter(leads.lead_id == lead_id).count().to_pandas()
         why = f"not open as of {iso(instant)}" if known else "in no row of the leads table"
         raise UserError(f"lead {lead_id!r} is {why}; `leadrev score` lists the leads that are open")
-    return _page(params, result)
+    insights = Insights(company, stored, instant, result.matrix, 1, params.artifacts_folder)
+    found = [insights.of(block).to_pylist()[0] for block in result.told(stored)]
+    return "\n".join([*_forecast(params, result), *_insights(found[0], params), *_notes(result)])
 
 
-def _page(params: Params, result: Scores) -> str:
+def _forecast(params: Params, result: Scores) -> list[str]:
     """Lay out one lead's forecast and reasons."""
     lead, currency, primary = result.scores.iloc[0], params.currency, params.primary_horizon_days
     lines = [
@@ -75,13 +80,49 @@ def _page(params: Params, result: Scores) -> str:
         found = json.loads(lead[column])
         if found:
             lines += ["", f"{title} (within {primary} days, against the typical lead):"]
-            lines += [f"  {_weight(reason, currency):>14}  {reason['text']}" for reason in found]
-    flags = json.loads(lead["data_quality_flags"])
+            lines += [f"  {_said(reason, params)}" for reason in found]
+    return lines
+
+
+def _insights(found: Mapping[str, Any], params: Params) -> list[str]:
+    """Lay out what sales wants to know beside the reasons."""
+    lines: list[str] = []
+
+    def part(title: str, entries: list[str]) -> None:
+        if entries:
+            lines.extend(["", title, *(f"  {entry}" for entry in entries)])
+
+    since = found["previous_as_of"]
+    if since is not None:
+        changed = {unit: found[f"change_{unit}"] for unit in ("money", "points")}
+        other = found["previous_model"]
+        title = f"Since {formatting.instant(since, params.data.timezone)} (model version {other})"
+        part(f"{title}: {_weight(changed, params.currency)}", [_said(r, params) for r in json.loads(found["changes"])])
+    part("What it would take:", [step["text"] for step in json.loads(found["would_take"])])
+    like = [
+        f"{lead['lead_id']}: won {formatting.days(lead['days_to_win'])} later"
+        + (f" for {formatting.money(lead['amount'], params.currency)}" if lead["amount"] is not None else "")
+        + (f", after {lead['did']}" if lead["did"] else "")
+        for lead in json.loads(found["like_won"])
+    ]
+    part("Leads like it that were won:", like)
+    topics = ", ".join(f"{topic['topic']} ({topic['count']:,})" for topic in json.loads(found["topics"]))
+    part("Cares about:", [topics] if topics else [])
+    part("Touches:", [found["touches"]] if found["touches"] else [])
+    return lines
+
+
+def _notes(result: Scores) -> list[str]:
+    flags = json.loads(result.scores["data_quality_flags"].iloc[0])
     notes = [*(f"{column}: {why}" for column, why in result.absent.items()), *flags]
-    return "\n".join([*lines, *([""] if notes else []), *(f"Note: {note}" for note in notes)])
+    return [*([""] if notes else []), *(f"Note: {note}" for note in notes)]
 
 
-def _weight(reason: dict, currency: str) -> str:
+def _said(reason: Mapping[str, Any], params: Params) -> str:
+    return f"{_weight(reason, params.currency):>14}  {reason['text']}"
+
+
+def _weight(reason: Mapping[str, Any], currency: str) -> str:
     if reason["money"] is None:
         return formatting.points(reason["points"])
     return formatting.money(reason["money"], currency, signed=True)

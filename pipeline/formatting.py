@@ -1,17 +1,21 @@
 """Money, chances, spans of time and dates as a salesperson reads them.
 
-Figures are English for now: a comma between thousands, a point before decimals. What is unknown is an en dash, never
-a zero.
+Currencies, dates and plurals are English as Babel (the CLDR) has it. What is unknown is an en dash, never a zero.
 """
 
 from __future__ import annotations
 
 import math
 from datetime import UTC, date, datetime
+from functools import cache, lru_cache
 from zoneinfo import ZoneInfo
 
+from babel import Locale
+from babel.dates import format_date
+from babel.numbers import get_currency_precision, get_currency_symbol
+
 UNKNOWN = "–"
-SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "BRL": "R$", "JPY": "¥", "INR": "₹", "CAD": "CA$", "AUD": "A$"}
+LOCALE = Locale("en")
 
 
 def known(value: object) -> bool:
@@ -19,9 +23,17 @@ def known(value: object) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
+@cache
 def currency_prefix(currency: str) -> str:
     """Return what stands before an amount: a symbol, or the code and a space that does not break."""
-    return SYMBOLS.get(currency.upper(), f"{currency.upper()}\u00a0")
+    symbol = get_currency_symbol(currency.upper(), locale=LOCALE)
+    return f"{symbol}\u00a0" if symbol.isalpha() else symbol
+
+
+@cache
+def currency_decimals(currency: str) -> int:
+    """Return how many decimals amounts in a currency have: 2, and 0 of yen."""
+    return get_currency_precision(currency.upper())
 
 
 def money(value: float | None, currency: str, *, signed: bool = False, decimals: int | None = None) -> str:
@@ -36,7 +48,7 @@ def money(value: float | None, currency: str, *, signed: bool = False, decimals:
     signed : bool
         Put a plus before what is above zero too, as for a reason's weight.
     decimals : int, optional
-        How many; by default two below 10 and none above, because nobody needs the cents of 4,100.
+        How many; by default the currency's own below 10 and none above, because nobody needs the cents of 4,100.
 
     Examples
     --------
@@ -46,7 +58,7 @@ def money(value: float | None, currency: str, *, signed: bool = False, decimals:
     if value is None or not known(value):
         return UNKNOWN
     if decimals is None:
-        decimals = 0 if abs(value) >= 9.995 or value == 0 else 2
+        decimals = 0 if abs(value) >= 9.995 or value == 0 else currency_decimals(currency)
     digits = f"{abs(value):,.{decimals}f}"
     zero = float(digits.replace(",", "")) == 0
     sign = "" if zero else "−" if value < 0 else "+" if signed else ""
@@ -112,7 +124,7 @@ def count(value: float | None, one: str = "", many: str = "") -> str:
     """
     if value is None or not known(value):
         return UNKNOWN
-    word = one if round(value) == 1 else many
+    word = one if LOCALE.plural_form(round(value)) == "one" else many
     return f"{value:,.0f} {word}".rstrip()
 
 
@@ -150,7 +162,12 @@ def local_date(value: str | datetime, timezone: str) -> date:
 
 def day(value: date | None) -> str:
     """Write a calendar day so that nobody takes the month for the day: 1 Apr 2018."""
-    return UNKNOWN if value is None else f"{value.day} {value:%b %Y}"
+    return UNKNOWN if value is None else _day(value)
+
+
+@lru_cache(maxsize=4096)
+def _day(value: date) -> str:
+    return format_date(value, "d MMM y", locale=LOCALE)
 
 
 def instant(value: str | datetime | None, timezone: str = "UTC") -> str:

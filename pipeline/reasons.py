@@ -2,36 +2,54 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from features.catalogue import Feature, sentence
+from features.catalogue import Feature
+from pipeline.sentences import as_lists, heads, weighed
+from pipeline.signals import FloatArray, Signals
 
 MOST = 4
 LEAST_SHARE = 0.01  # of what all reasons of a lead weigh together: less than that nobody repeats on the phone
+LEAST_POINTS = 0.05  # less is printed as no points at all
+SIDES = {"reasons_positive": 1, "reasons_negative": -1}
+VAGUE = ("other", "unknown", "misc", "n/a")
+"""Words that tell a reader nothing."""
+BIGGER = "; a bigger deal, but less likely"
+LIKELIER = "; more likely, but a smaller deal"
 
 
 def reasons(
-    X: pd.DataFrame, catalogue: Sequence[Feature], points: pd.DataFrame, money: pd.DataFrame | None
+    signals: Signals,
+    X: pd.DataFrame,
+    points: pd.DataFrame,
+    money: pd.DataFrame | None,
+    typical: Mapping[str, float],
+    habits: Mapping[str, tuple[float, str]] | None = None,
 ) -> pd.DataFrame:
     """Say why each lead ranks where it does: the strongest signals for it and against it, with their weight.
 
-    Columns of one group (windows of one signal, the codes of one category) count as one reason. What ranks decides
-    which reasons are strongest: money where the company has amounts, else percentage points. A reason's feature is the
-    column of the group that moves the forecast most in the reason's direction.
+    Columns of one signal count as one reason. What ranks decides which reasons are strongest: money where the company
+    has amounts, else percentage points. The column that speaks for its signal is the one that moves the forecast most
+    in the reason's direction, of those that make sense to a person (`makes_sense`); a signal without such a column is
+    not told.
 
     Parameters
     ----------
+    signals : Signals
+        Of the attributions' columns.
     X : data frame of shape (n_leads, n_features)
         The leads' features, as the forecaster saw them.
-    catalogue : sequence of Feature
-        An entry for every column of `X`.
     points, money : data frame of shape (n_leads, n_features)
         Attributions to the chance to be won and to the expected revenue, both within the primary horizon; None for
         `money` where there are no amounts.
+    typical : mapping of str to float
+        The typical lead's value of columns of numbers.
+    habits : mapping of str to (float, str), optional
+        What won leads are used to, to be added to a sentence that speaks against a lead, and from which value on.
 
     Returns
     -------
@@ -39,53 +57,98 @@ def reasons(
         ``reasons_positive`` and ``reasons_negative``: JSON lists of at most four
         ``{code, text, feature, value, money, points}``.
     """
-    entries = {entry.name: entry for entry in catalogue}
-    columns = [column for column in points.columns if column in entries and entries[column].is_reason]
-    groups = sorted({entries[column].group for column in columns})
-    group_of = np.array([groups.index(entries[column].group) for column in columns])
     ranked_by = points if money is None else money
-    weights = ranked_by[columns].to_numpy(float)
-    membership = np.eye(len(groups))[group_of]
-    by_group = weights @ membership
-    points_by_group = points[columns].to_numpy(float) @ membership
+    weights = ranked_by.to_numpy(float)
+    by_group, points_by_group = signals.by_group(ranked_by), signals.by_group(points)
     least = LEAST_SHARE * np.abs(by_group).sum(axis=1)
-    members = [np.flatnonzero(group_of == group) for group in range(len(groups))]
-    values = {column: X[column].to_numpy(object) for column in columns}
-
-    def listed(lead: int, sign: int) -> str:
-        signed = sign * by_group[lead]
-        strongest = np.argsort(-signed, kind="stable")[:MOST]
-        found = []
-        for group in strongest[signed[strongest] > least[lead]]:
-            of_group = members[group]
-            column = columns[of_group[np.argmax(sign * weights[lead, of_group])]]
-            value = _plain(values[column][lead])
-            text = sentence(entries[column], value, favourable=sign > 0)
-            found.append(
-                {
-                    "code": groups[group],
-                    "text": text,
-                    "feature": column,
-                    "value": value,
-                    "money": None if money is None else round(float(by_group[lead, group]), 2) + 0.0,
-                    "points": round(float(points_by_group[lead, group]), 2) + 0.0,  # no minus before nothing
-                }
-            )
-        return json.dumps(found, ensure_ascii=False)
-
-    return pd.DataFrame(
-        {
-            name: pd.Series([listed(lead, sign) for lead in range(len(X))], index=X.index, dtype="str")
-            for name, sign in (("reasons_positive", 1), ("reasons_negative", -1))
-        }
-    )
+    found = {}
+    for name, sign in SIDES.items():
+        signed, speaker = spoken_for(signals, X, sign * by_group, sign * weights, sign, typical)
+        strongest = np.argsort(-signed, axis=1, kind="stable")[:, :MOST]
+        rows = np.arange(len(X))[:, None]
+        told = signed[rows, strongest] > least[:, None]
+        at = (np.broadcast_to(rows, told.shape)[told], strongest[told])
+        tradeoff = np.zeros(len(at[0]), bool) if money is None else -sign * points_by_group[at] >= LEAST_POINTS
+        begun = heads(signals, X, at[0], speaker[at], sign, (tradeoff, BIGGER if sign > 0 else LIKELIER), habits)
+        listed = weighed(begun, None if money is None else by_group[at], points_by_group[at])
+        found[name] = as_lists(listed, told.sum(axis=1))
+    return pd.DataFrame(found, index=X.index)
 
 
-def _plain(value: object) -> str | float | int | None:
-    """Give a cell as JSON holds it: missing is null, a whole number is an integer."""
-    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
-        return None
-    if isinstance(value, float | int | np.number):
-        number = float(value)
-        return int(number) if number.is_integer() else round(number, 4)
-    return str(value)
+def spoken_for(
+    signals: Signals,
+    X: pd.DataFrame,
+    by_group: FloatArray,
+    weights: FloatArray,
+    sign: int,
+    typical: Mapping[str, float],
+    *,
+    moves: bool = True,
+) -> tuple[FloatArray, NDArray[np.intp]]:
+    """Find the column that speaks for each lead's signals in one direction.
+
+    Parameters
+    ----------
+    signals, X, typical
+        As in `reasons`.
+    by_group : ndarray of shape (n_leads, signals)
+        What each signal weighs, positive in the direction asked for.
+    weights : ndarray of shape (n_leads, columns)
+        The same of each column.
+    sign : int
+        1: for the lead, −1: against it.
+    moves : bool
+        Whether the column must itself move the forecast in that direction.
+
+    Returns
+    -------
+    weight : ndarray of shape (n_leads, signals)
+        `by_group`, −inf where no column of the signal can be told.
+    column : ndarray of int, shape (n_leads, signals)
+        The column that speaks.
+    """
+    column = np.zeros(by_group.shape, dtype=np.intp)
+    told = by_group.copy()
+    for group, members in enumerate(signals.members):
+        own = np.full((len(X), len(members)), -np.inf)
+        for place, member in enumerate(members):
+            entry = signals.entries[member]
+            fit = makes_sense(entry, X[entry.name], sign, typical.get(entry.name, np.nan))
+            own[:, place] = np.where(fit, weights[:, member], -np.inf)
+        best = own.argmax(axis=1)
+        column[:, group] = members[best]
+        told[~(own[np.arange(len(X)), best] > (0 if moves else -np.inf)), group] = -np.inf
+    return told, column
+
+
+def makes_sense(entry: Feature, values: pd.Series, sign: int, typical: float) -> NDArray[np.bool_]:
+    """Whether a person would take each value for a point in the lead's favour, or against it.
+
+    What a model has learnt may be right for all of a signal and still sound absurd of one column: a missing phone
+    number as a strength, or being in touch more than others as a weakness. Such a column does not speak.
+
+    Parameters
+    ----------
+    entry : Feature
+    values : series of length n
+    sign : int
+        1: in favour, −1: against.
+    typical : float
+        The typical lead's value; NaN where it has none.
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+    """
+    if not entry.is_reason:
+        return np.zeros(len(values), dtype=bool)
+    known = values.notna().to_numpy()
+    if entry.is_category:
+        return ~values.isin(VAGUE).to_numpy() & (known | (sign < 0))
+    number = values.to_numpy(float, na_value=np.nan)
+    if entry.sense == 0:
+        return known & ~(bool(entry.none) & (number == 0)) if sign > 0 else np.ones(len(values), dtype=bool)
+    if np.isnan(typical):
+        return known if sign > 0 else np.ones(len(values), dtype=bool)
+    better = (entry.sense * (number - typical) > 0) & ~(bool(entry.low) & (number < entry.low_below))
+    return known & better if sign > 0 else ~known | ~better

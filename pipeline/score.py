@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,14 +17,17 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from features import catalogue
-from models.attribution import Attributions
 from pipeline.errors import UserError
+from pipeline.explained import AttributionFiles, Block, explained_blocks
 from pipeline.formatting import money
 from pipeline.identity import record_at
+from pipeline.insights import SCHEMA as INSIGHTS
+from pipeline.insights import Insights
 from pipeline.learning import company_at, open_leads_matrix
 from pipeline.params import Params
+from pipeline.previous import FILE as PREVIOUS
 from pipeline.progress import step
-from pipeline.reasons import reasons
+from pipeline.reasons import SIDES
 from pipeline.registry import Registry
 from pipeline.stored_model import StoredModel, iso
 from pipeline.tables import LoadedCompany
@@ -42,19 +46,32 @@ class Scores:
     Parameters
     ----------
     scores : data frame
-        A row per open lead, by rank, with the columns of the contract.
-    attributions : Attributions or None
-        Of the leads in `explained`; None where no lead was explained.
-    explained : list of str
-        The leads with reasons, in the order of the rows of `attributions`.
+        A row per open lead, by rank, with the columns of the contract; without reasons until `told` gave them.
+    matrix : data frame
+        The leads' features, in the same order.
+    margins : ndarray
+        The forecaster's margins of the leads to explain: those at the top.
     absent : dict of str to str
         The columns that stay empty, and why.
     """
 
     scores: pd.DataFrame
-    attributions: Attributions | None
-    explained: list[str]
+    matrix: pd.DataFrame
+    margins: np.ndarray
     absent: dict[str, str]
+
+    def told(self, stored: StoredModel) -> Iterator[Block]:
+        """Explain the leads at the top, block after block, and put their reasons into `scores`."""
+        if not len(self.margins):
+            return
+        X = stored.feature_columns(self.matrix.head(len(self.margins)))
+        texts = {side: self.scores[side].to_numpy(object, copy=True) for side in SIDES}
+        for block in explained_blocks(stored, X, self.margins):
+            for side, column in texts.items():
+                column[block.rows] = block.reasons[side].to_numpy(object)
+            yield block
+        for side, column in texts.items():
+            self.scores[side] = column
 
 
 @dataclass(frozen=True)
@@ -82,7 +99,9 @@ class Scored:
         return "\n".join([*lines, f"Written: {self.folder}/scores.parquet, scores.csv, attributions, {MANIFEST}"])
 
 
-def score(params: Params, as_of: str | None, *, model: str, explain: str, out: Path) -> Scored:
+def score(
+    params: Params, as_of: str | None, *, model: str, explain: str, out: Path, previous: Path | None = None
+) -> Scored:
     """Forecast every lead that is open at a date and write the result.
 
     Parameters
@@ -96,7 +115,10 @@ def score(params: Params, as_of: str | None, *, model: str, explain: str, out: P
     explain : str
         ``all``, ``none``, or how many leads from the top get reasons.
     out : Path
-        Folder for ``scores.parquet``, ``scores.csv``, ``attributions*.parquet`` and ``manifest.json``.
+        Folder for ``scores.parquet``, ``scores.csv``, ``attributions*.parquet``, ``insights.parquet`` and
+        ``manifest.json``.
+    previous : Path, optional
+        Folder with the scores that today's are compared with; by default `out` itself.
 
     Returns
     -------
@@ -105,9 +127,12 @@ def score(params: Params, as_of: str | None, *, model: str, explain: str, out: P
     Raises
     ------
     UserError
-        If there is no such model, the date is unreadable, or `explain` is none of what is allowed.
+        If there is no such model, the date is unreadable, `explain` is none of what is allowed, or there are no scores
+        in `previous`.
     """
     most = explained_count(explain)
+    if previous is not None and not (previous / MANIFEST).exists():
+        raise UserError(f"--previous {previous}: there are no finished scores ({MANIFEST} is not there)")
     check_writable(out)
     registry = Registry(params)
     version, stored = registry.load(model)
@@ -117,9 +142,9 @@ def score(params: Params, as_of: str | None, *, model: str, explain: str, out: P
         result = forecast_leads(company, stored, instant, version=version, explained=most)
     with step("finding the days that moved the leads at the top"):
         moved = day_moves(company, result.scores if most is None else result.scores.head(most), stored, instant)
-    with step("writing"), written_whole(out, seal=MANIFEST) as staging:
+    with step("explaining and writing"), written_whole(out, seal=MANIFEST) as staging:
         write_timeline(staging.path("timeline.parquet"), company, result.scores, moved, instant)
-        write_scores(staging, result, company, stored, instant, version)
+        write_scores(staging, result, company, stored, instant, version, previous or out)
     return Scored(result, params, instant, version, out)
 
 
@@ -143,7 +168,7 @@ def forecast_leads(
     explained: int | None,
     lead_id: str | None = None,
 ) -> Scores:
-    """Forecast the leads open at `as_of`, rank them, and say why.
+    """Forecast the leads open at `as_of` and rank them; `Scores.told` says why.
 
     Parameters
     ----------
@@ -154,7 +179,7 @@ def forecast_leads(
     version : str
         What to call the model in the result.
     explained : int, optional
-        How many leads from the top get reasons; None: all.
+        How many leads from the top are to be explained; None: all.
     lead_id : str, optional
         Only this lead (its rank is then 1).
 
@@ -163,39 +188,49 @@ def forecast_leads(
     Scores
     """
     matrix = open_leads_matrix(company, stored.spec, as_of, lead_id)
-    forecast = stored.forecast(matrix)
+    margins = stored.forecaster.margins(stored.feature_columns(matrix))
+    forecast = stored.forecast(matrix, margins)
     order = np.lexsort((matrix["lead_id"].to_numpy(str), -forecast[stored.forecaster.rank_key_].to_numpy()))
     matrix, forecast = matrix.iloc[order].reset_index(drop=True), forecast.iloc[order].reset_index(drop=True)
     place = forecast[["score", "grade"]].copy()
     place.insert(0, "rank", np.arange(1, len(matrix) + 1))
     identity = _identity(company, matrix, as_of, version, stored)
     scores = pd.concat([identity, place, forecast.drop(columns=["score", "grade"])], axis=1)
-    scores["reasons_positive"] = NO_REASONS
-    scores["reasons_negative"] = NO_REASONS
+    for side in SIDES:
+        scores[side] = NO_REASONS
     scores["data_quality_flags"] = _flags(stored, matrix)
-    count = len(scores) if explained is None else min(explained, len(scores))
-    attributions = None
-    if count:
-        X = stored.feature_columns(matrix).head(count)
-        attributions = stored.forecaster.explain(X)
-        entries = catalogue.entries(stored.spec)
-        why = reasons(X, entries, attributions.points, attributions.money)
-        scores.loc[: count - 1, why.columns] = why.to_numpy()
-    return Scores(scores, attributions, scores["lead_id"].head(count).tolist(), stored.absent(matrix))
+    return Scores(scores, matrix, margins[order[:explained]], stored.absent(matrix))
 
 
 def write_scores(
-    staging: Staging, result: Scores, company: LoadedCompany, stored: StoredModel, as_of: datetime, version: str
+    staging: Staging,
+    result: Scores,
+    company: LoadedCompany,
+    stored: StoredModel,
+    as_of: datetime,
+    version: str,
+    last: Path,
 ) -> None:
-    """Write scores, attributions and the manifest that seals them."""
+    """Explain the leads, and write scores, attributions, insights and the manifest that seals them.
+
+    Parameters
+    ----------
+    last : Path
+        The folder with the scores that today's are compared with.
+    """
+    files = AttributionFiles(staging, ROWS_AT_ONCE)
+    insights = Insights(company, stored, as_of, result.matrix, len(result.margins), last)
+    with pq.ParquetWriter(staging.path("insights.parquet"), INSIGHTS) as writer:
+        for block in result.told(stored):
+            files.write(result.scores["lead_id"].iloc[block.rows], block.attributions)
+            writer.write_table(insights.of(block), row_group_size=ROWS_AT_ONCE)
+        writer.write_table(insights.of_the_rest(len(result.margins)), row_group_size=ROWS_AT_ONCE)
+    files.close()
+    if insights.previous is not None:
+        insights.previous.write(staging.path(PREVIOUS), insights.signals.groups)
     table = pa.Table.from_pandas(result.scores, preserve_index=False).replace_schema_metadata()
     pq.write_table(table, staging.path("scores.parquet"), coerce_timestamps="us", row_group_size=ROWS_AT_ONCE)
     pa.csv.write_csv(table, staging.path("scores.csv"))
-    bases: dict[str, float | None] = {}
-    for unit, suffix in (("money", ""), ("points", "_points"), ("days", "_days")):
-        base, frame = attribution_table(result, unit)
-        bases[f"base_{unit}"] = base
-        pq.write_table(frame, staging.path(f"attributions{suffix}.parquet"), row_group_size=ROWS_AT_ONCE)
     pq.write_table(record_at(company.connection, as_of), staging.path("identity.parquet"))
     names = staging.names()
     manifest: dict[str, Any] = {
@@ -207,30 +242,20 @@ def write_scores(
         "primary_horizon_days": stored.forecaster.primary_horizon_days,
         "horizons_days": list(stored.forecaster.horizons_days),
         "rows": len(result.scores),
-        "explained_rows": len(result.explained),
-        "attribution_method": result.attributions.method if result.attributions else None,
-        "attribution_largest_gap": result.attributions.largest_gap if result.attributions else None,
+        "explained_rows": len(result.margins),
+        "attribution_method": " and ".join(sorted(files.methods)) or None,
+        "attribution_largest_gap": files.largest_gap,
+        "previous": insights.previous.said() if insights.previous else None,
         "data_fingerprint": company.fingerprint,
         "absent": result.absent,
         "themes": {entry.name: entry.theme for entry in catalogue.entries(stored.spec)},
-        **bases,
+        **files.bases,
         "files": {
             name: {"sha256": sha256_of(staging.path(name)), "bytes": staging.path(name).stat().st_size}
             for name in names
         },
     }
     staging.path(MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True, allow_nan=False) + "\n")
-
-
-def attribution_table(result: Scores, unit: str) -> tuple[float | None, pa.Table]:
-    """Give the attributions in one unit as a table: ``lead_id``, the base, then a column per feature."""
-    base_column = f"base_{unit}"
-    found = getattr(result.attributions, unit, None)
-    if found is None:
-        return None, pa.table({"lead_id": pa.array([], pa.string()), base_column: pa.array([], pa.float64())})
-    base = float(getattr(result.attributions, base_column))
-    columns = {"lead_id": result.explained, base_column: np.full(len(found), base)}
-    return base, pa.table(columns | {name: found[name].to_numpy(float) for name in found.columns})
 
 
 def _identity(

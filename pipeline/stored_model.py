@@ -17,11 +17,13 @@ import pandas as pd
 
 import features
 import models
+from features import catalogue
 from features.spec import FeatureSpec
 from models.forecaster import LeadForecaster
 from pipeline.errors import UserError
 from pipeline.params import Params
 from pipeline.quarters import quarter_ends
+from pipeline.won_leads import WON_LEADS, WonLeads
 
 KEYS = ["lead_id", "episode", "as_of"]
 
@@ -71,25 +73,37 @@ class StoredModel:
     forecaster: LeadForecaster
     spec: FeatureSpec
     facts: ModelFacts
+    won_leads: WonLeads | None = None
 
     def feature_columns(self, matrix: pd.DataFrame) -> pd.DataFrame:
         """Give the columns of a feature matrix that the forecaster reads."""
         return matrix.drop(columns=KEYS)
 
-    def forecast(self, matrix: pd.DataFrame) -> pd.DataFrame:
+    def forecast(self, matrix: pd.DataFrame, margins: np.ndarray | None = None) -> pd.DataFrame:
         """Forecast each row of a feature matrix: one row a lead, the forecast columns of ``scores``.
 
         Parameters
         ----------
         matrix : data frame of shape (n_leads, n_features + 3)
             As ``leadrev features`` writes it.
+        margins : ndarray, optional
+            The forecaster's margins of these leads where they are at hand.
 
         Returns
         -------
         data frame of shape (n_leads, n_columns)
             Probabilities, days and money; the index is that of `matrix`.
         """
-        return self.forecaster.predict(self.feature_columns(matrix), quarter_ends_days=self.quarter_ends_days(matrix))
+        return self.forecaster.predict(self.feature_columns(matrix), self.quarter_ends_days(matrix), margins)
+
+    def typical(self) -> dict[str, float]:
+        """Give the median of each column of numbers among the leads that reasons compare with; NaN: mostly unknown."""
+        design, columns = self.forecaster.background_[0], self.forecaster.incidence_.columns_[:-1]
+        numbers = [entry.name for entry in catalogue.entries(self.spec) if not entry.is_category]
+        places = {name: columns.index(name) for name in numbers if name in columns}
+        # The middle of all leads, unknown ones at the far end: NaN where that is where the middle lies.
+        sorted_values = np.sort(design, axis=0)
+        return {name: float(sorted_values[len(design) // 2, place]) for name, place in places.items()}
 
     def check_horizons(self, params: Params, version: str) -> None:
         """Refuse params that ask for other horizons than the model was trained for.
@@ -127,6 +141,8 @@ class StoredModel:
         """Write the model into an empty folder."""
         for name, content in self.forecaster.to_state().items():
             (folder / name).write_bytes(content)
+        for name, content in (self.won_leads.files() if self.won_leads else {}).items():
+            (folder / name).write_bytes(content)
         (folder / "spec.json").write_text(self.spec.to_json())
         (folder / "facts.json").write_text(json.dumps(asdict(self.facts), indent=2, sort_keys=True))
 
@@ -145,11 +161,11 @@ def read_model(folder: Path) -> StoredModel:
             f"this model of {facts.company} (trained as of {facts.trained_as_of}) was made by another version of "
             "leadrev's features/ and models/: run `leadrev train` again, or use the version that made it"
         )
-    own = {"spec.json", "facts.json"}
+    own = {"spec.json", "facts.json", *WON_LEADS}
+    won = {name: (folder / name).read_bytes() for name in WON_LEADS if (folder / name).exists()}
     state = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name not in own}
-    return StoredModel(
-        LeadForecaster.from_state(state), FeatureSpec.from_json((folder / "spec.json").read_text()), facts
-    )
+    spec = FeatureSpec.from_json((folder / "spec.json").read_text())
+    return StoredModel(LeadForecaster.from_state(state), spec, facts, WonLeads.from_files(won) if won else None)
 
 
 def source_fingerprint() -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from pipeline.learning import Training, company_at, learn
 from pipeline.params import Params
 from pipeline.progress import step
 from pipeline.registry import Registry
+from pipeline.remembering import remember
 from pipeline.stored_model import iso
 from pipeline.tables import LoadedCompany
 
@@ -93,13 +94,14 @@ def train(
         params = params if tuned is None else tuned.apply(params)
     with step(f"training as of {iso(instant)}"):
         training = learn(company, params, instant)
+        won_leads = remember(company.tables, training, instant, params.data.amount_window_days)
     why = ""
     if held_out is None:
         with step("evaluating on a hold-out in time"):
             held_out, why = _hold_out(company, params, instant)
     with step("logging and registering in MLflow"):
         version = Registry(params).log_training(
-            training.stored,
+            replace(training.stored, won_leads=won_leads),
             params=_flat(params.model_dump(mode="json", by_alias=True, exclude_none=True)) | {"as_of": iso(instant)},
             metrics=_metrics(training, held_out),
             files={

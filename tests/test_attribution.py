@@ -121,6 +121,89 @@ def test_columns_that_play_the_same_part_get_the_same():
     np.testing.assert_allclose(points["a"], points["b"], rtol=1e-3)
 
 
+def with_columns_swapped(booster, one, other):
+    """A booster whose trees ask the one column what they asked the other."""
+    swap = {str(one): str(other), str(other): str(one)}
+
+    def swapped(line):
+        columns = line.removeprefix("split_feature=").split(" ")
+        return "split_feature=" + " ".join(swap.get(column, column) for column in columns)
+
+    lines = booster.model_to_string().split("\n")
+    return lgb.Booster(model_str="\n".join(swapped(x) if x.startswith("split_feature=") else x for x in lines))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_random_boosters_that_treat_two_columns_alike_give_them_the_same(seed):
+    """A booster and its mirror image add up to a symmetric one; leads and background are symmetric as well."""
+    attributor, X = make(seed, columns=4, n=600, trees=10, missing=0.0)
+    leads, half = X[:40].copy(), X[-30:]
+    leads[:, 2] = leads[:, 1]
+    background = np.concatenate([half, half[:, [0, 2, 1, 3]]])
+    together = np.zeros((3, *leads.shape))
+    for booster in (attributor.boosters[0], with_columns_swapped(attributor.boosters[0], 1, 2)):
+        one = Attributor(
+            [booster] * 3, attributor.calibrations, [background] * 3, [list("abcd")] * 3, attributor.grid, 90.0, 365.0
+        )
+        for pieces, parts in one._fast(0, leads):
+            for column, part in parts:
+                together[pieces, :, column] += part
+    assert np.abs(together[..., 1]).max() > 0.1
+    np.testing.assert_allclose(together[..., 1], together[..., 2], atol=1e-5)
+
+
+def test_two_hundred_leads_against_a_hundred_as_interventional_shap_has_them():
+    attributor, X = make(seed=3, n=1200, trees=20)
+    attributor = Attributor(
+        attributor.boosters,
+        attributor.calibrations,
+        [X[-100:]] * 3,
+        [attributor.names] * 3,
+        attributor.grid,
+        90.0,
+        365.0,
+    )
+    leads = X[:200]
+    fast = np.zeros((PIECES, *leads.shape))
+    for booster in range(3):
+        fast[:] = 0.0
+        for pieces, parts in attributor._fast(booster, leads):
+            for column, part in parts:
+                fast[pieces, :, column] += part
+        for piece in range(PIECES):
+            slow = attributor._shap(booster, piece, leads)
+            np.testing.assert_allclose(fast[piece], slow, rtol=1e-4, atol=1e-5)
+
+
+def test_margins_far_from_the_typical_lead_still_add_up():
+    """Where six nodes do not close the path, more are taken: relative to the difference from the typical lead."""
+    attributor, X = make(seed=5)
+    attributor.calibrations = np.array([[0.5, 6.0], [-0.2, 7.0], [8.0, 3.0]])
+    attributor.base_margins_ = attributor.margins(attributor.background).mean(axis=0)
+    leads = X[:300]
+    margins = attributor.margins([leads] * 3)
+    assert np.abs(margins - attributor.base_margins_).max() > 5
+    reasons = attributor.explain([leads] * 3, check_count=0)
+    numbers = shown(attributor, margins)
+    bases = (reasons.base_money, reasons.base_points, reasons.base_days)
+    for base, parts, number in zip(bases, (reasons.money, reasons.points, reasons.days), numbers, strict=True):
+        scale = np.maximum(np.abs(number), abs(base))
+        assert (np.abs(base + parts.to_numpy().sum(axis=1) - number) <= 1e-3 * scale).all()
+
+
+def test_blocks_are_what_one_piece_is(monkeypatch):
+    attributor, X = make(n=900, trees=10)
+    whole = attributor.explain([X[:130]] * 3, check_count=0)
+    monkeypatch.setattr(attribution, "_LEADS_AT_ONCE", 40)
+    margins = attributor.margins([X[:130]] * 3)
+    blocks = list(attributor.explain_in_blocks(lambda rows: [X[:130][rows]] * 3, margins, check_count=0))
+    assert [len(block.points) for block in blocks] == [40, 40, 40, 10]
+    for unit in ("money", "points", "days"):
+        parts = [getattr(block, unit) for block in blocks]
+        assert [index for part in parts for index in part.index] == list(range(130))
+        np.testing.assert_allclose(np.concatenate(parts), getattr(whole, unit), rtol=1e-9, atol=1e-12)
+
+
 def test_several_design_columns_of_one_original_are_summed():
     attributor, X = make()
     apart = attributor.explain([X[:20]] * 3, check_count=0)
@@ -160,8 +243,34 @@ def test_falls_back_to_shap_with_a_warning(monkeypatch):
             yield pieces, [(column, part * 1.01) for column, part in parts]
 
     monkeypatch.setattr(Attributor, "_fast", wrong)
-    for check_count in (0, 4):
+    for check_count in (0, 4):  # found by the sum of each lead's parts, and by the comparison with shap
         with pytest.warns(attribution.AttributionWarning, match=r"shap\.TreeExplainer takes over"):
             slow = attributor.explain([X[:10]] * 3, check_count=check_count)
         assert slow.method == "shap"
         np.testing.assert_allclose(slow.money, right.money, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("wrong", ["order", "error", "one lead"])
+def test_woodelf_wrong_on_purpose_is_found_out(monkeypatch, wrong):
+    """Parts that add up but stand on the wrong columns; a library that fails; one lead of many that misses."""
+    attributor, X = make(n=800, trees=8)
+    right = attributor.explain([X[:60]] * 3, check_count=0)
+    truth = Attributor._fast
+
+    def spoilt(self, booster, design):
+        if wrong == "error":
+            raise RuntimeError("out of order")
+        for pieces, parts in truth(self, booster, design):
+            if wrong == "order":
+                columns = [column for column, _ in parts]
+                parts = [(column, part) for column, (_, part) in zip(columns[::-1], parts, strict=True)]
+            elif len(design) > 8:
+                parts = [(column, np.where(np.arange(len(part)) == 37, part + 0.01, part)) for column, part in parts]
+            yield pieces, parts
+
+    monkeypatch.setattr(Attributor, "_fast", spoilt)
+    with pytest.warns(attribution.AttributionWarning):
+        found = attributor.explain([X[:60]] * 3, check_count=8)
+    assert found.method == "shap"
+    assert found.largest_gap < 1e-3
+    np.testing.assert_allclose(found.money, right.money, rtol=1e-4, atol=1e-4)

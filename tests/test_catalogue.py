@@ -84,11 +84,28 @@ def test_every_value_has_a_plain_sentence(name: str, value: float | None, favour
         ("acct_employees", 1.0, False, "Company of 1 person"),
         ("lead_source", "paid_search", True, "Source: paid search"),
         ("lead_own_machinecount", 7.0, True, "Machine count: 7"),
+        ("acct_country", "AT", False, "Country: Austria"),
+        ("acct_country", "Atlantis", False, "Country: Atlantis"),
+        ("deal_amount", 40_000.0, True, "Open deal of €40,000"),
+        ("acct_annual_revenue", 101_592_000.0, True, "Company with a revenue of €101.6M a year"),
         ("touch_inbound_share", 0.0, False, "A monologue: the lead has never got in touch"),
     ],
 )
 def test_sales_reads_its_own_words(name: str, value: float | str | None, favourable: bool, text: str) -> None:
-    assert catalogue.sentence(FEATURES[name], value, favourable) == text
+    assert catalogue.sentence(FEATURES[name], value, favourable, "EUR") == text
+
+
+def test_what_is_the_same_for_every_lead_of_a_day_is_no_reason() -> None:
+    assert not [name for name, feature in FEATURES.items() if name.startswith("cal_") and feature.is_reason]
+
+
+@pytest.mark.parametrize(
+    ("noun", "many"),
+    [("visit to the website", "visits to the website"), ("reply", "replies"), ("mail from us", "mails from us"),
+     ("opened mail", "opened mails"), ("click in a mail", "clicks in a mail"), ("day", "days"), ("pitch", "pitches")],
+)  # fmt: skip
+def test_events_have_a_plural(noun: str, many: str) -> None:
+    assert wording.plural(noun) == many
 
 
 def test_what_tells_of_the_person_is_never_a_reason() -> None:

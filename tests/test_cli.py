@@ -21,7 +21,7 @@ COMMANDS = {
     "features": ("--params", "--as-of", "--out"),
     "train": ("--params", "--as-of", "--tune"),
     "backtest": ("--params", "--cutoffs", "--out"),
-    "score": ("--params", "--as-of", "--model", "--explain", "--out"),
+    "score": ("--params", "--as-of", "--model", "--explain", "--out", "--previous"),
     "explain": ("--params",),
     "report": ("--params",),
     "serve": ("--params", "--host", "--port", "--tokens", "--certificate", "--key"),

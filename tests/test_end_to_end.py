@@ -29,7 +29,7 @@ COLUMNS = [
 ]  # fmt: skip
 FORECAST = COLUMNS[COLUMNS.index("p_win_30d") : COLUMNS.index("reasons_positive")]
 RESULT = ("scores.parquet", "scores.csv", "attributions.parquet", "attributions_points.parquet")
-RESULT += ("attributions_days.parquet", "identity.parquet", "timeline.parquet", "manifest.json")
+RESULT += ("attributions_days.parquet", "identity.parquet", "insights.parquet", "timeline.parquet", "manifest.json")
 
 
 def read_scores(folder):
@@ -260,11 +260,15 @@ def once(name, make):
 learning.load_tables = once("tables", learning.load_tables)
 score.forecast_leads = once("scores", score.forecast_leads)
 score.day_moves = once("moves", score.day_moves)
+honest_blocks = score.explained_blocks
+score.Insights = once("insights", score.Insights)
+score.explained_blocks = once("blocks", lambda *given: list(honest_blocks(*given)))
 score.Registry.load = once("model", score.Registry.load)
 run = lambda: score.score(params, None, model="champion", explain="30", out=out)
 run()
 whole = {{path.name: writing.sha256_of(path) for path in out.glob("[!.]*")}}
-for what, module, name in (("write", score.pq, "write_table"), ("move", os, "replace"), ("flush", os, "fsync")):
+writer = score.pq.ParquetWriter
+for what, module, name in (("write", writer, "write_table"), ("move", os, "replace"), ("flush", os, "fsync")):
     for moment in range(7):
         child = os.fork()
         if child == 0:
@@ -272,7 +276,7 @@ for what, module, name in (("write", score.pq, "write_table"), ("move", os, "rep
             def dying(*given, **named):
                 if next(count) == moment:
                     if what == "write":
-                        Path(given[1]).write_bytes(b"half")
+                        honest(*given, **named)
                     os.kill(os.getpid(), signal.SIGKILL)
                 return honest(*given, **named)
             setattr(module, name, dying)

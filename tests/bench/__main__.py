@@ -7,10 +7,10 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-from tests.bench import incidence, pages
+from tests.bench import incidence, pages, reasons
 
-BENCHES = {"incidence": incidence.run, "pages": pages.run}
-PARTS = ("lightgbm", "numpy", "scikit-learn", "hazardous", "scikit-survival", "lifelines")
+BENCHES = {"incidence": incidence.run, "reasons": reasons.run, "pages": pages.run}
+PARTS = ("lightgbm", "woodelf-explainer", "shap", "numpy", "scikit-learn", "hazardous", "scikit-survival", "lifelines")
 
 
 def machine() -> str:

@@ -1,0 +1,127 @@
+"""Choose, at training, the won leads that the model remembers, and find what it took to win them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import ibis
+import numpy as np
+import pandas as pd
+
+from features import catalogue, clock, lifecycle, wording
+from features.spec import FeatureSpec
+from features.tables import Tables
+from pipeline.learning import WON, Training
+from pipeline.signals import Signals
+from pipeline.won_leads import WonLeads, contributions
+
+ROWS = 1_200
+LEADS_FOR_HABITS = 5_000
+LEAST_LEADS = 20  # fewer tell nothing of what winning takes
+KINDS_TOLD = 4
+
+
+def remember(tables: Tables, training: Training, as_of: datetime, amount_window_days: int) -> WonLeads:
+    """Choose the won leads that the model keeps, the latest wins first, and find what it took to win them.
+
+    Parameters
+    ----------
+    tables : Tables
+        The company's.
+    training : Training
+        What was learnt at `as_of`.
+    as_of : datetime
+        Nothing known later is used.
+    amount_window_days : int
+        As in the params.
+    """
+    stored, y = training.stored, training.y.reset_index(drop=True)
+    won = y[y["event"] == WON]
+    won = won.assign(won_at=won["as_of"] + pd.to_timedelta(won["duration"], unit="D"))
+    # Of each lead an early and a late view, no more: the same lead is not to be found twice.
+    order = won.sort_values(["lead_id", "as_of"])
+    place = order.groupby("lead_id").cumcount()
+    size = order.groupby("lead_id")["as_of"].transform("size")
+    picked = order[(place == size // 3) | (place == (2 * size) // 3)]
+    picked = picked.sort_values(["won_at", "lead_id", "as_of"], ascending=[False, True, True]).head(ROWS)
+    X = training.X.reset_index(drop=True).loc[picked.index]
+    signals = Signals(catalogue.entries(stored.spec), list(X.columns))
+    parts = contributions(signals, stored.forecaster.explain(X, check_count=0))
+    rows = pd.DataFrame(
+        {
+            "lead_id": picked["lead_id"].to_numpy(object),
+            "days_to_win": picked["duration"].to_numpy(float),
+            "amount": picked["amount"].to_numpy(float),
+            "did": _what_followed(tables, stored.spec, picked),
+        }
+    )
+    return WonLeads(rows, signals.groups, parts, _habits(tables, stored.spec, as_of, amount_window_days))
+
+
+def _what_followed(tables: Tables, spec: FeatureSpec, picked: pd.DataFrame) -> list[str]:
+    """Say in words what happened between a snapshot and its lead's being won."""
+    if not spec.has("events.kind"):
+        return [""] * len(picked)
+    asked = pd.DataFrame(
+        {
+            "row": np.arange(len(picked)),
+            "lead_id": picked["lead_id"].astype(str).to_numpy(),
+            "as_of": picked["as_of"].to_numpy("datetime64[us]"),
+            "won_at": picked["won_at"].to_numpy("datetime64[us]"),
+        }
+    )
+    events = _counted(tables, spec)
+    pairs = ibis.memtable(asked).join(events, "lead_id")
+    after = pairs.filter(clock.known_by(pairs.visible_at, pairs.won_at), ~clock.known_by(pairs.visible_at, pairs.as_of))
+    counts = after.group_by("row", "kind").agg(count=after.count()).to_pandas()
+    ours = counts["kind"].isin(spec.outbound_kinds)
+    counts = counts.assign(later=~ours).sort_values(
+        ["row", "later", "count", "kind"], ascending=[True, True, False, True]
+    )
+    said: dict[int, list[str]] = {}
+    for row, kind, count in zip(counts["row"], counts["kind"], counts["count"], strict=True):
+        phrases = said.setdefault(row, [])
+        if len(phrases) < KINDS_TOLD:
+            noun = wording.event_words(kind)[1]
+            phrases.append(wording.counted(count, noun, wording.plural(noun)))
+    return [wording.listed(said.get(row, [])) for row in range(len(picked))]
+
+
+def _counted(tables: Tables, spec: FeatureSpec) -> ibis.Table:
+    events = clock.happened_events(tables)
+    return events.filter(events.kind.notin(spec.excluded_kinds)) if spec.excluded_kinds else events
+
+
+def _habits(tables: Tables, spec: FeatureSpec, as_of: datetime, amount_window_days: int) -> dict[str, Any]:
+    """Find how often won leads were touched until they were won, and how long the pauses between our touches were."""
+    if not spec.has("events.direction"):
+        return {}
+    ends = lifecycle.outcomes(tables, known_at=as_of, amount_window_days=amount_window_days)
+    ends = ends.filter(ends.outcome == "won").select("lead_id", "ended_at")
+    ends = ends.order_by(ends.ended_at.desc(), ends.lead_id).limit(LEADS_FOR_HABITS)
+    if ends.count().to_pandas() < LEAST_LEADS:
+        return {}
+    pairs = ends.join(_counted(tables, spec), "lead_id")
+    until = pairs.filter(clock.known_by(pairs.visible_at, pairs.ended_at))
+    totals = ends.left_join(
+        until.group_by("lead_id").agg(
+            ours=until.count(where=until.direction == "outbound"),
+            theirs=until.count(where=until.direction == "inbound"),
+        ),
+        "lead_id",
+    ).to_pandas()
+    touches = until.filter(until.direction == "outbound").select("lead_id", "kind", "occurred_at").to_pandas()
+    quartiles = {
+        name: [float(q) for q in totals[column].fillna(0).quantile([0.25, 0.5, 0.75])]
+        for name, column in (("touches_from_us", "ours"), ("touches_from_lead", "theirs"))
+    }
+    gaps = {}
+    for kind in ("", *spec.outbound_kinds):
+        of_kind = touches if kind == "" else touches[touches["kind"] == kind]
+        of_kind = of_kind.sort_values(["lead_id", "occurred_at"])
+        pause = of_kind["occurred_at"].diff().dt.total_seconds() / 86_400
+        pause = pause[of_kind["lead_id"].eq(of_kind["lead_id"].shift())]
+        if len(pause) >= LEAST_LEADS:
+            gaps[kind] = round(float(pause.median()), 2)
+    return {**quartiles, "gap_days": gaps}
