@@ -5,11 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-import ibis
-import ibis.expr.types as ir
 import pyarrow as pa
-
-from features.tables import Tables
 
 if TYPE_CHECKING:
     from pipeline.tables import LoadedCompany
@@ -51,13 +47,6 @@ def lead_names(loaded: LoadedCompany) -> pa.Table:
     since = sized.valid_from.fill_null(datetime(1900, 1, 1))
     sizes = sized.group_by("account_id").aggregate(employees=sized.employees.argmax(since))
     found = leads.left_join(sizes, "account_id").select(*leads.columns, "employees")
-    called = _owners(tables)
+    called = tables.owners.group_by("owner_id").aggregate(owner_name=tables.owners.name.min())
     found = found.left_join(called, "owner_id").select(*own, "employees", "owner_name").to_pyarrow()
     return found.select(NAMES.names).cast(NAMES)
-
-
-def _owners(tables: Tables) -> ir.Table:
-    owners = getattr(tables, "owners", None)
-    if owners is None:
-        return ibis.memtable({"owner_id": [], "owner_name": []}, schema={"owner_id": "string", "owner_name": "string"})
-    return owners.group_by("owner_id").aggregate(owner_name=owners.name.min())

@@ -127,8 +127,8 @@ def day_moves(company: LoadedCompany, top: pd.DataFrame, stored: StoredModel, as
     grid = pd.concat([days.rename(columns={end: "as_of"})[KEYS] for end in ("start", "stop")]).drop_duplicates()
     schema = {"lead_id": "string", "episode": "int64", "as_of": TIME}
     grid = ibis.memtable(grid.sort_values(KEYS), schema=schema)
-    spells = lifecycle.open_spells(company.tables).select("lead_id", "known_from", "known_until")
-    seen_open = grid.join(spells, "lead_id")
+    spells = lifecycle.open_spells(company.tables).select("lead_id", "episode", "known_from", "known_until")
+    seen_open = grid.join(spells, ["lead_id", "episode"])
     seen_open = seen_open.filter(clock.current_at(seen_open, seen_open.as_of)).select(KEYS).distinct()
     rows = to_frame(matrix.feature_matrix(company.tables, seen_open.cache(), stored.spec))
     if not len(rows):  # nobody was heard of
