@@ -30,7 +30,7 @@ PLACEHOLDERS = ("test", "asdf", "unknown", "none", "null", "nan", "na", "n/a", "
 
 def _is_sound(rows: ir.Table, name: str) -> ir.BooleanValue:
     """Say whether a field of the contact reads as real; a field that is not filled in is not."""
-    value = rows[name].strip().lower()
+    value = rows[name].lower()
     return ibis.coalesce(value.re_search(SOUND.get(name, TWO_LETTERS)) & value.notin(PLACEHOLDERS), False)
 
 
@@ -46,19 +46,19 @@ def attribute(rows: ir.Table, column: str, type_: str) -> ir.Value:
     if type_ == "number":
         number = value.cast("float64")
         return ibis.ifelse(number.isnan(), ibis.null("float64"), number)
-    return value.cast("string").strip().nullif("")
+    return value.cast("string").nullif("")
 
 
 def _person(rows: ir.Table, spec: FeatureSpec) -> dict[str, ir.Value]:
     """Read what the contact's fields tell; the fields themselves go no further."""
     values: dict[str, ir.Value] = {}
     if spec.has("leads.email"):
-        domain = rows.email.lower().strip().re_extract(r"@([^@\s.]+)\.[^@\s]+$", 1).nullif("")
+        domain = rows.email.lower().re_extract(r"@([^@\s.]+)\.[^@\s]+$", 1).nullif("")
         is_free = ibis.ifelse(domain.isin(FREE_MAIL), 1.0, 0.0).cast("float64")
         values["lead_free_mail"] = ibis.ifelse(domain.isnull(), ibis.null("float64"), is_free)
     form = [column.removeprefix("leads.") for column in spec.form_columns()]
     if len(form) > 1:
-        filled = [rows[name].strip().nullif("").notnull().cast("int64") for name in form]
+        filled = [rows[name].nullif("").notnull().cast("int64") for name in form]
         filled_count = sum(filled[1:], start=filled[0]).cast("float64")
         values["lead_filled_share"] = filled_count / len(form)
         sound = [_is_sound(rows, name).cast("int64") for name in form]

@@ -41,7 +41,7 @@ def _values(tables: Tables, spec: FeatureSpec) -> ir.Table:
     """Give each lead's first value of each converting column, which nothing learnt later changes; none is one too."""
     leads = clock.as_they_were_first(tables.leads, tables, "leads", "lead_id")
     parts = [
-        leads.select("lead_id", column=ibis.literal(name), value=ibis.coalesce(leads[name].strip(), ""))
+        leads.select("lead_id", column=ibis.literal(name), value=ibis.coalesce(leads[name], ""))
         for name in spec.converting_columns()
     ]
     return reduce(lambda left, right: left.union(right), parts)
@@ -179,8 +179,8 @@ def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table
     rows = clock.as_they_were(rows, tables, "leads", "lead_id")
     rows = rows.select(
         *KEYS,
-        **{f"lead_{name}": rows[name].strip().nullif("") for name in words},
-        **{f"value_{i}": ibis.coalesce(rows[name].strip(), "") for i, name in enumerate(stems)},
+        **{f"lead_{name}": rows[name].nullif("") for name in words},
+        **{f"value_{i}": ibis.coalesce(rows[name], "") for i, name in enumerate(stems)},
     )
     if not stems:
         return rows

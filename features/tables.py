@@ -47,6 +47,12 @@ SCHEMAS = {
 }  # fmt: skip
 
 
+def kept(table: ir.Table) -> ir.Table:
+    """Work a table out once and keep it where the data is; its types too, as Spark forgets the digits of times."""
+    types = table.schema()
+    return table.cache().cast(types)
+
+
 @dataclass(frozen=True)
 class Tables:
     """A company's history as Ibis tables, cleaned and typed.
@@ -107,5 +113,5 @@ class Tables:
             Gives the expression when it is asked for the first time.
         """
         if name not in self._derived:
-            self._derived[name] = make().cache()
+            self._derived[name] = kept(make())
         return self._derived[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -337,6 +338,8 @@ def rollback(
 
 def main() -> None:
     """Run a command; a user's mistake ends in one line on standard error and exit code 2."""
+    # Queries are trees of many small objects: hunting for cycles every 700 of them takes a third of their time.
+    gc.set_threshold(50_000, 20, 20)
     try:
         app()
     except UserError as mistake:

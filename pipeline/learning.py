@@ -10,6 +10,7 @@ import pandas as pd
 
 from features import catalogue, labels, lifecycle, matrix, snapshots
 from features.spec import FeatureSpec
+from features.tables import kept
 from models.forecaster import LeadForecaster
 from pipeline.audit import AuditResult, audit
 from pipeline.errors import UserError
@@ -52,13 +53,14 @@ def learn(company: LoadedCompany, params: Params, as_of: datetime) -> Training:
     UserError
         If nothing can be learned: no lead was known by then, or none had been won.
     """
-    tables = company.tables
+    tables = company.on_engine
     findings = audit(company, as_of)
     spec = feature_spec(company, params, as_of, findings)
-    outcomes = lifecycle.outcomes(tables, known_at=as_of, amount_window_days=params.data.amount_window_days).cache()
-    grid = snapshots.training_snapshots(
-        tables, cutoff=as_of, rows_limit=params.snapshots.rows_limit, seed=params.seed
-    ).cache()
+    outcomes = lifecycle.outcomes(tables, known_at=as_of, amount_window_days=params.data.amount_window_days)
+    outcomes = kept(outcomes)
+    grid = kept(
+        snapshots.training_snapshots(tables, cutoff=as_of, rows_limit=params.snapshots.rows_limit, seed=params.seed)
+    )
     drawn, grid = to_frame(grid), grid.drop("weight")
     known = to_frame(labels.labels(grid, outcomes, as_of))
     won_count = int(known.loc[known["event"] == WON, ["lead_id", "episode"]].drop_duplicates().shape[0])
@@ -128,7 +130,7 @@ def company_at(params: Params, as_of: str | None) -> tuple[LoadedCompany, dateti
 def feature_spec(company: LoadedCompany, params: Params, as_of: datetime, findings: AuditResult) -> FeatureSpec:
     """Which features are built: what the tables hold by `as_of`, less what the audit keeps out."""
     return FeatureSpec.from_tables(
-        company.tables,
+        company.on_engine,
         known_at=as_of,
         excluded=findings.excluded_columns,
         excluded_kinds=findings.excluded_kinds,
@@ -143,10 +145,10 @@ def open_leads_matrix(
     company: LoadedCompany, spec: FeatureSpec, as_of: datetime, lead_id: str | None = None
 ) -> pd.DataFrame:
     """Build the features of every lead open at `as_of` (or of one lead), a row a lead, in the order of their ids."""
-    grid = snapshots.open_leads(company.tables, as_of)
+    grid = snapshots.open_leads(company.on_engine, as_of)
     if lead_id is not None:
         grid = grid.filter(grid.lead_id == lead_id)
-    return to_frame(matrix.feature_matrix(company.tables, grid.cache(), spec))
+    return to_frame(matrix.feature_matrix(company.on_engine, kept(grid), spec))
 
 
 def what_came(
@@ -164,8 +166,10 @@ def what_came(
     data frame of shape (n_leads, 3)
         ``event`` (0 open, 1 won, 2 lost), ``duration`` in days from `as_of`, ``amount`` of those won.
     """
-    outcomes = lifecycle.outcomes(company.tables, known_at=known_at, amount_window_days=params.data.amount_window_days)
-    grid = snapshots.open_leads(company.tables, as_of)
+    outcomes = lifecycle.outcomes(
+        company.on_engine, known_at=known_at, amount_window_days=params.data.amount_window_days
+    )
+    grid = snapshots.open_leads(company.on_engine, as_of)
     came = to_frame(labels.labels(grid, outcomes, known_at))
     came = keys[["lead_id", "episode"]].merge(came, on=["lead_id", "episode"], how="left", validate="one_to_one")
     return pd.DataFrame(
@@ -179,4 +183,5 @@ def what_came(
 
 def to_frame(table) -> pd.DataFrame:
     """Bring an Ibis table of snapshots into memory, always in the same order."""
-    return table.order_by(KEYS).to_pandas().reset_index(drop=True)
+    frame = table.order_by(KEYS).to_pandas().reset_index(drop=True)
+    return frame.astype({"as_of": "datetime64[us]"})  # Spark gives nanoseconds

@@ -196,7 +196,7 @@ class Params(_Strict):
     company: Text
     currency: str = Field(default="EUR", pattern=r"^[A-Z]{3}$")
     seed: int = Field(default=0, ge=0, lt=2**31)
-    engine: Literal["duckdb"] = "duckdb"
+    engine: Literal["duckdb", "pyspark"] = "duckdb"
     fiscal_year_start_month: int = Field(default=1, ge=1, le=12)
     horizons_days: Annotated[list[Annotated[int, Field(ge=1, le=3650)]], BeforeValidator(_listed)] = Field(
         default=[30, 90, 180, 365], min_length=1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import gc
 import io
 import os
 import shutil
@@ -13,6 +14,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+
+gc.set_threshold(50_000, 20, 20)  # as the commands do
 
 TABLES = ("leads", "deals", "accounts", "events")
 SMALL = {"snapshots": {"rows_limit": 4000}, "model": {"trees": 30}, "features": {"windows_days": [30]}}

@@ -7,10 +7,13 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-from tests.bench import incidence, pages, reasons
+from tests.bench import features, incidence, pages, reasons
 
-BENCHES = {"incidence": incidence.run, "reasons": reasons.run, "pages": pages.run}
-PARTS = ("lightgbm", "woodelf-explainer", "shap", "numpy", "scikit-learn", "hazardous", "scikit-survival", "lifelines")
+BENCHES = {"incidence": incidence.run, "features": features.run, "reasons": reasons.run, "pages": pages.run}
+PARTS = (
+    "lightgbm", "woodelf-explainer", "shap", "numpy", "scikit-learn", "hazardous", "scikit-survival", "lifelines",
+    "duckdb", "polars", "featuretools",
+)  # fmt: skip
 
 
 def machine() -> str:

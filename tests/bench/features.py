@@ -1,0 +1,346 @@
+"""Cost of the feature matrix: how it grows, what it takes in memory, and beside the same aggregates in other tools.
+
+Every size runs in a process of its own, so that its peak of memory is its own. The companies are made once and stay in
+the system's temporary folder, in ``leadrev-bench``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+SIZES = (10_000, 100_000, 1_000_000)
+THREADS = 2
+LIMIT_GB = 3
+DUCKDB_SHARE = 0.5
+"""Of a process held to `LIMIT_GB`, DuckDB may take this share; the rest is Python, its libraries and buffers."""
+ROWS_LIMIT = 150_000
+SLICE = 100
+DAY = 86_400_000_000
+
+
+def run(quick: bool = False) -> None:
+    """Print every table."""
+    sizes = SIZES[:-1] if quick else SIZES
+    for size in sizes:
+        company(size)
+    growth(sizes)
+    beside_polars(sizes[-1])
+    bounded_memory(sizes[-1])
+    beside_featuretools()
+
+
+def company(size: int) -> Path:
+    """Make a company of so many leads, unless it is there from an earlier run."""
+    from pipeline.simulate import simulate
+
+    folder = Path(tempfile.gettempdir()) / "leadrev-bench" / f"company-{size}"
+    if not (folder / "params.yaml").exists():
+        start = time.perf_counter()
+        simulate(folder, leads=size, events_per_lead=18, seed=0)
+        print(f"  made a company of {size:,} leads in {time.perf_counter() - start:.0f} s", flush=True)
+    return folder
+
+
+def growth(sizes: tuple[int, ...]) -> None:
+    """Load, train's snapshots, labels and matrix, and the matrix of all open leads, at each size."""
+    print(f"\nFull catalogue, {THREADS} threads; wall seconds (processor seconds), and the process's peak of memory")
+    heads = f"{'load':>14}{'snapshots':>14}{'training matrix':>22}{'open leads':>26}{'peak':>9}"
+    print(f"  {'leads':>10}{'events':>12}  {heads}")
+    costs = []
+    for size in sizes:
+        found = _child("measure", size)
+        costs.append(found["open"]["cpu"])
+        training, opened = found["training"], found["open"]
+        trained = f"{_took(training)} {training['rows']:,}"
+        matrix = f"{_took(opened)} {opened['rows']:,} x {found['columns']}"
+        print(
+            f"  {size:10,}{found['events']:12,}  {_took(found['load']):>14}{_took(found['snapshots']):>14}"
+            f"{trained:>22}{matrix:>26}{found['peak_gb']:6.1f} GB",
+            flush=True,
+        )
+    if len(sizes) > 1:
+        slope = math.log(costs[-1] / costs[0]) / math.log(sizes[-1] / sizes[0])
+        print(f"  slope of the open leads' processor time on log scales, {sizes[0]:,} to {sizes[-1]:,}: {slope:.2f}")
+
+
+def beside_polars(size: int) -> None:
+    """Run the core aggregates of events, ours and written by hand in Polars, from Parquet to Parquet."""
+    print(f"\nCore aggregates of events, {size:,} leads, {THREADS} threads; wall seconds (processor seconds)")
+    if importlib.util.find_spec("polars") is None:
+        print("  left out, polars is not installed")
+        return
+    for grid, name in (("open", "all open leads"), ("training", "training snapshots")):
+        ours, theirs = _child("ours", size, grid), _child("polars", size, grid)
+        print(
+            f"  {name:20} ours {_took(ours['time']):>14} {ours['peak_gb']:.1f} GB   Polars {_took(theirs['time']):>14} "
+            f"{theirs['peak_gb']:.1f} GB   ratio {ours['time']['wall'] / theirs['time']['wall']:.2f} "
+            f"({ours['time']['cpu'] / theirs['time']['cpu']:.2f})   largest difference {_difference(size):.1e}",
+            flush=True,
+        )
+
+
+def bounded_memory(size: int) -> None:
+    """Load the company and build the matrix of its open leads in a process that may not take more."""
+    found = _child("bounded", size)
+    print(f"\nHeld to {LIMIT_GB} GB (RLIMIT_DATA), DuckDB to {LIMIT_GB * DUCKDB_SHARE:g} GB and a folder to spill to")
+    print(
+        f"  {size:,} leads, {found['events']:,} events: load {_took(found['load'])}, all open leads "
+        f"{_took(found['open'])}; peak {found['peak_gb']:.1f} GB"
+    )
+
+
+def beside_featuretools() -> None:
+    """Run the same kind of aggregates in featuretools, with a cutoff time for every snapshot, on a small slice."""
+    print(f"\nfeaturetools with cutoff times, {SLICE} snapshots of the smallest company, one thread")
+    if importlib.util.find_spec("featuretools") is None:
+        print("  left out, featuretools is not installed")
+        return
+    found = _child("featuretools", SIZES[0])
+    print(
+        f"  {found['columns']} features, {_took(found['time'])}: {found['rows'] / found['time']['wall']:.0f} snapshots "
+        f"a second"
+    )
+
+
+def _took(times: dict[str, float]) -> str:
+    return f"{times['wall']:.1f} ({times['cpu']:.1f})"
+
+
+def _child(task: str, *given: Any) -> dict[str, Any]:
+    """Run a task in a process of its own and give what it prints last."""
+    command = [sys.executable, "-m", "tests.bench.features", task, *(str(part) for part in given)]
+    environment = {**os.environ, "POLARS_MAX_THREADS": str(THREADS), "OMP_NUM_THREADS": str(THREADS)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _timed(work: Callable[[], Any]) -> tuple[dict[str, float], Any]:
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = work()
+    return {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}, result
+
+
+def _peak_gb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e9 if sys.platform == "darwin" else 1e6)
+
+
+def _loaded(size: int) -> tuple[dict[str, float], Any, Any]:
+    from pipeline.learning import FeatureSpec
+    from pipeline.params import load_params
+    from pipeline.tables import load_tables
+
+    params = load_params(company(size) / "params.yaml")
+    took, loaded = _timed(partial(load_tables, params))
+    loaded.connection.execute(f"SET threads = {THREADS}")
+    spec = FeatureSpec.from_tables(
+        loaded.tables, known_at=loaded.known_until, windows_days=(7, 30, 90), timezone=params.data.timezone
+    )
+    return took, loaded, spec
+
+
+def _measure(size: int, limited: bool = False) -> dict[str, Any]:
+    from features import labels, lifecycle, matrix, snapshots
+    from features.tables import kept
+
+    took, loaded, spec = _loaded(size)
+    tables, as_of = loaded.tables, loaded.known_until
+    found: dict[str, Any] = {"load": took, "events": tables.events.count().execute()}
+    out = Path(loaded.scratch.name) / "matrix.parquet"
+
+    def build(grid: Any) -> int:
+        matrix.feature_matrix(tables, grid, spec).to_parquet(out)
+        return grid.count().execute()
+
+    found["open"], rows = _timed(lambda: build(kept(snapshots.open_leads(tables, as_of))))
+    found["open"]["rows"] = rows
+    found["columns"] = len(loaded.connection.execute(f"DESCRIBE FROM '{out}'").fetchall()) - 3
+    if not limited:
+
+        def snapshots_and_labels() -> Any:
+            grid = kept(snapshots.training_snapshots(tables, as_of, rows_limit=ROWS_LIMIT).drop("weight"))
+            labels.labels(grid, lifecycle.outcomes(tables, as_of), as_of).to_parquet(out)
+            return grid
+
+        found["snapshots"], grid = _timed(snapshots_and_labels)
+        found["training"], rows = _timed(partial(build, grid))
+        found["training"]["rows"] = rows
+    return {**found, "peak_gb": _peak_gb()}
+
+
+def _bounded(size: int) -> dict[str, Any]:
+    import ibis
+
+    resource.setrlimit(resource.RLIMIT_DATA, (LIMIT_GB << 30, LIMIT_GB << 30))
+    limit = f"{LIMIT_GB * DUCKDB_SHARE:g}GB"
+    ibis.duckdb.connect = partial(
+        ibis.duckdb.connect, memory_limit=limit, threads=THREADS, preserve_insertion_order=False
+    )
+    return _measure(size, limited=True)
+
+
+def _core(spec: Any) -> list[str]:
+    """Name the features that both compute."""
+    kinds = list(spec.kind_names().values())
+    windows = [f"{days}d_count" for days in spec.windows_days]
+    names = ["touch_count", "touch_recency_days", "touch_decayed_count", "touch_active_days_count"]
+    names += ["touch_topics_count", "touch_inbound_recency_days", "touch_outbound_count"]
+    names += [f"touch_{window}" for window in windows]
+    names += [f"touch_{way}_{window}" for way in ("inbound", "outbound") for window in windows]
+    return names + [f"touch_{kind}_{rest}" for kind in kinds for rest in ("recency_days", *windows)]
+
+
+def _files(size: int, grid: str) -> tuple[Path, Path]:
+    folder = company(size)
+    return folder / f"grid-{grid}.parquet", folder / "events-known.parquet"
+
+
+def _ours(size: int, which: str) -> dict[str, Any]:
+    """Time our definitions, and leave the snapshots and the clean events for Polars."""
+    from features import clock, engagement, snapshots
+    from features.tables import kept
+
+    _, loaded, spec = _loaded(size)
+    # What others at the company did is no aggregate that both compute.
+    spec = replace(spec, columns=tuple(name for name in spec.columns if name != "leads.account_id"))
+    tables, as_of = loaded.tables, loaded.known_until
+    grid = kept(
+        snapshots.open_leads(tables, as_of)
+        if which == "open"
+        else snapshots.training_snapshots(tables, as_of, rows_limit=ROWS_LIMIT).drop("weight")
+    )
+    dates, events = _files(size, which)
+    grid.to_parquet(dates)
+    known = clock.happened_events(tables)
+    known.select("lead_id", "occurred_at", "visible_at", "kind", "direction", "topic").to_parquet(events)
+    (events.parent / "spec.json").write_text(spec.to_json())
+    found = engagement.features(tables, grid, spec).select(*engagement.KEYS, *_core(spec))
+    took, _ = _timed(lambda: found.to_parquet(events.parent / "core-ours.parquet"))
+    return {"time": took, "peak_gb": _peak_gb()}
+
+
+def _polars(size: int, which: str) -> dict[str, Any]:
+    """Write the same by hand, as a team would."""
+    import polars as pl
+
+    from features.spec import FeatureSpec
+    from features.timing import standard_offset_seconds
+
+    dates, events = _files(size, which)
+    spec = FeatureSpec.from_json((events.parent / "spec.json").read_text())
+
+    def work() -> None:
+        grid = pl.scan_parquet(dates)
+        pairs = grid.join(pl.scan_parquet(events), on="lead_id").filter(pl.col("visible_at") <= pl.col("as_of"))
+        local = pl.col("occurred_at") + pl.duration(seconds=standard_offset_seconds(spec.timezone))
+        pairs = pairs.with_columns(
+            age=(pl.col("as_of") - pl.col("occurred_at")).dt.total_microseconds(), day=local.dt.truncate("1d")
+        )
+        age, within = pl.col("age"), {days: pl.col("age") < days * DAY for days in spec.windows_days}
+        inbound, outbound = pl.col("direction") == "inbound", pl.col("direction") == "outbound"
+        sums = {
+            "touch_count": pl.len(),
+            "touch_recency_days": age.min() / DAY,
+            "touch_decayed_count": (2.0 ** (-age / (14 * DAY))).sum(),
+            "touch_active_days_count": pl.col("day").n_unique(),
+            "touch_topics_count": pl.col("topic").drop_nulls().n_unique(),
+            "touch_inbound_recency_days": age.filter(inbound).min() / DAY,
+            "touch_outbound_count": outbound.sum(),
+        }
+        for days, recent in within.items():
+            sums[f"touch_{days}d_count"] = recent.sum()
+            sums[f"touch_inbound_{days}d_count"] = (inbound & recent).sum()
+            sums[f"touch_outbound_{days}d_count"] = (outbound & recent).sum()
+        for kind, name in spec.kind_names().items():
+            is_kind = pl.col("kind") == kind
+            sums[f"touch_{name}_recency_days"] = age.filter(is_kind).min() / DAY
+            for days, recent in within.items():
+                sums[f"touch_{name}_{days}d_count"] = (is_kind & recent).sum()
+        found = pairs.group_by("lead_id", "episode", "as_of").agg(**sums)
+        grid.join(found, on=["lead_id", "episode", "as_of"], how="left").collect(engine="streaming").write_parquet(
+            events.parent / "core-polars.parquet"
+        )
+
+    took, _ = _timed(work)
+    return {"time": took, "peak_gb": _peak_gb()}
+
+
+def _difference(size: int) -> float:
+    """Give the largest difference between ours and Polars' of any value."""
+    import duckdb
+
+    folder = company(size)
+    described = duckdb.sql(f"DESCRIBE FROM '{folder}/core-ours.parquet'").fetchall()
+    names = [name for name, type_, *_ in described if type_ == "DOUBLE"]
+    tests = ", ".join(f"max(abs(coalesce(o.{name}, 0) - coalesce(p.{name}, 0)))" for name in names)
+    row = duckdb.sql(
+        f"SELECT {tests} FROM '{folder}/core-ours.parquet' o "  # noqa: S608 (our own column names)
+        f"JOIN '{folder}/core-polars.parquet' p USING (lead_id, episode, as_of)"
+    ).fetchall()[0]
+    return max(float(value) for value in row)
+
+
+def _featuretools(size: int) -> dict[str, Any]:
+    import warnings
+
+    import featuretools as ft
+    import pandas as pd
+
+    from features import snapshots
+
+    warnings.simplefilter("ignore")
+    _, loaded, _ = _loaded(size)
+
+    grid = snapshots.open_leads(loaded.tables, loaded.known_until).order_by("lead_id").limit(SLICE).to_pandas()
+    events = loaded.tables.events.filter(loaded.tables.events.lead_id.isin(list(grid.lead_id))).to_pandas()
+    events["event"] = range(len(events))
+    entities = ft.EntitySet()
+    entities.add_dataframe(dataframe_name="leads", dataframe=grid[["lead_id"]].assign(is_lead=True), index="lead_id")
+    entities.add_dataframe(
+        dataframe_name="events",
+        dataframe=events[["event", "lead_id", "occurred_at", "kind", "direction", "topic"]],
+        index="event",
+        time_index="occurred_at",
+        logical_types=dict.fromkeys(("kind", "direction", "topic"), "Categorical"),
+    )
+    entities.add_relationship("leads", "lead_id", "events", "lead_id")
+    entities.add_interesting_values(
+        dataframe_name="events",
+        values={"kind": list(events.kind.unique()), "direction": list(events.direction.dropna().unique())},
+    )
+    # Cutoffs as in training: each snapshot has an instant of its own.
+    cutoffs = pd.DataFrame({"lead_id": grid.lead_id, "time": grid.as_of - pd.to_timedelta(range(len(grid)), unit="s")})
+    took, (found, _) = _timed(
+        lambda: ft.dfs(
+            entityset=entities,
+            target_dataframe_name="leads",
+            cutoff_time=cutoffs,
+            agg_primitives=["count", "time_since_last", "num_unique"],
+            where_primitives=["count", "time_since_last"],
+            trans_primitives=[],
+        )
+    )
+    return {"time": took, "rows": len(cutoffs), "columns": found.shape[1]}
+
+
+TASKS: dict[str, Callable[..., dict[str, Any]]] = {
+    "measure": _measure, "bounded": _bounded, "ours": _ours, "polars": _polars, "featuretools": _featuretools
+}  # fmt: skip
+
+if __name__ == "__main__":
+    task, size, *rest = sys.argv[1:]
+    print(json.dumps(TASKS[task](int(size), *rest)))
