@@ -120,7 +120,8 @@ def day_moves(company: LoadedCompany, top: pd.DataFrame, stored: StoredModel, as
         points, of the chance to be won, within the primary horizon.
     """
     top = top.head(MOVED_LEADS)
-    nothing = pd.DataFrame({name: [] for name in MOVED})
+    empty = pd.DataFrame({name: [] for name in MOVED}, dtype=float)
+    nothing = empty.astype({"moved_id": str, "start": "datetime64[us]", "stop": "datetime64[us]"})
     if not len(top):
         return nothing
     days = _days(company, top, stored.facts.timezone, as_of)
