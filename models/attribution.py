@@ -1,7 +1,8 @@
 """Why a forecast is what it is: each column's share of what is shown, in money, percentage points and days.
 
 Two exact steps. First each booster's raw score is split over its columns: interventional Shapley values φ against a
-background of training leads at the same piece of time, so that the time itself gets nothing. Then the split is carried
+background of training leads at the same piece of time, so that the time itself gets nothing; those of straight lines
+are each column's part less the background's mean. Then the split is carried
 to what is shown, E(margins), along the straight line from the background's mean margins m0 to the lead's m::
 
     money_j = Σ_k φ_{k,j} · ∫₀¹ ∂E/∂m_k (m0 + s (m − m0)) ds            Σ_j money_j = E(m) − E(m0)
@@ -29,9 +30,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from models.hazards import TimeGrid
+from models.lines import Lines
 from models.revenue import expected_revenue, gradients, mean_days_to_win, p_win
 from models.shared_trees import columns_with_gaps, trees_by_pieces
 
@@ -103,6 +105,10 @@ class Attributor:
         The original column of each design column, for each booster; several design columns may come from one.
     grid : TimeGrid
         Bins, pieces and base rates.
+    lines : sequence of Lines, optional
+        Of the first so many boosters: what is added to their raw scores.
+    line_share : array-like of shape (lines,), optional
+        s of each: what is calibrated is (1 − s) · raw score + s · lines.
     horizon_days, ever_days : float
         Money and points are those within the first, the mean days those of leads won within the second.
     threads : int, optional
@@ -124,6 +130,8 @@ class Attributor:
         horizon_days: float,
         ever_days: float,
         threads: int | None = None,
+        lines: Sequence[Lines] = (),
+        line_share: ArrayLike = (),
     ) -> None:
         if len(boosters) not in (grid.outcomes_count, grid.outcomes_count + 1):
             raise ValueError(f"{grid.outcomes_count} outcomes need as many boosters or one more, got {len(boosters)}")
@@ -136,6 +144,9 @@ class Attributor:
         self.grid = grid
         self.horizon_days, self.ever_days = horizon_days, ever_days
         self.threads = threads
+        self.lines = list(lines)
+        self.line_share = np.zeros(len(boosters))
+        self.line_share[: len(self.lines)] = line_share
         self.names = list(dict.fromkeys(column for names in columns for column in names))
         self._owners = [[self.names.index(column) for column in names] for names in columns]
         self.base_margins_ = self.margins(background).mean(axis=0)
@@ -160,7 +171,7 @@ class Attributor:
         Returns
         -------
         ndarray of shape (n, boosters, pieces)
-            a + b · raw score.
+            a + b · ((1 − s) · raw score + s · lines), or a + b · raw score.
         """
         result = np.empty((len(designs[0]), len(self.boosters), self.grid.pieces_count))
         for index, (booster, design) in enumerate(zip(self.boosters, designs, strict=True)):
@@ -168,6 +179,9 @@ class Attributor:
             for piece in range(self.grid.pieces_count):
                 seen[:, -1] = piece
                 result[:, index, piece] = booster.predict(seen, raw_score=True, num_threads=self.threads or 0)
+            if index < len(self.lines):
+                share = self.line_share[index]
+                result[:, index] = (1.0 - share) * result[:, index] + share * self.lines[index].margins(design)
         return self.calibrations[:, 0, None] + self.calibrations[:, 1, None] * result
 
     def explain(
@@ -357,14 +371,24 @@ class Attributor:
         scale = 1.0 + np.abs(missing)
         units[:] = 0.0
         for booster in range(len(self.boosters)):
-            for pieces, parts in method(booster, designs[booster]):
-                together = weights[:, :, booster, pieces].sum(axis=-1)
-                whole = np.zeros(len(margins))
-                for column, part in parts:
-                    units[:, self._owners[booster][column]] += together * part
-                    whole += part
-                missing[:, booster, pieces] -= self.calibrations[booster, 1] * whole[:, None]
+            share = self.line_share[booster]
+            for weight, split in ((1.0 - share, method), (share, self._straight)):
+                for pieces, parts in split(booster, designs[booster]) if weight else ():
+                    together = weight * weights[:, :, booster, pieces].sum(axis=-1)
+                    whole = np.zeros(len(margins))
+                    for column, part in parts:
+                        units[:, self._owners[booster][column]] += together * part
+                        whole += part
+                    missing[:, booster, pieces] -= self.calibrations[booster, 1] * weight * whole[:, None]
         return float(np.max(np.abs(missing) / scale, initial=0.0))
+
+    def _straight(self, booster: int, design: FloatArray) -> Iterator[tuple[NDArray[np.intp], list]]:
+        """Shapley values of a booster's lines: each column's part less its mean in the background."""
+        lines = self.lines[booster]
+        for (pieces, parts), (_, typical) in zip(
+            lines.parts(design), lines.parts(self.background[booster]), strict=True
+        ):
+            yield pieces, list(enumerate((parts - typical.mean(axis=0)).T))
 
     def _fast(self, booster: int, design: FloatArray) -> Iterator[tuple[NDArray[np.intp], list]]:
         """Shapley values of one booster by WOODELF: for sets of pieces, (design column, values of shape (n,))."""

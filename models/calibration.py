@@ -1,4 +1,4 @@
-"""Level and slope of log-rates, from what was observed over what was expected on rows the model had not seen."""
+"""Share, level and slope of log-rates, from what was observed over what was expected on rows the model had not seen."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ _STRETCH_SHARE = 0.1
 _LEVEL_SD = 0.25
 _WANDER_SD, _WANDER_STRETCHES = 0.2, 2.0
 _SLOPE_SD = 0.25
+_SHARE_SD = 0.25
 
 
 def level_and_slope(
@@ -65,6 +66,42 @@ def level_and_slope(
         trust = 1.0 / (wander + noise)
         level = float(trust @ levels / (trust.sum() + _LEVEL_SD**-2))
     return level + (1.0 - slope) * centre, slope
+
+
+def share_of_lines(
+    trees: FloatArray,
+    lines: FloatArray,
+    observed: FloatArray,
+    expected: FloatArray,
+    weight: FloatArray,
+    stretch: NDArray[np.intp],
+) -> float:
+    """Say how much of the margin the lines should give: s in (1 − s) · trees + s · lines.
+
+    The share with the highest likelihood of what came, each stretch of time having a level of its own, under the prior
+    N(0.5, 0.25²): with few outcomes both count half (stacking; Wolpert 1992).
+
+    Parameters
+    ----------
+    trees, lines : ndarray of shape (rows,)
+        Log-multipliers of the base rate, made without these rows.
+    observed, expected, weight, stretch
+        As in `level_and_slope`.
+
+    Returns
+    -------
+    float
+        0 to 1, in steps of 0.05.
+    """
+    shares = np.linspace(0.0, 1.0, 21)
+    came = np.bincount(stretch, weight * observed)
+    loss = []
+    for share in shares:
+        margin = (1.0 - share) * trees + share * lines
+        hoped = np.bincount(stretch, weight * expected * np.exp(margin))
+        likelihood = (weight * observed) @ margin - came @ np.log(hoped)  # the levels at their best
+        loss.append(0.5 * ((share - 0.5) / _SHARE_SD) ** 2 - likelihood)
+    return float(shares[int(np.argmin(loss))])
 
 
 def stretches_of(exposure: Exposure) -> FloatArray:

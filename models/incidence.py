@@ -14,11 +14,12 @@ from joblib import cpu_count
 from numpy.typing import ArrayLike, NDArray
 from pandas.api.types import is_numeric_dtype
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from models.boosting import poisson_boosters
-from models.calibration import level_and_slope, stretches_of
+from models.calibration import level_and_slope, share_of_lines, stretches_of
 from models.encoding import FrameEncoder
 from models.exposure import (
     Clock,
@@ -30,6 +31,7 @@ from models.exposure import (
     time_at_risk,
 )
 from models.hazards import TimeGrid, cumulative_incidence, quantile_days
+from models.lines import Lines
 
 FloatArray = NDArray[np.float64]
 
@@ -45,17 +47,19 @@ class IncidenceBooster(BaseEstimator):
     Outcomes compete, and whoever is still open when last seen is censored: it adds time at risk, never a failure.
 
     The rate of outcome k at t days after ``as_of`` is r_k(t) · exp(m_k(x, piece(t))): r_k is the rate without features
-    on bins that hold about equally many outcomes, and m_k one gradient-boosted Poisson regression an outcome, on one
-    row for each (row, piece of time) at risk, with log(∫ r_k over the time at risk) as its offset. A piece is a few
-    bins together, within which features act in one way. Then m_k becomes a_k + b_k · m_k, fitted where the model had
-    not looked: on exposure after a date, by a model that knew only what was known by then (with ``as_of``), else on
-    leads left out. Every prediction is a smooth function of these margins.
+    on bins that hold about equally many outcomes, and m_k a Poisson regression an outcome, on one row for each (row,
+    piece of time) at risk, with log(∫ r_k over the time at risk) as its offset. A piece is a few bins together, within
+    which features act in one way. There are two such regressions, made apart: gradient-boosted trees, which find steps
+    and what acts only together, and straight lines (`Lines`), which follow a slope with far fewer outcomes. Their
+    mean, m_k = (1 − s_k) · trees + s_k · lines, then becomes a_k + b_k · m_k. Share, level and slope are fitted where
+    the model had not looked: on exposure after a date, by a model that knew only what was known by then (with
+    ``as_of``), else on leads left out. Every prediction is a smooth function of these margins.
 
     Parameters
     ----------
-    trees : int, default=150
+    trees : int, default=200
         Trees an outcome. More follow finer detail, and noise.
-    leaves : int, default=8
+    leaves : int, default=16
         Leaves a tree: how many features may act together.
     learning_rate : float, default=0.05
         Step of each tree. Lower is smoother and wants more trees.
@@ -78,7 +82,8 @@ class IncidenceBooster(BaseEstimator):
         Exposure this much older, by the calendar, counts half. Shorter follows drift; None counts all alike. Needs
         ``as_of``.
     recalibrate : bool, default=True
-        Fit level and slope on held-out exposure. Costs a second fit on part of the rows.
+        Fit share, level and slope on held-out exposure; without, trees and lines count half each. Costs second fits on
+        part of the rows.
     random_state : int, RandomState or None, default=None
         Seed of bagging and folds; the same seed gives the same bytes.
     threads : int or None, default=None
@@ -93,6 +98,10 @@ class IncidenceBooster(BaseEstimator):
         ``base_rates_`` (outcomes, bins) per day.
     boosters_ : list of lightgbm.Booster
         One an outcome.
+    lines_ : list of Lines
+        One an outcome.
+    line_share_ : ndarray of shape (outcomes,)
+        s_k, 0 to 1.
     encoder_ : FrameEncoder
         Numbers from the columns.
     columns_ : list
@@ -113,8 +122,8 @@ class IncidenceBooster(BaseEstimator):
 
     def __init__(
         self,
-        trees: int = 150,
-        leaves: int = 8,
+        trees: int = 200,
+        leaves: int = 16,
         learning_rate: float = 0.05,
         pieces: int = 8,
         bins: int = 32,
@@ -184,12 +193,13 @@ class IncidenceBooster(BaseEstimator):
         self.longest_days_ = float(exposure.stop_days.max())
         with warnings.catch_warnings():  # here, because threads share the filters
             warnings.filterwarnings("ignore", message="Cannot add features|Resetting categorical")  # there are none
-            self.calibration_ = np.tile([0.0, 1.0], (len(self.outcomes_), 1))
+            warnings.filterwarnings("ignore", category=ConvergenceWarning)  # it goes on with another solver
+            self._uncalibrated()
             with ThreadPoolExecutor(self.threads or cpu_count()) as pool:  # LightGBM lets go of Python's lock
                 fitting = pool.submit(self._fit_part, frame, exposure, lead)
-                calibration = self._calibrated(frame, exposure, lead, pool) if self.recalibrate else None
+                if self.recalibrate:
+                    self._calibrate(frame, exposure, lead, pool)
                 fitting.result()
-            self.calibration_ = self.calibration_ if calibration is None else calibration
         return self
 
     def margins(self, X: Any) -> FloatArray:
@@ -326,15 +336,25 @@ class IncidenceBooster(BaseEstimator):
         return shifts
 
     def _margins(self, frame: pd.DataFrame) -> FloatArray:
-        design = self._design(self.encoder_.transform(frame))
-        result = np.empty((len(design), len(self.outcomes_), self.grid_.pieces_count))
+        trees, lines = self._both_margins(frame)
+        share, (level, slope) = self.line_share_[:, None], self.calibration_.T[..., None]
+        return level + slope * ((1.0 - share) * trees + share * lines)
+
+    def _both_margins(self, frame: pd.DataFrame) -> tuple[FloatArray, FloatArray]:
+        """Return what trees say and what lines say: (n, outcomes, pieces) each."""
+        numbers = self.encoder_.transform(frame)
+        design = self._design(numbers)
+        trees = np.empty((len(design), len(self.outcomes_), self.grid_.pieces_count))
         for piece, shift in enumerate(self._shifts()):
             seen = design + shift
             for k, booster in enumerate(self.boosters_):
-                level, slope = self.calibration_[k]
-                raw = booster.predict(seen, raw_score=True, num_threads=self.threads or 0)
-                result[:, k, piece] = level + slope * np.asarray(raw)
-        return result
+                trees[:, k, piece] = booster.predict(seen, raw_score=True, num_threads=self.threads or 0)
+        return trees, np.stack([lines.margins(numbers) for lines in self.lines_], axis=1)
+
+    def _uncalibrated(self) -> None:
+        """Take margins as they are, half of trees and half of lines."""
+        self.calibration_ = np.tile([0.0, 1.0], (len(self.outcomes_), 1))
+        self.line_share_ = np.full(len(self.outcomes_), 0.5)
 
     def _fit_part(
         self, frame: pd.DataFrame, exposure: Exposure, lead: NDArray[np.intp], idle_limit: int = _IDLE_LIMIT
@@ -358,6 +378,21 @@ class IncidenceBooster(BaseEstimator):
         numbers = self.encoder_.fit_transform(frame, weight * observed, weight * (at_risk @ rates.T), lead)
         self.columns_ = [*self.encoder_.columns_, *self.clocks, "piece"]
         row, piece, expected, is_last = pieces_at_risk(exposure, at_risk, self.grid_)
+        rising = np.array([name in self.rising for name in self.encoder_.columns_])
+        self.lines_ = [
+            Lines.fit(
+                numbers,
+                row,
+                piece,
+                observed[row, k] * is_last,
+                expected[:, k],
+                clock.factor,
+                pieces,
+                rising & (k == 0),
+                self._seed,
+            )
+            for k in range(outcomes)
+        ]
         kept, factor = self._thinned(observed[row].any(axis=1) & is_last, clock.factor[row], idle_limit)
         row, piece, expected, is_last = row[kept], piece[kept], expected[kept], is_last[kept]
         clocks = numbers[:, self._clock_columns()]
@@ -388,12 +423,12 @@ class IncidenceBooster(BaseEstimator):
         drawn = happened | (np.random.default_rng(self._seed).random(len(happened)) < share)
         return np.flatnonzero(drawn), np.where(happened, factor, factor / share)[drawn]
 
-    def _calibrated(
+    def _calibrate(
         self, frame: pd.DataFrame, exposure: Exposure, lead: NDArray[np.intp], pool: ThreadPoolExecutor
-    ) -> FloatArray | None:
-        """Levels and slopes from exposure that models, trained for this alone, had not seen; None: too little."""
+    ) -> None:
+        """Share of the lines, level and slope, from exposure that models, trained for this alone, had not seen."""
         if lead.max() + 1 < 2 * _FOLDS:
-            return None
+            return
         rng = np.random.default_rng(self._seed)
         if len(frame) > _CALIBRATION_ROWS_LIMIT:
             kept = np.flatnonzero(rng.random(lead.max() + 1)[lead] < _CALIBRATION_ROWS_LIMIT / len(frame))
@@ -416,31 +451,28 @@ class IncidenceBooster(BaseEstimator):
                 return None
             earlier = IncidenceBooster(**self.get_params()).set_params(threads=1)
             earlier.outcomes_, earlier._seed = self.outcomes_, self._seed
-            earlier.calibration_ = np.tile([0.0, 1.0], (len(self.outcomes_), 1))
             earlier._fit_part(frame[training], known, pd.factorize(lead[training])[0], _CALIBRATION_IDLE_LIMIT)
             return (*earlier._held_out(frame[held_out], came, lead[held_out]), stretch)
 
         done = list(pool.map(lambda part: held_out_by_an_earlier_model(*part), parts))
         scored = [part for part in done if part is not None]
         if not scored:
-            return None
+            return
         stretches = np.repeat([part[-1] for part in scored], [len(part[0]) for part in scored])
         stretches = np.unique(stretches, return_inverse=True)[1]
-        margin, observed, expected, weight = (np.concatenate(v) for v in list(zip(*scored, strict=True))[:-1])
-        return np.array(
-            [
-                level_and_slope(margin[:, k], observed[:, k], expected[:, k], weight, stretches)
-                for k in range(len(self.outcomes_))
-            ]
-        )
+        trees, lines, observed, expected, weight = (np.concatenate(v) for v in list(zip(*scored, strict=True))[:-1])
+        for k in range(len(self.outcomes_)):
+            came = (observed[:, k], expected[:, k], weight, stretches)
+            share = self.line_share_[k] = share_of_lines(trees[:, k], lines[:, k], *came)
+            self.calibration_[k] = level_and_slope((1.0 - share) * trees[:, k] + share * lines[:, k], *came)
 
     def _held_out(self, frame: pd.DataFrame, came: Exposure, lead: NDArray[np.intp]) -> tuple[FloatArray, ...]:
-        """Margins, outcomes, expected outcomes and weights of what came, one row for each (row, piece) at risk."""
+        """Both margins, outcomes, expected outcomes and weights of what came, a row for each (row, piece) at risk."""
         clock = came.with_half_life(None)
         row, piece, expected, last = pieces_at_risk(
             came, time_at_risk(came, clock, self.grid_.bin_edges_days), self.grid_
         )
-        margin = self._margins(frame)[row, :, piece]
+        trees, lines = (margins[row, :, piece] for margins in self._both_margins(frame))
         observed = last[:, None] & (came.event[row][:, None] == self.outcomes_)
         weight = clock.factor[row] * len(np.unique(lead)) / len(lead)
-        return margin, observed.astype(float), expected, weight
+        return trees, lines, observed.astype(float), expected, weight

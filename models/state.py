@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from models.encoding import FrameEncoder
 from models.hazards import TimeGrid
 from models.incidence import IncidenceBooster
+from models.lines import Lines
 from models.value import ValueBooster
 
 State = dict[str, bytes]
@@ -91,6 +92,8 @@ def incidence_facts(incidence: IncidenceBooster) -> dict[str, Any]:
         "longest_days": incidence.longest_days_,
         "grid": grid_facts(incidence.grid_),
         "calibration": incidence.calibration_.tolist(),
+        "line_share": incidence.line_share_.tolist(),
+        "lines": [lines.facts() for lines in incidence.lines_],
         "encoder": encoder_facts(incidence.encoder_),
         "features": [str(name) for name in incidence.feature_names_in_],
     }
@@ -106,6 +109,8 @@ def incidence_from(facts: dict[str, Any], boosters: list[lgb.Booster]) -> Incide
     incidence.bin_piece_ = incidence.grid_.bin_piece
     incidence.base_rates_ = incidence.grid_.base_rates
     incidence.calibration_ = np.asarray(facts["calibration"])
+    incidence.line_share_ = np.asarray(facts["line_share"])
+    incidence.lines_ = [Lines.of(lines) for lines in facts["lines"]]
     incidence.encoder_ = encoder_from(facts["encoder"])
     incidence.columns_ = [*incidence.encoder_.columns_, "piece"]
     incidence.feature_names_in_ = np.asarray(facts["features"], dtype=object)

@@ -8,6 +8,7 @@ import pytest
 from models import attribution
 from models.attribution import Attributor
 from models.hazards import TimeGrid
+from models.lines import Lines
 from models.revenue import expected_revenue, mean_days_to_win, p_win
 
 PIECES = 3
@@ -33,7 +34,20 @@ def make(seed=0, columns=5, has_value=True, missing=0.1, n=1500, trees=25, leave
     grid = TimeGrid(np.array([0, 10, 30, 60, 120, 200, 400.0]), np.array([0, 0, 1, 1, 2, 2]), np.full((2, 6), 0.004))
     calibrations = np.array([[0.1, 0.8], [-0.2, 1.1], [8.0, 0.9]])[: len(boosters)]
     names = [f"c{i}" for i in range(columns)]
-    return Attributor(boosters, calibrations, [X[-60:]] * len(boosters), [names] * len(boosters), grid, 90.0, 365.0), X
+    ignored = np.arange(columns) < columns - 1
+    lines = [
+        Lines(
+            centre=rng.normal(size=columns),
+            scale=np.full(columns, 2.0),
+            slope=ignored * rng.normal(size=(2, columns))[[0, 0, 1]],
+            gap=ignored * rng.normal(size=(2, columns))[[0, 0, 1]],
+            constant=rng.normal(size=2)[[0, 0, 1]],
+        )
+        for _ in range(2)
+    ]
+    background, owners = [X[-60:]] * len(boosters), [names] * len(boosters)
+    settings = {"lines": lines, "line_share": [0.4, 0.7]}
+    return Attributor(boosters, calibrations, background, owners, grid, 90.0, 365.0, **settings), X
 
 
 def shown(attributor, margins):
@@ -209,7 +223,7 @@ def test_several_design_columns_of_one_original_are_summed():
     apart = attributor.explain([X[:20]] * 3, check_count=0)
     joined = Attributor(
         attributor.boosters, attributor.calibrations, attributor.background, [["x", "y", "x", "y", "z"]] * 3,
-        attributor.grid, 90.0, 365.0,
+        attributor.grid, 90.0, 365.0, lines=attributor.lines, line_share=attributor.line_share[:2],
     ).explain([X[:20]] * 3, check_count=0)  # fmt: skip
     np.testing.assert_allclose(joined.money["x"], apart.money["c0"] + apart.money["c2"], rtol=1e-9)
     assert list(joined.money.columns) == ["x", "y", "z"]

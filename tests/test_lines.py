@@ -1,0 +1,87 @@
+"""Straight lines: slopes found again, drawn to nothing where nothing is known, and a share of them that fits."""
+
+import numpy as np
+import pytest
+
+from models.calibration import share_of_lines
+from models.lines import Lines
+
+PIECES = 4
+
+
+def drawn(n=20_000, seed=0, soon=0.7, later=0.0):
+    """Outcomes whose log-rate hangs on the first column, in the first half of the pieces otherwise than after it."""
+    rng = np.random.default_rng(seed)
+    logs = rng.normal(size=(n, 3))
+    numbers = np.sign(logs) * np.expm1(np.abs(logs))
+    numbers[rng.random(n) < 0.2, 2] = np.nan
+    row, piece = np.repeat(np.arange(n), PIECES), np.tile(np.arange(PIECES), n)
+    expected = np.full(len(row), 0.02)
+    effect = np.where(piece < PIECES // 2, soon, later) * logs[row, 0] + 0.5 * np.isnan(numbers[row, 2])
+    return numbers, row, piece, rng.poisson(expected * np.exp(effect)).astype(float), expected
+
+
+def fit(data, weight=None, rising=(False, False, False)):
+    numbers, row, piece, observed, expected = data
+    weight = np.ones(len(numbers)) if weight is None else weight
+    return Lines.fit(numbers, row, piece, observed, expected, weight, PIECES, np.array(rising), seed=0)
+
+
+def test_slopes_and_gaps_are_found_again_soon_and_later():
+    lines = fit(drawn())
+    np.testing.assert_allclose(lines.slope[:, 0] / lines.scale[0], [0.7, 0.7, 0.0, 0.0], atol=0.06)
+    np.testing.assert_allclose(lines.slope[:, 1], 0.0, atol=0.06)
+    np.testing.assert_allclose(lines.gap[:, 2], 0.5, atol=0.12)
+    assert [pieces.tolist() for pieces in lines.phases()] in ([[0, 1], [2, 3]], [[2, 3], [0, 1]])
+
+
+def test_parts_add_up_and_come_back_from_json_bit_for_bit():
+    numbers = drawn(500)[0]
+    lines = fit(drawn(500))
+    again = Lines.of(lines.facts())
+    np.testing.assert_array_equal(lines.margins(numbers), again.margins(numbers))
+    for pieces, parts in lines.parts(numbers):
+        whole = lines.constant[pieces[0]] + parts.sum(axis=1)
+        np.testing.assert_array_equal(lines.margins(numbers)[:, pieces], np.column_stack([whole] * len(pieces)))
+
+
+def test_what_was_expected_in_all_is_what_came():
+    data = drawn(4000)
+    numbers, row, piece, observed, expected = data
+    hoped = expected * np.exp(fit(data).margins(numbers)[row, piece])
+    for half in (piece < PIECES // 2, piece >= PIECES // 2):
+        assert hoped[half].sum() == pytest.approx(observed[half].sum(), rel=1e-3)
+
+
+def test_few_outcomes_say_little_and_none_nothing():
+    numbers, row, piece, observed, expected = drawn(4000)
+    few = np.where(np.cumsum(observed) <= 3, observed, 0.0)
+    few_lines, all_lines = fit((numbers, row, piece, few, expected * few.sum() / observed.sum())), fit(drawn(4000))
+    assert np.abs(few_lines.slope).max() < np.abs(all_lines.slope).max() / 2
+    assert not fit((numbers, row, piece, 0 * observed, expected)).margins(numbers).any()
+
+
+def test_a_weight_of_two_is_two_rows_and_a_constant_column_says_nothing():
+    numbers, row, piece, observed, expected = drawn(1000)
+    numbers = np.column_stack([numbers[:, :2], np.full(len(numbers), 7.0)])
+    once = fit((numbers, row, piece, observed, expected), np.full(1000, 2.0))
+    twice = fit(
+        (np.tile(numbers, (2, 1)), np.r_[row, row + 1000], *(np.tile(v, 2) for v in (piece, observed, expected)))
+    )
+    np.testing.assert_allclose(once.margins(numbers), twice.margins(numbers), atol=1e-6)
+    assert not once.slope[:, 2].any()
+
+
+def test_a_rising_column_never_lowers():
+    assert (fit(drawn(2000, soon=-0.7), rising=(True, False, False)).slope[:2, 0] == 0).all()
+
+
+@pytest.mark.parametrize("truth", [0.0, 1.0])
+def test_the_share_goes_to_what_foretold_and_half_where_nothing_came(truth):
+    rng = np.random.default_rng(0)
+    trees, lines = rng.normal(size=(2, 20_000))
+    expected = np.full(20_000, 0.1)
+    observed = rng.poisson(expected * np.exp((1 - truth) * trees + truth * lines)).astype(float)
+    ones, stretch = np.ones(20_000), np.arange(20_000) // 10_000
+    assert share_of_lines(trees, lines, observed, expected, ones, stretch) == truth
+    assert share_of_lines(trees, lines, observed, expected, ones * 1e-6, stretch) == 0.5
