@@ -35,7 +35,7 @@ from numpy.typing import ArrayLike, NDArray
 from models.hazards import TimeGrid
 from models.lines import Lines
 from models.revenue import expected_revenue, gradients, mean_days_to_win, p_win
-from models.shared_trees import columns_with_gaps, trees_by_pieces
+from models.shared_trees import interventional_by_shap, trees_by_pieces
 
 if TYPE_CHECKING:
     import lightgbm as lgb
@@ -410,18 +410,7 @@ class Attributor:
 
     def _shap(self, booster: int, piece: int, design: FloatArray) -> FloatArray:
         """Interventional Shapley values by shap: (n, design columns)."""
-        import shap
-
-        seen = [
-            np.column_stack([rows, np.full(len(rows), float(piece))]) for rows in (design, self.background[booster])
-        ]
-        # LightGBM reads a gap as 0 in a column that had none in training; shap does not know.
-        never = ~columns_with_gaps(self.boosters[booster])
-        for rows in seen:
-            rows[:, never] = np.nan_to_num(rows[:, never], nan=0.0)
-        masker = shap.maskers.Independent(seen[1], max_samples=len(seen[1]))
-        explainer = shap.TreeExplainer(self.boosters[booster], masker, feature_perturbation="interventional")
-        return np.asarray(explainer.shap_values(seen[0], check_additivity=False))[:, :-1]
+        return interventional_by_shap(self.boosters[booster], piece, design, self.background[booster])
 
     def _disagreement_with_shap(self, designs: Sequence[FloatArray]) -> str | None:
         """Warn and say what is wrong with the fast values of a few leads, or return None."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,6 +11,7 @@ from models.exposure import Exposure
 
 FloatArray = NDArray[np.float64]
 
+FOLDS = 4
 _YEAR_DAYS, _YEAR_PARTS = 365.0, 3
 _EARLIER_SHARE = 0.3  # of the outcomes that must lie before the last year, for its parts to be held out in turn
 _STRETCHES = 3  # of recent calendar time, each holding a tenth of the outcomes, where history is shorter
@@ -128,6 +131,31 @@ def stretches_of(exposure: Exposure) -> FloatArray:
     shares = 1 - _STRETCH_SHARE * np.arange(_STRETCHES, -1, -1)
     days = np.quantile(happened if len(happened) else ended, shares)
     return np.append(days[:-1], last)
+
+
+def held_out_parts(
+    exposure: Exposure, lead: NDArray[np.intp], rng: np.random.Generator
+) -> list[tuple[NDArray, Exposure, NDArray, Exposure, int]]:
+    """Cut exposure into what a model may know and what it is then held to, in time order where dates are known.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        All of it.
+    lead : ndarray of int, shape (rows,)
+        The lead of each row, 0 … leads − 1.
+    rng : numpy Generator
+        Draws the leads of each fold, where there are no dates.
+
+    Returns
+    -------
+    list of (rows to learn from, what was known of them, rows held out, what came of them, stretch of time)
+    """
+    if exposure.as_of_days is not None:
+        stretches = enumerate(pairwise(stretches_of(exposure)))
+        return [(*exposure.until(day), *exposure.between(day, following), s) for s, (day, following) in stretches]
+    fold = rng.permutation(np.arange(lead.max() + 1) % FOLDS)[lead]
+    return [(fold != f, exposure.take(fold != f), fold == f, exposure.take(fold == f), 0) for f in range(FOLDS)]
 
 
 def _penalised_poisson(basis: FloatArray, observed: FloatArray, expected: FloatArray) -> tuple[FloatArray, FloatArray]:

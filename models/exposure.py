@@ -275,3 +275,29 @@ def calendar_days(as_of: pd.Series) -> FloatArray:
     if stamps.dt.tz is not None:
         stamps = stamps.dt.tz_convert("UTC").dt.tz_localize(None)
     return (stamps - pd.Timestamp(0)).dt.total_seconds().to_numpy() / 86400
+
+
+def thinned(
+    happened: NDArray[np.bool_], factor: FloatArray, idle_limit: int, seed: int
+) -> tuple[NDArray[np.intp], FloatArray]:
+    """Draw entries: all with an outcome, and of the idle ones so many as say nearly all.
+
+    Parameters
+    ----------
+    happened : ndarray of bool, shape (entries,)
+        Which have an outcome.
+    factor : ndarray of shape (entries,)
+        Weights.
+    idle_limit : int
+        Idle entries that are kept, or twice the others where those are more.
+    seed : int
+        Of the draw.
+
+    Returns
+    -------
+    ndarray of int, ndarray of float
+        Entries kept, and their weights: those of idle ones are raised by as many as they stand for.
+    """
+    share = min(1.0, max(idle_limit, 2 * int(happened.sum())) / max(1, int((~happened).sum())))
+    drawn = happened | (np.random.default_rng(seed).random(len(happened)) < share)
+    return np.flatnonzero(drawn), np.where(happened, factor, factor / share)[drawn]

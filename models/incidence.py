@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from models.boosting import poisson_boosters
-from models.calibration import level_and_slope, share_of_lines, stretches_of
+from models.calibration import FOLDS, held_out_parts, level_and_slope, share_of_lines
 from models.encoding import FrameEncoder
 from models.exposure import (
     Clock,
@@ -28,6 +27,7 @@ from models.exposure import (
     event_quantile_edges,
     exposure_of,
     pieces_at_risk,
+    thinned,
     time_at_risk,
 )
 from models.hazards import TimeGrid, cumulative_incidence, quantile_days
@@ -35,7 +35,6 @@ from models.lines import Lines
 
 FloatArray = NDArray[np.float64]
 
-_FOLDS = 4
 _CALIBRATION_ROWS_LIMIT = 40_000
 _IDLE_LIMIT = 60_000  # entries without an outcome that a booster sees; more of them hardly say more
 _CALIBRATION_IDLE_LIMIT = 30_000
@@ -380,20 +379,10 @@ class IncidenceBooster(BaseEstimator):
         row, piece, expected, is_last = pieces_at_risk(exposure, at_risk, self.grid_)
         rising = np.array([name in self.rising for name in self.encoder_.columns_])
         self.lines_ = [
-            Lines.fit(
-                numbers,
-                row,
-                piece,
-                observed[row, k] * is_last,
-                expected[:, k],
-                clock.factor,
-                pieces,
-                rising & (k == 0),
-                self._seed,
-            )
-            for k in range(outcomes)
+            Lines.fit(numbers, row, piece, came, hoped, clock.factor, pieces, rising & (k == 0), self._seed)
+            for k, (came, hoped) in enumerate(zip((observed[row] * is_last[:, None]).T, expected.T, strict=True))
         ]
-        kept, factor = self._thinned(observed[row].any(axis=1) & is_last, clock.factor[row], idle_limit)
+        kept, factor = thinned(observed[row].any(axis=1) & is_last, clock.factor[row], idle_limit, self._seed)
         row, piece, expected, is_last = row[kept], piece[kept], expected[kept], is_last[kept]
         clocks = numbers[:, self._clock_columns()]
         self.boosters_ = poisson_boosters(
@@ -415,34 +404,18 @@ class IncidenceBooster(BaseEstimator):
             seed=self._seed,
         )
 
-    def _thinned(
-        self, happened: NDArray[np.bool_], factor: FloatArray, idle_limit: int
-    ) -> tuple[NDArray[np.intp], FloatArray]:
-        """Draw entries: all with an outcome, and of the idle ones so many as say nearly all; kept, their weights."""
-        share = min(1.0, max(idle_limit, 2 * int(happened.sum())) / max(1, int((~happened).sum())))
-        drawn = happened | (np.random.default_rng(self._seed).random(len(happened)) < share)
-        return np.flatnonzero(drawn), np.where(happened, factor, factor / share)[drawn]
-
     def _calibrate(
         self, frame: pd.DataFrame, exposure: Exposure, lead: NDArray[np.intp], pool: ThreadPoolExecutor
     ) -> None:
         """Share of the lines, level and slope, from exposure that models, trained for this alone, had not seen."""
-        if lead.max() + 1 < 2 * _FOLDS:
+        if lead.max() + 1 < 2 * FOLDS:
             return
         rng = np.random.default_rng(self._seed)
         if len(frame) > _CALIBRATION_ROWS_LIMIT:
             kept = np.flatnonzero(rng.random(lead.max() + 1)[lead] < _CALIBRATION_ROWS_LIMIT / len(frame))
             frame, exposure = frame.iloc[kept], exposure.take(kept)
             lead = pd.factorize(lead[kept])[0]
-        # Of each part: rows to learn from, what was known of them, rows held out, what came of them, stretch of time.
-        parts: list[tuple[NDArray, Exposure, NDArray, Exposure, int]] = []
-        if exposure.as_of_days is not None:
-            for s, (day, following) in enumerate(pairwise(stretches_of(exposure))):
-                parts.append((*exposure.until(day), *exposure.between(day, following), s))
-        else:
-            fold = rng.permutation(np.arange(lead.max() + 1) % _FOLDS)[lead]
-            for f in range(_FOLDS):
-                parts.append((fold != f, exposure.take(fold != f), fold == f, exposure.take(fold == f), 0))
+        parts = held_out_parts(exposure, lead, rng)
 
         def held_out_by_an_earlier_model(
             training: NDArray, known: Exposure, held_out: NDArray, came: Exposure, stretch: int
@@ -454,8 +427,9 @@ class IncidenceBooster(BaseEstimator):
             earlier._fit_part(frame[training], known, pd.factorize(lead[training])[0], _CALIBRATION_IDLE_LIMIT)
             return (*earlier._held_out(frame[held_out], came, lead[held_out]), stretch)
 
-        done = list(pool.map(lambda part: held_out_by_an_earlier_model(*part), parts))
-        scored = [part for part in done if part is not None]
+        scored = [
+            part for part in pool.map(lambda part: held_out_by_an_earlier_model(*part), parts) if part is not None
+        ]
         if not scored:
             return
         stretches = np.repeat([part[-1] for part in scored], [len(part[0]) for part in scored])

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     import lightgbm as lgb
 
+FloatArray = NDArray[np.float64]
+
 
 @dataclass(frozen=True)
 class SharedTrees:
@@ -71,3 +73,31 @@ def _without(node: Any, name: str, value: float) -> Any:
     copy = type(node)(node.feature_name, node.value, right, left, node.nan_go_left, index=node.index, cover=node.cover)
     left.parent = right.parent = copy
     return copy
+
+
+def interventional_by_shap(booster: lgb.Booster, piece: int, design: FloatArray, background: FloatArray) -> FloatArray:
+    """Return interventional Shapley values in one piece of time as ``shap.TreeExplainer`` works them out.
+
+    Parameters
+    ----------
+    booster : lightgbm.Booster
+        Its last column is the piece.
+    piece : int
+        The piece of time.
+    design, background : ndarray of shape (n, design columns) and (m, design columns)
+        Leads, and those that they are compared with, without the piece.
+
+    Returns
+    -------
+    ndarray of shape (n, design columns)
+    """
+    import shap
+
+    seen = [np.column_stack([rows, np.full(len(rows), float(piece))]) for rows in (design, background)]
+    # LightGBM reads a gap as 0 in a column that had none in training; shap does not know.
+    never = ~columns_with_gaps(booster)
+    for rows in seen:
+        rows[:, never] = np.nan_to_num(rows[:, never], nan=0.0)
+    masker = shap.maskers.Independent(seen[1], max_samples=len(seen[1]))
+    explainer = shap.TreeExplainer(booster, masker, feature_perturbation="interventional")
+    return np.asarray(explainer.shap_values(seen[0], check_additivity=False))[:, :-1]
