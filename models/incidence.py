@@ -415,23 +415,19 @@ class IncidenceBooster(BaseEstimator):
             kept = np.flatnonzero(rng.random(lead.max() + 1)[lead] < _CALIBRATION_ROWS_LIMIT / len(frame))
             frame, exposure = frame.iloc[kept], exposure.take(kept)
             lead = pd.factorize(lead[kept])[0]
-        parts = held_out_parts(exposure, lead, rng)
+        parts = [part for part in held_out_parts(exposure, lead, rng) if part[0].any() and part[2].any()]
+        if not parts:
+            return
 
         def held_out_by_an_earlier_model(
             training: NDArray, known: Exposure, held_out: NDArray, came: Exposure, stretch: int
-        ) -> tuple | None:
-            if not training.any() or not held_out.any():
-                return None
+        ) -> tuple:
             earlier = IncidenceBooster(**self.get_params()).set_params(threads=1)
             earlier.outcomes_, earlier._seed = self.outcomes_, self._seed
             earlier._fit_part(frame[training], known, pd.factorize(lead[training])[0], _CALIBRATION_IDLE_LIMIT)
             return (*earlier._held_out(frame[held_out], came, lead[held_out]), stretch)
 
-        scored = [
-            part for part in pool.map(lambda part: held_out_by_an_earlier_model(*part), parts) if part is not None
-        ]
-        if not scored:
-            return
+        scored = list(pool.map(lambda part: held_out_by_an_earlier_model(*part), parts))
         stretches = np.repeat([part[-1] for part in scored], [len(part[0]) for part in scored])
         stretches = np.unique(stretches, return_inverse=True)[1]
         trees, lines, observed, expected, weight = (np.concatenate(v) for v in list(zip(*scored, strict=True))[:-1])
