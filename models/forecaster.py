@@ -98,7 +98,7 @@ class LeadForecaster(BaseEstimator):
         self,
         horizons_days: tuple[int, ...] = (30, 90, 180, 365),
         primary_horizon_days: int = 90,
-        trees: int = 200,
+        trees: int = 150,
         leaves: int = 16,
         learning_rate: float = 0.05,
         pieces: int = 8,

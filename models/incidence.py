@@ -16,6 +16,7 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
+from threadpoolctl import threadpool_limits
 
 from models.boosting import poisson_boosters
 from models.calibration import FOLDS, held_out_parts, level_and_slope, share_of_lines
@@ -56,7 +57,7 @@ class IncidenceBooster(BaseEstimator):
 
     Parameters
     ----------
-    trees : int, default=200
+    trees : int, default=150
         Trees an outcome. More follow finer detail, and noise.
     leaves : int, default=16
         Leaves a tree: how many features may act together.
@@ -121,7 +122,7 @@ class IncidenceBooster(BaseEstimator):
 
     def __init__(
         self,
-        trees: int = 200,
+        trees: int = 150,
         leaves: int = 16,
         learning_rate: float = 0.05,
         pieces: int = 8,
@@ -194,7 +195,8 @@ class IncidenceBooster(BaseEstimator):
             warnings.filterwarnings("ignore", message="Cannot add features|Resetting categorical")  # there are none
             warnings.filterwarnings("ignore", category=ConvergenceWarning)  # it goes on with another solver
             self._uncalibrated()
-            with ThreadPoolExecutor(self.threads or cpu_count()) as pool:  # LightGBM lets go of Python's lock
+            # LightGBM lets go of Python's lock; the small sums of lines would only wait for each other's threads.
+            with ThreadPoolExecutor(self.threads or cpu_count()) as pool, threadpool_limits(1, user_api="blas"):
                 fitting = pool.submit(self._fit_part, frame, exposure, lead)
                 if self.recalibrate:
                     self._calibrate(frame, exposure, lead, pool)

@@ -157,7 +157,7 @@ class FeaturesParams(_Strict):
 class ModelParams(_Strict):
     """How the forecaster learns."""
 
-    trees: int = Field(default=200, ge=1, le=10_000)
+    trees: int = Field(default=150, ge=1, le=10_000)
     leaves: int = Field(default=16, ge=2, le=1_024)
     learning_rate: float = Field(default=0.05, gt=0, le=1)
     pieces: int = Field(default=8, ge=1, le=32)
