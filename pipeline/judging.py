@@ -175,7 +175,7 @@ def _demand(item: Judged) -> None:
     if column is None or endings is None or not column.is_attribute or item.is_out:
         return
     filled, won = int(column.values.notna().sum()), int(endings.won.sum())
-    alike = int(column.values.value_counts(dropna=False).max())
+    alike = int(column.values.value_counts(dropna=False).max()) if len(column.values) else 0
     for count, least, told in (
         (won, ENDED_LEAST, f"only {won:,} {endings.things} are won so far"),
         (filled, FILLED_LEAST, f"filled for only {filled:,} {endings.things} so far"),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import tempfile
 from dataclasses import dataclass, field
@@ -158,7 +159,8 @@ def load_tables(params: Params) -> LoadedCompany:
     folder = Path(scratch.name)
     backend = ibis.duckdb.connect(folder / "company.duckdb", temp_directory=str(folder / "spill"))
     connection = backend.con
-    connection.execute("SET enable_progress_bar = false")  # it would land in what commands print
+    with contextlib.suppress(duckdb.InvalidInputException):  # a notebook without widgets has no bar to turn off
+        connection.execute("SET enable_progress_bar = false")  # it would land in what commands print
     connection.execute(f"SET file_search_path = {literal(str(params.folder))}")
     connection.execute(f"SET TimeZone = {literal(params.data.timezone)}")
     qualify = _several_systems(params)

@@ -10,6 +10,8 @@ import pytest
 from conftest import Company, only_once
 from test_cli import refusal
 
+from pipeline.backtest_page import render_backtest
+
 CUTOFFS = ("2025-08-15", "2025-11-15")
 CONTRACT = {"auc", "brier", "ece", "ibs", "capture_at_10", "forecast_ratio", "interval_coverage"}
 BESIDE = {"concordance", "median_days_error", "capture_at_1", "capture_at_5", "capture_at_20", "capture_at_capacity"}
@@ -105,6 +107,14 @@ def test_the_page_says_what_the_file_says(content, tested):
     html = (tested.folder / "backtest.html").read_text()
     assert content["verdict"]["doubts"] == [] or content["verdict"]["doubts"][0][1:] in html
     assert f"{content['cutoffs'][0]['won_count']:,}" in html
+
+
+def test_a_date_at_which_no_amount_was_known_has_a_page_too(content):
+    early = json.loads(json.dumps(content))
+    for month in early["cutoffs"][0]["months"]:
+        for name in ("low", "high", "expected_revenue", "actual_revenue"):
+            month.pop(name)
+    assert "no amounts were known then" in render_backtest(early)
 
 
 def test_a_cutoff_whose_horizon_is_not_over_is_refused(tested):

@@ -122,7 +122,7 @@ def test_a_bad_verdict_refuses_and_force_is_written_down(two_versions):
     [
         (None, "run `leadrev backtest` first"),
         ({"company": "another"}, "of another company"),
-        ({"settings": {"trees": 30, "leaves": 31}}, "model.leaves 31 where this version has 8"),
+        ({"settings": {"trees": 30, "leaves": 31}}, "model.leaves 31 where this version has 16"),
         ({"source_fingerprint": "older"}, "run by other code"),
     ],
 )

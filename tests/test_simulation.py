@@ -28,7 +28,7 @@ def test_same_seed_same_bytes(tmp_path, mess):
         simulate(tmp_path / folder, leads=400, mess=mess)
     simulate(tmp_path / "other", leads=400, seed=1, mess=mess)
     files = sorted(path.name for path in (tmp_path / "a").iterdir())
-    assert len(files) == (12 if mess else 6)
+    assert len(files) == (16 if mess else 6)
     for name in files:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
     assert (tmp_path / "a" / "truth.parquet").read_bytes() != (tmp_path / "other" / "truth.parquet").read_bytes()
