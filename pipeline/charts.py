@@ -7,7 +7,7 @@ that nothing is said by colour or length alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from markupsafe import Markup, escape
 
@@ -66,12 +66,8 @@ def calibration_plot(groups: Sequence[Point], outcome: str) -> Markup:
     def y(share: float) -> float:
         return top + size * (1 - share / top_share)
 
-    parts = []
-    for tick in range(5):
-        share = top_share * tick / 4
-        label = f"{share * 100:.3g}%"
-        parts.append(f'<line class="grid" x1="{left}" x2="{left + size}" y1="{y(share):.1f}" y2="{y(share):.1f}"/>')
-        parts.append(f'<text x="{left - 6}" y="{y(share) + 4:.1f}" text-anchor="end">{label}</text>')
+    parts = _share_axis(top_share, left, size, y)
+    for share, label in _share_ticks(top_share):
         parts.append(f'<text x="{x(share):.1f}" y="{top + size + 16}" text-anchor="middle">{label}</text>')
     parts.append(f'<line class="ideal" x1="{x(0)}" y1="{y(0)}" x2="{x(top_share)}" y2="{y(top_share)}"/>')
     for p, observed, count, low, high in groups:
@@ -139,11 +135,7 @@ def curve_plot(lead: Sequence[tuple[float, float]], typical: Sequence[tuple[floa
     def y(share: float) -> float:
         return top + high * (1 - share / top_share)
 
-    parts = []
-    for tick in range(5):
-        share = top_share * tick / 4
-        parts.append(f'<line class="grid" x1="{left}" x2="{left + wide}" y1="{y(share):.1f}" y2="{y(share):.1f}"/>')
-        parts.append(f'<text x="{left - 6}" y="{y(share) + 4:.1f}" text-anchor="end">{share * 100:.3g}%</text>')
+    parts = _share_axis(top_share, left, wide, y)
     for days in sorted({0.0, last, *(float(d) for d in (90, 180, 270) if d < last * 0.9)}):
         parts.append(f'<text x="{x(days):.1f}" y="{top + high + 16}" text-anchor="middle">{days:.0f}</text>')
     for points, style in ((typical, "ideal"), (lead, "drawn")):
@@ -191,3 +183,18 @@ def ratio_mark(value: float | None, low: float | None, high: float | None) -> Ma
 def _round_up(share: float) -> float:
     """Return the next even axis end: 0.01, 0.02, 0.04, 0.1, 0.2, 0.4, 0.6, 0.8 or 1."""
     return next((end for end in (0.01, 0.02, 0.04, 0.1, 0.2, 0.4, 0.6, 0.8) if share <= end), 1.0)
+
+
+def _share_ticks(top_share: float) -> list[tuple[float, str]]:
+    """Five shares from 0 to the top of an axis, with their labels."""
+    shares = [top_share * tick / 4 for tick in range(5)]
+    return [(share, f"{share * 100:.3g}%") for share in shares]
+
+
+def _share_axis(top_share: float, left: int, wide: int, y: Callable[[float], float]) -> list[str]:
+    """Draw the grid and the labels of an upright axis of shares."""
+    parts = []
+    for share, label in _share_ticks(top_share):
+        parts.append(f'<line class="grid" x1="{left}" x2="{left + wide}" y1="{y(share):.1f}" y2="{y(share):.1f}"/>')
+        parts.append(f'<text x="{left - 6}" y="{y(share) + 4:.1f}" text-anchor="end">{label}</text>')
+    return parts

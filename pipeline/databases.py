@@ -32,6 +32,11 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
+def literal(text: str) -> str:
+    """Quote an SQL text."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def copy_table(connection: duckdb.DuckDBPyConnection, url: str, key: str, folder: Path, relation: str) -> None:
     """Copy a database table into a DuckDB table.
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import duckdb
 
-from pipeline.parsing import literal
+from pipeline.databases import literal
 from pipeline.staging import BAD_COLUMN, BAD_VALUE, REASON
 
 

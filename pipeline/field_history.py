@@ -7,8 +7,9 @@ import duckdb
 
 from features.tables import TIME
 from pipeline.contract import TABLES
+from pipeline.databases import literal
 from pipeline.mapping import Mapping
-from pipeline.parsing import Conventions, clean_sql, literal, number_sql, word_sql
+from pipeline.parsing import Conventions, clean_sql, number_sql, word_sql
 from pipeline.staging import BAD_COLUMN, BAD_VALUE, REASON, Staged, value_sql
 
 KEYS = {"leads": "lead_id", "deals": "deal_id", "accounts": "account_id"}

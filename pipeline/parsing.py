@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from pipeline.databases import quoted
+from pipeline.databases import literal, quoted
 
 EMPTY_WORDS = ("", "null", "nan", "n/a", "#n/a", "\\n")
 """Words that stand for nothing in any column."""
@@ -52,11 +52,6 @@ class Conventions:
     decimal_comma: bool = False
     grouped: bool = False
     float_ids: bool = False
-
-
-def literal(text: str) -> str:
-    """Quote an SQL text."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def text_sql(column: str, type_: str) -> str:

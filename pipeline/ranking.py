@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline import formatting
+from pipeline.databases import literal
 from pipeline.errors import UserError
 from pipeline.filters import FACETS, SIZE_LIMITS, SIZES, SORTS, SUMS, UNKNOWN, Filters, Totals, totals_from
 from pipeline.quarters import quarter_ends
@@ -130,13 +131,14 @@ class Ranking:
         self.connection.register("names_given", names)
         themes = pa.table({"feature": list(self.themes), "theme": list(self.themes.values())}, THEMES)
         self.connection.register("themes_given", themes)
+        scores = literal(str(folder / "scores.parquet"))
         self.connection.execute(f"""
             CREATE TABLE leads AS
-            WITH scored AS (SELECT {", ".join(picked)} FROM read_parquet({_literal(folder / "scores.parquet")})),
+            WITH scored AS (SELECT {", ".join(picked)} FROM read_parquet({scores})),
                  in_money AS ({bases["money"]}), in_points AS ({bases["points"]}),
                  called AS (
                      SELECT lead_id, rank, lower(coalesce(company_name, name, lead_id)) AS called FROM
-                     (SELECT lead_id::VARCHAR AS lead_id, rank FROM read_parquet({_literal(folder / "scores.parquet")}))
+                     (SELECT lead_id::VARCHAR AS lead_id, rank FROM read_parquet({scores}))
                      LEFT JOIN names_given USING (lead_id)),
                  placed AS (
                      SELECT lead_id, row_number() OVER (ORDER BY called, rank, lead_id) AS name_place FROM called)
@@ -166,7 +168,7 @@ class Ranking:
         there = [days for days in self.horizons_days if f"p_win_{days}d" in columns]
         counts = ", ".join(f"count(p_win_{days}d)" for days in there)
         found = self.connection.execute(
-            f"SELECT {counts} FROM read_parquet({_literal(folder / 'scores.parquet')})"  # noqa: S608
+            f"SELECT {counts} FROM read_parquet({literal(str(folder / 'scores.parquet'))})"  # noqa: S608
         ).fetchall()[0]
         return max([days for days, rows in zip(there, found, strict=True) if rows], default=there[-1])
 
@@ -299,12 +301,8 @@ def _base_rows(path: Path, column: str) -> str:
     """Return SQL for the leads that have attributions, and the typical lead's figure that theirs start from."""
     if not path.exists() or column not in pq.read_schema(path).names:
         return f"SELECT NULL::VARCHAR AS lead_id, NULL::DOUBLE AS {column} WHERE false"
-    rows = f"FROM read_parquet({_literal(path)}) GROUP BY ALL"
+    rows = f"FROM read_parquet({literal(str(path))}) GROUP BY ALL"
     return f"SELECT lead_id::VARCHAR AS lead_id, any_value({column}) AS {column} {rows}"
-
-
-def _literal(path: Path) -> str:
-    return "'" + str(path).replace("'", "''") + "'"
 
 
 def _json_list(text: str | None) -> list[Any]:

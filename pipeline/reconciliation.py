@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from features import clock, lifecycle
 from pipeline.contract import TABLES
-from pipeline.databases import quoted
+from pipeline.databases import literal, quoted
 from pipeline.exchange import at_closing_sql, converted_sql
-from pipeline.parsing import literal
 from pipeline.sources import ROW
 from pipeline.staging import REASON, column_sql
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import duckdb
 
 from pipeline.csv_file import CsvFile, open_csv
-from pipeline.databases import SCHEMES, copy_table, quoted, without_password
+from pipeline.databases import SCHEMES, copy_table, literal, quoted, without_password
 from pipeline.errors import UserError
 from pipeline.params import Source
 
@@ -137,12 +137,12 @@ def _read_files(connection: duckdb.DuckDBPyConnection, raw: RawTable, folder: Pa
     kind = kinds.pop()
     if kind == "parquet":
         raw.is_copy = False
-        place = "parse_filename(filename)" if len(paths) > 1 else _literal(paths[0].name)
+        place = "parse_filename(filename)" if len(paths) > 1 else literal(paths[0].name)
         hidden = "file_row_number" + (", filename" if len(paths) > 1 else "")
         connection.execute(
             f"CREATE VIEW {quoted(raw.relation)} AS "
             f"SELECT * EXCLUDE ({hidden}), file_row_number + 1 AS {ROW}, {place} AS {PLACE} "
-            f"FROM read_parquet([{', '.join(_literal(str(path)) for path in paths)}], "
+            f"FROM read_parquet([{', '.join(literal(str(path)) for path in paths)}], "
             f"file_row_number = true, union_by_name = true{', filename = true' if len(paths) > 1 else ''})"
         )
         return
@@ -177,11 +177,11 @@ def _copy_csv(
 ) -> list[tuple[int, str, str]]:
     """Copy the lines that split into columns; give line number, text and error of the others."""
     connection.execute("DROP TABLE IF EXISTS spoiled; DROP TABLE IF EXISTS spoiled_scans")
-    columns = ", ".join(f"{_literal(name)}: 'VARCHAR'" for name in found.columns)
+    columns = ", ".join(f"{literal(name)}: 'VARCHAR'" for name in found.columns)
     connection.execute(
         f"CREATE TABLE {part} AS SELECT *, row_number() OVER () AS {ROW}, $place AS {PLACE} FROM read_csv("
-        f"{_literal(str(found.path))}, auto_detect = false, header = true, columns = {{{columns}}}, "
-        f"delim = {_literal(found.delimiter)}, quote = '\"', escape = '\"', max_line_size = {_LONGEST_LINE_BYTES}, "
+        f"{literal(str(found.path))}, auto_detect = false, header = true, columns = {{{columns}}}, "
+        f"delim = {literal(found.delimiter)}, quote = '\"', escape = '\"', max_line_size = {_LONGEST_LINE_BYTES}, "
         "store_rejects = true, rejects_table = 'spoiled', rejects_scan = 'spoiled_scans')",
         {"place": name},
     )
@@ -195,7 +195,7 @@ def _read_json(connection: duckdb.DuckDBPyConnection, raw: RawTable, path: Path,
     """Read JSON objects as text columns; what is not an object is kept aside."""
     connection.execute(
         f"CREATE TABLE objects AS SELECT json, row_number() OVER () AS {ROW} FROM "
-        f"read_json_objects({_literal(str(path))}, format = 'auto', ignore_errors = true)"
+        f"read_json_objects({literal(str(path))}, format = 'auto', ignore_errors = true)"
     )
     broken = connection.execute(
         f"SELECT {ROW}, json::VARCHAR FROM objects WHERE json IS NULL OR json_type(json) <> 'OBJECT'"
@@ -210,7 +210,7 @@ def _read_json(connection: duckdb.DuckDBPyConnection, raw: RawTable, path: Path,
         folded.setdefault(key.lower(), []).append(key)
     values = "".join(
         "coalesce("
-        + ", ".join(f"json ->> {_literal('$.' + _json_quoted(name))}" for name in names)
+        + ", ".join(f"json ->> {literal('$.' + _json_quoted(name))}" for name in names)
         + f") AS {quoted(names[0])}, "
         for names in folded.values()
         if names[0]
@@ -245,10 +245,6 @@ def _format(path: Path, key: str) -> str:
             f"{key}.from: cannot tell the format of {path.name}; it may end in {', '.join(FORMATS)} (.gz too)."
         )
     return FORMATS[suffix]
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _json_quoted(name: str) -> str:

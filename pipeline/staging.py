@@ -9,14 +9,13 @@ import duckdb
 
 from features.tables import MONEY, RATE, TIME
 from pipeline.contract import EVENT_KEYS, TABLES, WORDS
-from pipeline.databases import quoted
+from pipeline.databases import literal, quoted
 from pipeline.mapping import Mapping
 from pipeline.parsing import (
     EMPTY_WORDS,
     Conventions,
     clean_sql,
     id_sql,
-    literal,
     number_sql,
     survey,
     time_sql,

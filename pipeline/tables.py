@@ -18,7 +18,7 @@ import ibis
 import pandas as pd
 
 from features.tables import SCHEMAS, Tables
-from pipeline.databases import quoted
+from pipeline.databases import literal, quoted
 from pipeline.errors import UserError
 from pipeline.events_of_leads import link_events
 from pipeline.exchange import convert, converted_sql
@@ -26,7 +26,7 @@ from pipeline.field_history import read_changes, tracked
 from pipeline.identity import Identity, link_records
 from pipeline.mapping import Mapping, map_columns
 from pipeline.params import Params
-from pipeline.parsing import Conventions, literal
+from pipeline.parsing import Conventions
 from pipeline.quarantine import check_shares, collect, count_rows, doubtful, quarantined
 from pipeline.sources import PLACE, ROW, read_source
 from pipeline.staging import REASON, Staged, agree, sql_type, stage
