@@ -59,7 +59,12 @@ def sentence(feature: Feature, value: float | str | None, favourable: bool, curr
 
 
 def _word(feature: Feature, value: str) -> str:
-    return wording.country(value) if feature.name.endswith("country") else wording.readable_value(value)
+    if feature.name.endswith("country"):
+        return wording.country(value)
+    plain = wording.readable_value(value)
+    if feature.name in wording.VALUE_WORDS:  # they open the sentence
+        return wording.VALUE_WORDS[feature.name].get(value) or plain[:1].upper() + plain[1:]
+    return plain
 
 
 def _with_unit(unit: str, value: float) -> str:
@@ -68,7 +73,7 @@ def _with_unit(unit: str, value: float) -> str:
     if unit == "years":
         return wording.counted(value, "year")
     if unit == "share":
-        return f"{value:.0%}"
+        return "All" if value == 1 else f"{value:.0%}"
     if unit == "weekday":
         return calendar.day_name[round(value) % 7]
     if unit == "month":
@@ -76,7 +81,7 @@ def _with_unit(unit: str, value: float) -> str:
     if unit == "rank":
         return ("unknown", "junior", "staff", "manager", "director", "top management")[min(max(round(value), 0), 5)]
     if unit == "ratio":
-        return f"{value:.1f}"
+        return wording.compared(value)
     return wording.number(value)
 
 

@@ -239,39 +239,43 @@ def entries(spec: FeatureSpec) -> Iterator[Feature]:
 
     nothing = "Nothing has happened so far"
     if spec.has("events.kind"):
-        counted = {"noun": "contact"}
+        counted = {"noun": "interaction"}
         yield of("count", "count", "Events so far", "{count} so far", nothing, none=nothing, **counted)
         yield of("recency_days", "days", "Days since the last event", "Last contact {value} ago", nothing,
                  against="Nothing has happened for {value}")  # fmt: skip
         for days in spec.windows_days:
-            yield of(f"{days}d_count", "count", f"Events in the last {days} days", f"{{count}} in the last {days} days",
-                     nothing, none=f"Nothing in the last {days} days", **counted)  # fmt: skip
+            yield of(f"{days}d_count", "count", f"Events in the last {days} days",
+                     f"{{count}} in {wording.lately(days)}", nothing,
+                     none=f"Nothing in {wording.lately(days)}", **counted)  # fmt: skip
         yield of("momentum_ratio", "ratio", "Events of the last 7 days against the weekly average of the 21 before, "
-                 "each plus 1", "At {value} times last month's pace", nothing,
-                 low="Has cooled down: {value} times last month's pace", low_below=1.0)  # fmt: skip
+                 "each plus 1", "Active {value} in the last 7 days", nothing,
+                 low="Cooled down: active {value} in the last 7 days", low_below=0.95)  # fmt: skip
         yield of("decayed_count", "number", "Events so far, each counting half after every 14 days",
-                 "Recent activity: worth {count} today", nothing, none="Quiet for a long time",
-                 low="Little has happened lately", low_below=1.0, noun="contact")  # fmt: skip
+                 "{count} lately, older ones counting less", nothing, none="Quiet for a long time",
+                 low="Little has happened lately", low_below=1.0,
+                 told_by=(f"touch_{middle}d_count", "touch_recency_days"), **counted)  # fmt: skip
         yield of("active_days_count", "count", "Different days with an event", "Active on {count} so far", nothing,
                  none=nothing, noun="day")  # fmt: skip
         yield of(f"active_days_{middle}d_count", "count", f"Different days with an event in the last {middle} days",
-                 f"Active on {{count}} in the last {middle} days", nothing,
-                 none=f"Nothing in the last {middle} days", noun="day")  # fmt: skip
+                 f"Active on {{count}} in {wording.lately(middle)}", nothing,
+                 none=f"Nothing in {wording.lately(middle)}", noun="day")  # fmt: skip
         if spec.has("events.topic"):
-            yield of("topics_count", "count", "Different topics so far", "{count} came up so far", "No topic so far",
-                     none="No topic so far", noun="topic", group="touch_topics", provenance="events.topic")  # fmt: skip
+            none = "Interested in no topic so far"
+            yield of("topics_count", "count", "Different topics so far", "Interested in {count} so far", none,
+                     none=none, noun="topic", group="touch_topics", provenance="events.topic")  # fmt: skip
         for topic, name in slugs(spec.topics).items():
             plain = wording.readable(topic)
             yield of(f"topic_{name}_count", "count", f"Events about {topic} so far, without our own",
-                     f"Came across {plain} {{times}} so far", nothing, none=f"Nothing about {plain} so far",
+                     f"{plain[:1].upper()}{plain[1:]} came up {{times}} so far", nothing,
+                     none=f"Nothing about {plain} so far",
                      group=f"touch_topic_{name}", provenance="events.topic")  # fmt: skip
         for kind, name in spec.kind_names().items():
             yield from _kind(kind, name, spec)
         for channel, name in slugs(spec.channels).items():
             plain = wording.readable(channel)
             yield of(f"channel_{name}_{middle}d_count", "count", f"Events by {channel} in the last {middle} days",
-                     f"{{count}} by {plain} in the last {middle} days", nothing,
-                     none=f"Nothing by {plain} in the last {middle} days", noun="contact",
+                     f"{{count}} by {plain} in {wording.lately(middle)}", nothing,
+                     none=f"Nothing by {plain} in {wording.lately(middle)}", noun="interaction",
                      group=f"touch_channel_{name}", provenance="events.channel")  # fmt: skip
     if spec.has("events.direction"):
         shared = {"group": "touch_inbound", "provenance": "events.direction"}
@@ -280,11 +284,11 @@ def entries(spec: FeatureSpec) -> Iterator[Feature]:
         yield of("inbound_count", "count", "Events from the lead's side so far", "Got in touch {times} so far", silent,
                  none=silent, **shared)  # fmt: skip
         yield of("inbound_recency_days", "days", "Days since the lead last got in touch",
-                 "Last got in touch {value} ago", silent, against=silence, **shared)  # fmt: skip
+                 "Got in touch {value} ago", silent, against=silence, **shared)  # fmt: skip
         for days in spec.windows_days:
             yield of(f"inbound_{days}d_count", "count", f"Events from the lead's side in the last {days} days",
-                     f"Got in touch {{times}} in the last {days} days", silent,
-                     none=f"Has not got in touch in the last {days} days", **shared)  # fmt: skip
+                     f"Got in touch {{times}} in {wording.lately(days)}", silent,
+                     none=f"Has not got in touch in {wording.lately(days)}", **shared)  # fmt: skip
         yield of("reply_delay_days", "days", "Days from our first touch to the lead's first answer",
                  "Answered {value} after our first contact", "Has not answered so far",
                  provenance="events.direction", group="touch_reply")  # fmt: skip
@@ -306,27 +310,29 @@ def entries(spec: FeatureSpec) -> Iterator[Feature]:
                 "acct_others_touch_count", "count", "engagement", "events, leads.account_id", "acct_people",
                 "Events of other leads of the same company in the last 30 days",
                 "{count} with others at this company in the last 30 days", "Company not known",
-                none="No contact with others at this company in the last 30 days", noun="contact",
+                none="No interaction with others at this company in the last 30 days", noun="interaction",
             )  # fmt: skip
 
 
 def _kind(kind: str, name: str, spec: FeatureSpec) -> Iterator[Feature]:
     """One kind of event: how lately, and how often over each window."""
-    did, noun = wording.event_words(kind)
+    noun = wording.event_words(kind)[1]
+    lately, silent, often = wording.event_templates(kind)
+    plural = wording.plural(noun)
     theme = "sales activity" if kind in spec.outbound_kinds else "engagement"
     never = f"No {noun} so far"
     yield Feature(
         f"touch_{name}_recency_days", "days", theme, f"events.kind {kind}", f"touch_{name}",
-        f"Days since the last of the kind {kind}", f"Last {noun} {{value}} ago", never,
-        against=f"No {noun} for {{value}}",
+        f"Days since the last of the kind {kind}", lately, never, against=silent, told_by=(f"touch_{name}_count",),
     )  # fmt: skip
     yield Feature(
         f"touch_{name}_count", "count", theme, f"events.kind {kind}", f"touch_{name}",
-        f"Events of the kind {kind} so far", f"{did} {{times}} so far", never, none=never,
+        f"Events of the kind {kind} so far", f"{often} so far", never, none=never, noun=noun,
+        plural=plural,
     )  # fmt: skip
     for days in spec.kind_windows_days:
         yield Feature(
             f"touch_{name}_{days}d_count", "count", theme, f"events.kind {kind}", f"touch_{name}",
-            f"Events of the kind {kind} in the last {days} days", f"{did} {{times}} in the last {days} days", never,
-            none=f"No {noun} in the last {days} days",
+            f"Events of the kind {kind} in the last {days} days", f"{often} in {wording.lately(days)}", never,
+            none=f"No {noun} in {wording.lately(days)}", noun=noun, plural=plural,
         )  # fmt: skip

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+
+_SETBACK = re.compile("^touch_.*(unsubscri|bounce|complain|cancel|declin|reject|no_show)")
+"""Kinds of events that are no good news."""
 
 THEMES = ("fit", "source", "engagement", "sales activity", "history", "timing")
 
@@ -41,6 +45,9 @@ class Feature:
     is_reason : bool
         Whether sales may be shown it. What tells of the person and not of the business is never a reason, nor is what
         is the same for every lead on a day.
+    told_by : tuple of str
+        Columns of the same signal that say it better to a person, where they fit: read in this order in favour of a
+        lead, in the other against it. A column of days speaks for itself as long as it fits.
     is_rising : bool
         Whether more of it can only mean a better chance to be won, by what it is: a model may be held to that.
     """
@@ -60,13 +67,18 @@ class Feature:
     noun: str = ""
     plural: str = ""
     is_reason: bool = True
+    told_by: tuple[str, ...] = ()
     is_rising: bool = False
 
     @property
     def sense(self) -> int:
         """How people take more of it: 1 for good news (more was done), −1 for bad news (longer ago, lost), 0 either."""
+        if _SETBACK.search(self.name):
+            return {"count": -1, "days": 1}.get(self.unit, 0)
         if self.is_rising or (self.theme == "engagement" and self.unit in ("count", "number", "ratio")):
             return 1
+        if self.theme == "sales activity" and self.name.startswith("touch_") and self.unit in ("count", "share"):
+            return 0 if "attempt" in self.name else 1
         worse = ("_recency_days", "_delay_days", "_speed_to_lead_days", "_lost_count", "_pushed_count")
         return -1 if self.name.endswith(worse) else 0
 

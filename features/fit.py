@@ -153,10 +153,10 @@ def entries(spec: FeatureSpec) -> Iterator[Feature]:
         yield Feature(
             "lead_title_seniority", "rank", "fit", "leads.title", "lead_title",
             "Seniority read from the job title: 1 junior, 2 staff, 3 manager, 4 director, 5 top management",
-            "Job title: {value}", "No job title",
+            "Seniority: {value}", "No job title",
         )  # fmt: skip
         yield Feature(
-            "lead_title_department", "category", "fit", "leads.title", "lead_title_department",
+            "lead_title_department", "category", "fit", "leads.title", "lead_title",
             "Department read from the job title", "Works in {value}", "No job title",
         )  # fmt: skip
     if spec.has("accounts.employees"):

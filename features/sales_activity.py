@@ -8,7 +8,7 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 
-from features import clock, lifecycle
+from features import clock, lifecycle, wording
 from features.feature import Feature
 from features.spec import FeatureSpec
 from features.tables import Tables
@@ -150,16 +150,17 @@ def entries(spec: FeatureSpec) -> Iterator[Feature]:
                     idle, against="We have not got in touch for {value}")  # fmt: skip
         for days in spec.windows_days:
             yield touch(f"outbound_{days}d_count", "count", f"Our touches in the last {days} days",
-                        f"We got in touch {{times}} in the last {days} days", idle,
-                        none=f"We have not got in touch in the last {days} days")  # fmt: skip
+                        f"We got in touch {{times}} in {wording.lately(days)}", idle,
+                        none=f"We have not got in touch in {wording.lately(days)}")  # fmt: skip
         yield touch("outbound_to_win_share", "share", "Our touches so far over the mean that winning took "
-                    f"(known from {WINS_NEEDED} wins on)", "We have made {value} of the touches that winning takes",
-                    "Unknown how many touches winning takes", none=idle)  # fmt: skip
+                    f"(known from {WINS_NEEDED} wins on)", "We have got in touch as often as winning takes",
+                    "Unknown how many touches winning takes", none=idle,
+                    low="We have made {value} of the touches that winning takes", low_below=1.0)  # fmt: skip
         yield touch("speed_to_lead_days", "days", "Days from the lead's creation to our first touch",
                     "We first got in touch after {value}", idle, none="We got in touch at once",
                     group="touch_speed_to_lead")  # fmt: skip
         yield touch("inbound_share", "share", "Share of the events that came from the lead's side",
-                    "{value} of the contacts came from the lead", "Nobody has got in touch so far",
+                    "{value} of the interactions came from the lead", "Nobody has got in touch so far",
                     none="A monologue: the lead has never got in touch", group="touch_inbound_share")  # fmt: skip
     if spec.has_open_deals():
 

@@ -202,26 +202,33 @@ def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table
 def entries(spec: FeatureSpec) -> Iterator[Feature]:
     """Describe where the lead came from, and how its like converted."""
     for name in spec.word_columns():
-        label = "Came in as" if name == "entry" else name.capitalize()
         yield Feature(
             f"lead_{name}", "category", "source", f"leads.{name}", f"lead_{name}", f"The lead's {name}",
-            f"{label}: {{value}}", f"{name.capitalize()} not known",
+            "{value}" if f"lead_{name}" in wording.VALUE_WORDS else f"{name.capitalize()}: {{value}}",
+            f"{name.capitalize()} not known",
         )  # fmt: skip
     for column, stem in spec.converting_columns().items():
         own = column == "owner_id"
-        noun = {"owner_id": "this salesperson"}.get(column, f"the same {wording.readable(column).removesuffix(' id')}")
+        same = f"the same {wording.readable(column).removesuffix(' id')}"
+        told = {
+            "owner_id": "of this salesperson",
+            "source": f"from {same}",
+            "campaign": f"of {same}",
+            "product": f"for {same}",
+        }
+        leads = f"leads {told.get(column, f'with {same}')}"
         origin = f"leads.{column}, earlier leads and their ends"
         theme = "history" if own else "source"
         yield Feature(
             f"{stem}_conversion_ratio", "ratio", theme, origin, stem,
             "Wins so far over those expected of leads of the same ages; 1 is average",
-            f"Leads with {noun} were won {{value}} times as often as usual", "No earlier leads to compare with",
+            f"{leads.capitalize()} were won {{value}}", "No earlier leads to compare with",
             is_rising=True,
         )  # fmt: skip
         if column in RECENT_RATIO:
             yield Feature(
                 f"{stem}_recent_ratio", "ratio", "history", origin, stem,
                 "As the conversion ratio, over the last 90 days only",
-                f"Lately, leads with {noun} were won {{value}} times as often as usual",
+                f"Lately, {leads} were won {{value}}",
                 "No earlier leads to compare with", is_rising=True,
             )  # fmt: skip

@@ -37,16 +37,29 @@ EVENT_WORDS = {
     "page_visit": ("Visited the website", "visit to the website"),
     "pricing_visit": ("Looked at the prices", "visit to the price page"),
     "proposal_sent": ("Proposal sent", "proposal"),
+    "call_attempt": ("Call attempt", "call attempt"),
     "call_in": ("Called us", "call from the lead"),
     "unsubscribe": ("Unsubscribed", "unsubscription"),
     "email": ("Mail", "mail"),
     "mail": ("Mail", "mail"),
-    "mail_sent": ("Mail sent", "mail from us"),
-    "email_sent": ("Mail sent", "mail from us"),
+    "mail_sent": ("Mail from us", "mail from us"),
+    "email_sent": ("Mail from us", "mail from us"),
     "call": ("Call", "call"),
     "meeting": ("Meeting", "meeting"),
 }
 """Kind of event: what the lead did, and the noun for it. Any other kind is read as a noun as it stands."""
+
+VALUE_WORDS = {
+    "lead_kind": {"new_business": "New business", "expansion": "Expansion of an existing customer"},
+    "lead_entry": {"hand_raised": "Raised a hand", "contact": "From a list of contacts"},
+}
+"""What the contract's own code words say, by feature."""
+
+_CLAUSE = re.compile(
+    r"^first |(?:[a-z]{3,}ed|sent|made|held|done|given|paid|met|signed|written)(?: (?:in|out|back|up|off|again))?$"
+)
+"""A kind of event that tells what was done ("offer sent back"): it happened some time ago, and is no habit."""
+_UNCOUNTED = ("work", "research", "advice", "support")
 
 PERSONAL = re.compile(
     r"(^|_)(age|alter|birth\w*|dob|gender|sex|geschlecht|salutation|anrede|nationality|ethnic\w*|race|religion|marital\w*"
@@ -87,6 +100,31 @@ def event_words(kind: str) -> tuple[str, str]:
     return noun[:1].upper() + noun[1:], noun
 
 
+def event_templates(kind: str) -> tuple[str, str, str]:
+    """Give what sales reads of a kind of event: how lately for it, how lately against it, and how often.
+
+    Examples
+    --------
+    >>> event_templates("meeting")
+    ('Last meeting {value} ago', 'No meeting for {value}', '{count}')
+    >>> event_templates("demo_request")
+    ('Asked for a demo {value} ago', 'No demo request for {value}', 'Asked for a demo {times}')
+    >>> event_templates("offer sent back")
+    ('Offer sent back {value} ago', 'Offer sent back {value} ago', 'Offer sent back {times}')
+    """
+    did, noun = event_words(kind)
+    if _CLAUSE.search(did.lower()):
+        return f"{did} {{value}} ago", f"{did} {{value}} ago", f"{did} {{times}}"
+    often = f"{did} {{times}}"
+    if did.lower() != noun:
+        return f"{did} {{value}} ago", f"No {noun} for {{value}}", often
+    return (
+        f"Last {noun} {{value}} ago",
+        f"No {noun} for {{value}}",
+        often if noun.split()[0] in _UNCOUNTED else "{count}",
+    )
+
+
 def country(word: str) -> str:
     """Give a country's name for its ISO 3166 code; anything else stays as it is."""
     return str(ENGLISH.territories.get(word.upper(), word)) if re.fullmatch(r"[A-Za-z]{2}", word) else word
@@ -101,6 +139,21 @@ def money(value: float, currency: str) -> str:
         return format_compact_currency(value, currency, locale=ENGLISH, fraction_digits=1)
     rounded = float(f"{value:.3g}") if abs(value) >= 100 else round(value)
     return format_currency(rounded, currency, "¤#,##0", locale=ENGLISH, currency_digits=False)
+
+
+def compared(ratio: float) -> str:
+    """Say how often something comes against the usual: '2.5 times as often as usual', '30% less often than usual'."""
+    if ratio >= 1.95:
+        return f"{ratio:.1f}".removesuffix(".0") + " times as often as usual"
+    percent = round(100 * abs(ratio - 1))
+    if percent < 5:
+        return "about as often as usual"
+    return f"{percent}% {'more' if ratio > 1 else 'less'} often than usual"
+
+
+def lately(days: int) -> str:
+    """Say the end of a window: 'the last 24 hours', 'the last 30 days'."""
+    return "the last 24 hours" if days == 1 else f"the last {days} days"
 
 
 def times(count: float) -> str:
@@ -127,7 +180,7 @@ def days(value: float) -> str:
         return _counted(math.floor(value * 24), "hour")
     if value < 60:
         return _counted(math.floor(value), "day")
-    if value < 730:
+    if value < 715:
         return f"about {_counted(round(value / 30.44), 'month')}"
     return f"about {_counted(round(value / 365.25), 'year')}"
 

@@ -59,11 +59,11 @@ def explained_blocks(stored: StoredModel, X: pd.DataFrame, margins: np.ndarray) 
     Block
     """
     signals, typical = Signals(catalogue.entries(stored.spec), list(X.columns), stored.facts.currency), stored.typical()
-    habits = stored.won_leads.reminders(stored.spec) if stored.won_leads else {}
     for attributions in stored.forecaster.explain_in_blocks(X, margins):
         index = attributions.points.index
         rows = slice(int(index[0]), int(index[-1]) + 1)
         seen = X.iloc[rows]
+        habits = stored.won_leads.reminders(stored.spec, seen) if stored.won_leads else None
         why = reasons(signals, seen, attributions.points, attributions.money, typical, habits)
         yield Block(rows, seen, attributions, why)
 

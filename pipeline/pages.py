@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
+from features import wording
 from pipeline import charts, formatting, story
 from pipeline.ranking import Ranking
 
@@ -87,6 +89,16 @@ def flags_of(lead: Mapping[str, Any]) -> str:
     return "; ".join(FLAGS.get(flag, str(flag).replace("_", " ")) for flag in lead["data_quality_flags"])
 
 
+def happening(kind: str) -> str:
+    """Say what a kind of event is, as the reasons call it."""
+    return wording.event_words(kind)[0]
+
+
+def unbroken(text: str) -> Markup:
+    """Keep a weight in brackets on one line."""
+    return Markup(re.sub(r"\(([+−][^()]*)\)", r'<span class="money">(\1)</span>', str(escape(text))))
+
+
 @cache
 def environment() -> Environment:
     """Return the templates with every filter and function that they use."""
@@ -104,6 +116,8 @@ def environment() -> Environment:
         "day": formatting.day,
         "word": word,
         "web_link": web_link,
+        "happening": happening,
+        "unbroken": unbroken,
     }
     env.filters |= {"title_of": title_of, "subtitle_of": subtitle_of, "flags_of": flags_of, "tell": story.tell}
     env.filters["path"] = lambda text: quote(str(text), safe="")

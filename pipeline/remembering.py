@@ -14,7 +14,7 @@ from features.spec import FeatureSpec
 from features.tables import Tables
 from pipeline.learning import WON, Training
 from pipeline.signals import Signals
-from pipeline.won_leads import WonLeads, contributions
+from pipeline.won_leads import WonLeads, contributions, segments
 
 ROWS = 1_200
 LEADS_FOR_HABITS = 5_000
@@ -56,7 +56,11 @@ def remember(tables: Tables, training: Training, as_of: datetime, amount_window_
             "did": _what_followed(tables, stored.spec, picked),
         }
     )
-    return WonLeads(rows, signals.groups, parts, _habits(tables, stored.spec, as_of, amount_window_days))
+    last = order.drop_duplicates("lead_id", keep="last")
+    column, segment = segments(training.X.reset_index(drop=True).loc[last.index])
+    like = pd.Series(segment, index=pd.Index(last["lead_id"].astype(str)))
+    habits = _habits(tables, stored.spec, as_of, amount_window_days, like)
+    return WonLeads(rows, signals.groups, parts, habits | {"segment": column} if habits else {})
 
 
 def _what_followed(tables: Tables, spec: FeatureSpec, picked: pd.DataFrame) -> list[str]:
@@ -93,7 +97,9 @@ def _counted(tables: Tables, spec: FeatureSpec) -> ibis.Table:
     return events.filter(events.kind.notin(spec.excluded_kinds)) if spec.excluded_kinds else events
 
 
-def _habits(tables: Tables, spec: FeatureSpec, as_of: datetime, amount_window_days: int) -> dict[str, Any]:
+def _habits(
+    tables: Tables, spec: FeatureSpec, as_of: datetime, amount_window_days: int, segment: pd.Series
+) -> dict[str, Any]:
     """Find how often won leads were touched until they were won, and how long the pauses between our touches were."""
     if not spec.has("events.direction"):
         return {}
@@ -116,7 +122,8 @@ def _habits(tables: Tables, spec: FeatureSpec, as_of: datetime, amount_window_da
         name: [float(q) for q in totals[column].fillna(0).quantile([0.25, 0.5, 0.75])]
         for name, column in (("touches_from_us", "ours"), ("touches_from_lead", "theirs"))
     }
-    gaps = {}
+    gaps: dict[str, float] = {}
+    gaps_of: dict[str, dict[str, float]] = {}
     for kind in ("", *spec.outbound_kinds):
         of_kind = touches if kind == "" else touches[touches["kind"] == kind]
         of_kind = of_kind.sort_values(["lead_id", "occurred_at"])
@@ -124,4 +131,7 @@ def _habits(tables: Tables, spec: FeatureSpec, as_of: datetime, amount_window_da
         pause = pause[of_kind["lead_id"].eq(of_kind["lead_id"].shift())]
         if len(pause) >= LEAST_LEADS:
             gaps[kind] = round(float(pause.median()), 2)
-    return {**quartiles, "gap_days": gaps}
+        for name, own in pause.groupby(of_kind["lead_id"].map(segment).reindex(pause.index)):
+            if name and len(own) >= LEAST_LEADS:
+                gaps_of.setdefault(str(name), {})[kind] = round(float(own.median()), 2)
+    return {**quartiles, "gap_days": gaps, "gap_days_of": gaps_of}

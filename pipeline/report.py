@@ -7,7 +7,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from pipeline import formatting, pages, story
+from pipeline.details import Details, curve
 from pipeline.filters import FACETS, MONEY_TOTALS, Filters
 from pipeline.params import Params
 from pipeline.ranking import Ranking, open_ranking, read_backtest
@@ -15,6 +18,7 @@ from pipeline.writing import write_whole
 
 LISTED_LIMIT = 10_000
 STORIES_BYTES = 2_500_000
+DRAWN_LEADS, DRAWN_BYTES = 200, 1_500_000
 STATIC_ROWS, STATIC_PAGES = 100, 20
 BEST_ROWS = 8
 FACET_VALUES = 40
@@ -48,12 +52,15 @@ def report(params: Params, out: Path) -> Path:
         If there are no finished scores yet.
     """
     ranking = open_ranking(params)
-    page = pages.render_report(report_content(ranking, read_backtest(params.artifacts_folder)))
+    content = report_content(ranking, read_backtest(params.artifacts_folder), Details(params.artifacts_folder))
+    page = pages.render_report(content)
     write_whole(out, {"report.html": page.encode()})
     return out / "report.html"
 
 
-def report_content(ranking: Ranking, backtest: dict[str, Any] | None, listed_limit: int = LISTED_LIMIT) -> dict:
+def report_content(
+    ranking: Ranking, backtest: dict[str, Any] | None, details: Details, listed_limit: int = LISTED_LIMIT
+) -> dict:
     """Collect what `pages.render_report` shows.
 
     Parameters
@@ -62,12 +69,15 @@ def report_content(ranking: Ranking, backtest: dict[str, Any] | None, listed_lim
         The scores.
     backtest : dict or None
         The content of ``backtest.json``.
+    details : Details
+        What else is known of each lead.
     listed_limit : int
         How many leads get a line of their own; the rest counts in the sums.
     """
     facet = ranking.segment()
     leads = ranking.page(Filters(), limit=listed_limit)
-    data = report_data(ranking, leads)
+    more = drawn(ranking, details, leads)
+    data = report_data(ranking, leads) | {"drawn": len(more)}
     return {
         "ranking": ranking,
         "accuracy": story.accuracy(backtest, ranking.timezone),
@@ -77,6 +87,7 @@ def report_content(ranking: Ranking, backtest: dict[str, Any] | None, listed_lim
         **now_and_later(ranking),
         "leads": leads[:STATIC_ROWS],
         "detailed": leads[:STATIC_PAGES],
+        "more": more,
         "data": data,
         "json": pages.script_data(data),
     }
@@ -90,6 +101,28 @@ def now_and_later(ranking: Ranking) -> dict[str, list[dict[str, Any]]]:
     later = ranking.page(Filters(), "next_year", limit=2 * BEST_ROWS)
     taken = {lead["lead_id"] for lead in now}
     return {"now": now, "later": [lead for lead in later if lead["lead_id"] not in taken][:BEST_ROWS]}
+
+
+def drawn(ranking: Ranking, details: Details, leads: list[dict[str, Any]]) -> list[Markup]:
+    """Draw, of the leads at the top, what their pages have beside the figures, until the file would grow too large.
+
+    The curve of being won over time, what it would take, what changed, and what happened: as the web page has them.
+    """
+    found, written = [], 0
+    for lead in leads[:DRAWN_LEADS]:
+        page = pages.render(
+            "more.html",
+            ranking=ranking,
+            told=story.tell(lead),
+            curve=curve(ranking, lead),
+            insight=details.insight(ranking, lead),
+            days=details.days(ranking, lead),
+        )
+        written += len(page.encode())
+        if written > DRAWN_BYTES:
+            break
+        found.append(Markup(page))  # a template's text: what people typed is escaped in it
+    return found
 
 
 class _Strings:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from features.catalogue import sentence
 from pipeline.signals import FloatArray, Signals
+from pipeline.won_leads import Habits
 
 TEXT = pa.large_string()
 NOTHING = pa.scalar("", TEXT)
@@ -25,7 +26,7 @@ def heads(
     columns: NDArray[np.intp],
     sign: int,
     extra: tuple[NDArray[np.bool_], str] | None = None,
-    habits: Mapping[str, tuple[float, str]] | None = None,
+    habits: Habits | None = None,
 ) -> pa.Array:
     """Write the JSON of some reasons up to their weight.
 
@@ -40,9 +41,9 @@ def heads(
     sign : int
         1 for the lead, −1 against it.
     extra : (ndarray of bool of shape (reasons,), str), optional
-        Which sentences get a second half, and which.
-    habits : mapping of str to (float, str), optional
-        What to add to the sentence about a column that speaks against a lead, from which value on.
+        Which sentences get a second half, and which; one about something unknown gets none.
+    habits : Habits, optional
+        What won leads of the same segment are used to: said behind a column that speaks against a lead instead.
 
     Returns
     -------
@@ -59,14 +60,16 @@ def heads(
         if entry.unit == "days":
             values = values.astype(float).round(2)  # a quarter of an hour: nobody tells more, and few are distinct
         code, distinct = pd.factorize(values, use_na_sentinel=False)
-        codes[here] = len(written) + 2 * code + longer[here]
-        for value in distinct:
+        used_to = habits.of(entry.name) if habits and sign < 0 else [None]
+        segment = habits.segment[leads[here]] if habits and len(used_to) > 1 else np.zeros(len(here), dtype=np.intp)
+        codes[here] = len(written) + 2 * (code * len(used_to) + segment) + longer[here]
+        for value, habit in itertools.product(distinct, used_to):
             plain = _plain(value)
             text = sentence(entry, plain, favourable=sign > 0, currency=signals.currency)
-            if sign < 0 and habits and entry.name in habits and isinstance(plain, int | float):
-                least, more = habits[entry.name]
-                text += more if plain >= least else ""
-            for said in (text, text + (extra[1] if extra else "")):
+            more = extra[1] if extra and plain is not None else ""
+            if habit and isinstance(plain, int | float) and plain >= habit[0]:
+                text, more = text + habit[1], ""
+            for said in (text, text + more):
                 head = {"code": entry.group, "text": said, "feature": entry.name, "value": plain}
                 written.append(json.dumps(head, ensure_ascii=False)[:-1] + ', "money": ')
     return pa.array(written, TEXT).take(pa.array(codes))

@@ -68,7 +68,12 @@ def tell(lead: Mapping[str, Any]) -> Story:
     figures += [abs(figure) for figure in (total, typical) if figure is not None]
     decimals = 1 if unit == "points" else 0 if max(figures, default=0.0) >= 100 else 2
     positive, negative = (
-        tuple(replace(reason, weight=round(reason.weight, decimals)) for reason in reasons) for reasons in given
+        tuple(
+            replace(reason, weight=round(reason.weight, decimals))
+            for reason in reasons
+            if round(reason.weight, decimals)
+        )
+        for reasons in given
     )
     if typical is None or total is None:
         return Story(unit, decimals, None, positive, negative, None, None)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from features import wording
 from features.spec import FeatureSpec, slugs
@@ -24,6 +26,57 @@ PER_LEAD = 2
 LIKE = 3
 WON_LEADS = ("won_leads.parquet", "won_leads.json")
 ROWS_AT_ONCE = 2_000
+
+
+SEGMENTS = {
+    "acct_employees": "won leads of this size",
+    "lead_product": "won leads for this product",
+    "acct_industry": "won leads of this industry",
+    "lead_source": "won leads from this source",
+}
+"""By what won leads are like another one: the first of these columns that there is, and what they are called then."""
+SIZE_LIMITS = (10, 50, 250, 1000)
+
+
+def segments(X: pd.DataFrame) -> tuple[str, NDArray[np.object_]]:
+    """Tell which leads are like each other.
+
+    Returns
+    -------
+    column : str
+        One of `SEGMENTS`; empty where the company has none of these columns.
+    segment : ndarray of text, shape (n,)
+        Empty where it is unknown.
+    """
+    column = next((name for name in SEGMENTS if name in X), "")
+    if not column:
+        return "", np.full(len(X), "", dtype=object)
+    known = X[column].notna().to_numpy()
+    if column == "acct_employees":
+        named = np.digitize(X[column].to_numpy(float, na_value=0.0), SIZE_LIMITS).astype(str)
+    else:
+        named = X[column].astype(str).to_numpy(object)
+    return column, np.where(known, named, "").astype(object)
+
+
+@dataclass(frozen=True)
+class Habits:
+    """What won leads are used to, by segment.
+
+    Parameters
+    ----------
+    segment : ndarray of int, shape (n_leads,)
+        Each lead's place in the lists of `said`.
+    said : mapping of str to list of ((float, str) or None)
+        By column and segment: the value from which on it is worth saying, and what to add to the sentence.
+    """
+
+    segment: NDArray[np.intp]
+    said: Mapping[str, Sequence[tuple[float, str] | None]]
+
+    def of(self, column: str) -> Sequence[tuple[float, str] | None]:
+        """Give what to add to a column's sentence, by segment; one entry alone where that does not matter."""
+        return self.said.get(column, [None])
 
 
 @dataclass(frozen=True)
@@ -41,7 +94,8 @@ class WonLeads:
         What each signal added to the chance (percentage points) and to the expected revenue (0 without amounts).
     habits : dict
         ``touches_from_us`` and ``touches_from_lead``: quartiles of the touches until winning; ``gap_days``: the median
-        days between two of our touches, by kind of event, and of all under "".
+        days between two of our touches, by kind of event, and of all under ""; ``gap_days_of`` the same by segment
+        (`segments`, of the column ``segment``).
     """
 
     rows: pd.DataFrame
@@ -118,24 +172,31 @@ class WonLeads:
             for lead_id, days, amount, did in zip(*columns, strict=True)
         ]
 
-    def reminders(self, spec: FeatureSpec) -> dict[str, tuple[float, str]]:
-        """Say what won leads are used to, for the columns that count the days since our last touch.
+    def reminders(self, spec: FeatureSpec, X: pd.DataFrame) -> Habits:
+        """Say what won leads like each of some leads are used to, where our last touch is long ago.
 
-        Returns
-        -------
-        dict of str to (float, str)
-            By column: the days from which on it is worth saying, and what to add to the sentence.
+        Too few won leads of a segment are no rule: then it is said of all.
         """
-        gaps = self.habits.get("gap_days", {})
+        gaps, gaps_of = self.habits.get("gap_days", {}), self.habits.get("gap_days_of", {})
+        column, segment = segments(X)
+        if column != self.habits.get("segment"):
+            gaps_of = {}
+        known = sorted(gaps_of)
         columns = {kind: f"touch_{name}_recency_days" for kind, name in slugs(spec.event_kinds).items()}
         columns[""] = "touch_outbound_recency_days"
         said = {}
-        for kind, gap in gaps.items():
-            every = wording.every(gap)
+        for kind in [kind for kind in gaps if kind in columns]:
             heard = "heard from us" if kind == "" else "got one"
-            if kind in columns:
-                said[columns[kind]] = (2.0 * gap, f"; won leads {heard} {every}")
-        return said
+            told = [(gaps_of[name].get(kind), SEGMENTS.get(column, "")) for name in known]
+            said[columns[kind]] = [
+                (2.0 * gap, f"; {who} {heard} {wording.every(gap)}")
+                for gap, who in [
+                    (gaps[kind], "won leads"),
+                    *((g or gaps[kind], w if g else "won leads") for g, w in told),
+                ]
+            ]
+        places = {name: place for place, name in enumerate(known, 1)}
+        return Habits(np.array([places.get(name, 0) for name in segment], dtype=np.intp), said)
 
 
 def contributions(signals: Signals, attributions: Attributions) -> FloatArray:

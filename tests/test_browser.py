@@ -10,6 +10,7 @@ import pytest
 from made_up_scores import NASTY_NAME, made_up_backtest, write_scores
 
 from pipeline import pages, report, serve
+from pipeline.details import Details
 from pipeline.ranking import Ranking
 
 CHROMIUM = next(
@@ -34,7 +35,9 @@ def site(tmp_path_factory):
     names = write_scores(folder, ROWS)
     (folder / "backtest.json").write_text(json.dumps(made_up_backtest()))
     ranking = Ranking(folder, names, "Europe/Berlin")
-    (folder / "report.html").write_text(pages.render_report(report.report_content(ranking, made_up_backtest())))
+    (folder / "report.html").write_text(
+        pages.render_report(report.report_content(ranking, made_up_backtest(), Details(folder)))
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(serve, "open_ranking", lambda params: Ranking(folder, names, "Europe/Berlin"))
         app = serve.create_app(SimpleNamespace(artifacts_folder=folder))
@@ -112,6 +115,8 @@ def test_a_lead_of_the_report_fits_a_phone_and_has_no_violation(site, opened):
 
     page = opened(f"{site.report}#lead-{site.lead_id}", viewport=PHONE, is_mobile=True, bypass_csp=True, offline=True)
     assert page.locator("#one h2").first.is_visible()
+    assert page.locator("#one .over-time polyline.drawn").is_visible()
+    assert page.locator("#one h3:text-is('What happened')").is_visible()
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert Axe().run(page).violations_count == 0
 

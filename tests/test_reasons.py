@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 
 from features.catalogue import THEMES
 from features.feature import Feature
+from features.spec import FeatureSpec
 from models.attribution import Attributions
 from pipeline.previous import Previous, changes, still_open
 from pipeline.reasons import makes_sense, reasons
 from pipeline.signals import Signals
+from pipeline.won_leads import Habits, WonLeads
 
 
 def entry(name, unit="count", theme="engagement", group=None, **more):
@@ -108,11 +110,56 @@ def test_money_and_chance_that_disagree_are_worded_so():
 
 
 def test_what_won_leads_are_used_to_is_added_where_it_was_missed():
-    habits = {"lead_age_days": (8.0, "; won leads heard from us every 4 days")}
-    X = leads(lead_age_days=[12.0, 5.0])
-    found = reasons(SIGNALS, X, weights(2, lead_age_days=-1.0), None, TYPICAL, habits)["reasons_negative"]
+    said = [
+        (8.0, "; won leads heard from us every 4 days"),
+        (4.0, "; won leads of this size heard from us every 2 days"),
+    ]
+    habits = Habits(np.array([0, 0, 1]), {"lead_age_days": said})
+    X = leads(lead_age_days=[12.0, 5.0, 5.0])
+    found = reasons(SIGNALS, X, weights(3, lead_age_days=-1.0), None, TYPICAL, habits)["reasons_negative"]
     texts = [json.loads(text)[0]["text"] for text in found]
-    assert texts == ["Open for 12 days; won leads heard from us every 4 days", "Open for 5 days"]
+    assert texts == ["Open for 12 days" + said[0][1], "Open for 5 days", "Open for 5 days" + said[1][1]]
+
+
+def test_won_leads_of_the_same_size_are_the_rule_and_all_of_them_where_those_are_too_few():
+    gaps = {"gap_days": {"": 4.0, "call": 6.0}, "gap_days_of": {"2": {"": 2.0}}, "segment": "acct_employees"}
+    won = WonLeads(pd.DataFrame(), [], np.zeros((0, 0)), gaps)
+    spec = FeatureSpec(columns=("events.kind", "events.direction"), event_kinds=("call",), outbound_kinds=("call",))
+    habits = won.reminders(spec, leads(acct_employees=[80.0, 3.0, np.nan]))
+    told = {column: [said[place] for place in habits.segment] for column, said in habits.said.items()}
+    all_of_them = (8.0, "; won leads heard from us every 4 days")
+    assert told["touch_outbound_recency_days"] == [
+        (4.0, "; won leads of this size heard from us every 2 days"), all_of_them, all_of_them,
+    ]  # fmt: skip
+    assert set(told["touch_call_recency_days"]) == {(12.0, "; won leads got one every 6 days")}
+
+
+def test_a_column_that_is_hard_to_retell_lets_another_one_speak_where_that_is_true():
+    better = ("touch_30d_count", "touch_recency_days")
+    catalogue = [
+        entry("touch_decayed_count", "number", group="touch", text="Index {value}", told_by=better),
+        entry("touch_30d_count", group="touch", text="{count} in 30 days", none="Nothing in 30 days"),
+        entry("touch_recency_days", "days", group="touch", text="Last {value} ago", against="Nothing for {value}"),
+    ]
+    X = pd.DataFrame([[9.0, 12.0, 1.0], [9.0, 2.0, 80.0], [0.1, 0.0, 80.0]], columns=[one.name for one in catalogue])
+    typical = {"touch_decayed_count": 3.0, "touch_30d_count": 4.0, "touch_recency_days": 20.0}
+    money = pd.DataFrame([[50.0, 1, 2], [50.0, 1, 2], [-50.0, -1, -2]], columns=X.columns)
+    found = reasons(Signals(catalogue, list(X.columns)), X, money * 0.01, money, typical)
+    texts = [[reason["text"] for reason in json.loads(side)] for side in found.to_numpy().ravel()]
+    assert texts == [["12 times in 30 days"], [], ["Index 9"], [], [], ["Nothing for about 3 months"]]
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_setback_is_never_a_strength_and_its_absence_no_weakness(sign):
+    count, lately = entry("touch_unsubscribe_count", none="None"), entry("touch_unsubscribe_recency_days", "days")
+    ours = entry("touch_meeting_count", theme="sales activity", none="No meeting")
+    assert makes_sense(count, pd.Series([0.0, 2.0]), sign, 0.0).tolist() == ([False] * 2 if sign > 0 else [False, True])
+    assert makes_sense(lately, pd.Series([np.nan, 2.0]), sign, np.nan).tolist() == (
+        [False] * 2 if sign > 0 else [False, True]
+    )
+    assert makes_sense(ours, pd.Series([0.0, 2.0]), sign, 1.0).tolist() == (
+        [False, True] if sign > 0 else [True, False]
+    )
 
 
 @settings(max_examples=12, deadline=None)
@@ -150,7 +197,9 @@ def test_no_value_speaks_both_for_and_against_where_people_know_better(sign, val
     counted = CATALOGUE[0]
     assert counted.sense == 1
     both = [bool(makes_sense(counted, pd.Series([value]), side, typical)[0]) for side in (1, -1)]
-    assert sum(both) == 1
+    assert sum(both) <= 1
+    assert both[0] == (value > typical)
+    assert both[1] == (value < typical or value == 0)
 
 
 def attributions(money):

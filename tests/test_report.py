@@ -13,7 +13,7 @@ import pytest
 from made_up_scores import NASTY_NAME, THEMES, made_up_backtest, made_up_scores, write_scores
 from test_pages import assert_alone
 
-from pipeline import details, pages, report, story
+from pipeline import details, formatting, pages, report, story
 from pipeline.errors import UserError
 from pipeline.filters import Filters
 from pipeline.params import load_params
@@ -24,6 +24,10 @@ def opened(tmp_path, rows=60, money=True, seed=0):
     return Ranking(tmp_path, write_scores(tmp_path, rows, seed, money), "Europe/Berlin")
 
 
+def content(tmp_path, ranking=None, backtest=None, *limit):
+    return report.report_content(ranking or opened(tmp_path), backtest, details.Details(tmp_path), *limit)
+
+
 def packed(html):
     return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.S)[1])
 
@@ -31,7 +35,7 @@ def packed(html):
 @pytest.mark.parametrize("money", [True, False])
 def test_report_stands_alone_and_lists_every_lead(tmp_path, money):
     ranking = opened(tmp_path, money=money)
-    html = pages.render_report(report.report_content(ranking, made_up_backtest(money)))
+    html = pages.render_report(content(tmp_path, ranking, made_up_backtest(money)))
     assert_alone(html)
     assert NASTY_NAME not in html
     data = packed(html)
@@ -42,7 +46,7 @@ def test_report_stands_alone_and_lists_every_lead(tmp_path, money):
 
 
 def test_script_is_the_only_one_that_the_policy_allows(tmp_path):
-    html = pages.render_report(report.report_content(opened(tmp_path), None))
+    html = pages.render_report(content(tmp_path))
     scripts = re.findall(r"<script>(.*?)</script>", html, re.S)
     assert len(scripts) == 1
     allowed = re.search(r"script-src ([^;\"]+)", unescape(html))[1]
@@ -51,16 +55,14 @@ def test_script_is_the_only_one_that_the_policy_allows(tmp_path):
 
 
 def test_same_scores_same_bytes(tmp_path):
-    first, second = (
-        pages.render_report(report.report_content(opened(tmp_path / name), made_up_backtest())) for name in "ab"
-    )
+    first, second = (pages.render_report(content(tmp_path / name, backtest=made_up_backtest())) for name in "ab")
     assert first == second
 
 
 @pytest.mark.parametrize(("rows", "listed"), [(60, 60), (60, 25), (300, 7)])
 def test_listed_and_unlisted_leads_together_are_all(tmp_path, rows, listed):
     ranking = opened(tmp_path, rows)
-    data = report.report_content(ranking, None, listed)["data"]
+    data = content(tmp_path, ranking, None, listed)["data"]
     rest, leads = data["rest"], data["leads"]
     assert len(leads["id"]) + sum(rest["leads"]) == rows
     for name in ("revenue", "this_quarter", "next_quarter", "later"):
@@ -75,7 +77,7 @@ def test_listed_and_unlisted_leads_together_are_all(tmp_path, rows, listed):
 
 def test_rare_values_of_a_facet_become_one_choice(tmp_path, monkeypatch):
     monkeypatch.setattr(report, "FACET_VALUES", 2)
-    data = report.report_content(opened(tmp_path), None, 20)["data"]
+    data = content(tmp_path, None, None, 20)["data"]
     assert len(data["facets"]["source"]["values"]) == 3
     assert data["facets"]["source"]["values"][-1] == report.ALL_OTHERS
     assert max(data["leads"]["facets"]["source"]) == 2
@@ -83,12 +85,28 @@ def test_rare_values_of_a_facet_become_one_choice(tmp_path, monkeypatch):
 
 def test_reasons_stop_where_the_file_would_grow_too_large(tmp_path, monkeypatch):
     monkeypatch.setattr(report, "STORIES_BYTES", 4_000)
-    content = report.report_content(opened(tmp_path), None)
-    explained = content["data"]["explained"]
+    made = content(tmp_path)
+    explained = made["data"]["explained"]
     assert 0 < explained < 60
-    stories = content["data"]["leads"]["stories"]
+    stories = made["data"]["leads"]["stories"]
     assert all(stories[:explained])
     assert not any(stories[explained:])
+
+
+def test_leads_at_the_top_have_their_curve_and_what_happened_until_the_file_would_grow_too_large(tmp_path, monkeypatch):
+    made = content(tmp_path)
+    assert made["data"]["drawn"] == len(made["more"]) == 60
+    html = pages.render_report(made)
+    assert_alone(html)
+    drawn = re.findall(r"<template id=.more-\d+.>(.*?)</template>", html, re.S)
+    for lead, said in zip(opened(tmp_path).page(Filters(), limit=60), drawn, strict=True):
+        assert said.count('<polyline class="drawn"') == said.count('<polyline class="ideal"') == 1
+        days = details.Details(tmp_path).days(opened(tmp_path), lead) if lead["rank"] < 9 else []
+        assert all(formatting.day(day.day) in said for day in days)
+    monkeypatch.setattr(report, "DRAWN_BYTES", 20_000)
+    few = content(tmp_path)["more"]
+    assert 0 < len(few) < 20
+    assert sum(len(one.encode()) for one in few) <= 20_000
 
 
 @pytest.mark.parametrize("money", [True, False])
@@ -122,7 +140,7 @@ def test_filter_without_any_lead_hides_everything(tmp_path):
 
 def test_no_open_lead_is_said(tmp_path):
     ranking = opened(tmp_path, 0)
-    html = pages.render_report(report.report_content(ranking, None))
+    html = pages.render_report(content(tmp_path, ranking))
     assert "No lead was open then" in html
     assert_alone(html)
 
@@ -132,7 +150,7 @@ def test_reasons_absent_are_said_to_be(tmp_path):
     scores = pd.read_parquet(tmp_path / "scores.parquet").assign(reasons_positive="[]", reasons_negative="[]")
     scores.to_parquet(tmp_path / "scores.parquet")
     (tmp_path / "attributions.parquet").unlink()
-    html = pages.render_report(report.report_content(Ranking(tmp_path, names), None))
+    html = pages.render_report(content(tmp_path, Ranking(tmp_path, names)))
     assert "--explain all" in html
 
 

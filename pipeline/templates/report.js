@@ -199,10 +199,14 @@
     if (data.has.this_quarter) spans.push("this quarter " + cents(L.this_quarter[i]));
     if (data.has.next_quarter) spans.push("next quarter " + cents(L.next_quarter[i]));
     if (data.has.later) spans.push("later " + cents(L.later[i]));
-    const flags = text(L.flags[i]);
+    const flags = text(L.flags[i]), drawn = byId("more-" + i)?.content.cloneNode(true);
+    const curve = drawn ? drawn.querySelector(".over-time") : "";
+    if (drawn) curve.remove();
     return [...head, h("div", { class: "two" }, h("section", {}, h("h3", {}, "Why"), why),
-      h("section", {}, h("h3", {}, "When"), when, spans.length ? h("p", { class: "small quiet" }, "Expected " + spans.join(", ") + ".") : "",
-        flags ? h("p", { class: "small" }, "Data to look at: " + flags + ".") : ""))];
+      h("section", {}, h("h3", {}, "When"), curve, when, spans.length ? h("p", { class: "small quiet" }, "Expected " + spans.join(", ") + ".") : "",
+        flags ? h("p", { class: "small" }, "Data to look at: " + flags + ".") : "")),
+      ...(drawn ? drawn.children : [h("p", { class: "quiet small" }, "To keep this file small, the first " + digits(data.drawn, 0) +
+        " leads have their chance over time and what happened here; the others have it on the pages of leadrev serve.")])];
   }
 
   const title = document.title, indexOf = new Map(L.id.map((id, i) => [id, i]));

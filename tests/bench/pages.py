@@ -63,6 +63,7 @@ def run(quick: bool) -> None:
     from fastapi.testclient import TestClient
 
     from pipeline import pages, report, serve
+    from pipeline.details import Details
     from pipeline.ranking import Ranking
 
     leads = QUICK_LEADS if quick else LEADS
@@ -90,6 +91,6 @@ def run(quick: bool) -> None:
                 assert answer.status_code == 200, (address, answer.text[:200])
             print(f"{what:<26}{min(walls) * 1e3:>9.0f}{min(cpus) * 1e3:>14.0f}{len(answer.content) / 1e3:>8.0f}")
         started = time.perf_counter()
-        page = pages.render_report(report.report_content(ranking, None))
+        page = pages.render_report(report.report_content(ranking, None, Details(folder)))
         took, peak = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         print(f"report.html: {len(page.encode()) / 1e6:.1f} MB in {took:.1f} s; peak memory {peak:.1f} GB")
