@@ -78,7 +78,7 @@ class Feature:
         if self.is_rising or (self.theme == "engagement" and self.unit in ("count", "number", "ratio")):
             return 1
         if self.theme == "sales activity" and self.name.startswith("touch_") and self.unit in ("count", "share"):
-            return 0 if "attempt" in self.name else 1
+            return -1 if "attempt" in self.name else 1
         worse = ("_recency_days", "_delay_days", "_speed_to_lead_days", "_lost_count", "_pushed_count")
         return -1 if self.name.endswith(worse) else 0
 

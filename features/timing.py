@@ -104,6 +104,7 @@ def entries(spec: FeatureSpec) -> Iterator[Feature]:
     yield Feature(
         "lead_age_days", "days", "timing", made, "lead_age", "Days since the lead was created",
         "Came in {value} ago", "Unknown when it came in", against="Has been open for {value}",
+        low="Just came in", low_below=1 / 24,
     )  # fmt: skip
     yield Feature(
         "lead_created_weekday", "weekday", "timing", made, "lead_created_weekday", "Weekday of creation, Monday is 0",

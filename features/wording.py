@@ -144,7 +144,7 @@ def money(value: float, currency: str) -> str:
 def compared(ratio: float) -> str:
     """Say how often something comes against the usual: '2.5 times as often as usual', '30% less often than usual'."""
     if ratio >= 1.95:
-        return f"{ratio:.1f}".removesuffix(".0") + " times as often as usual"
+        return ("twice" if ratio < 2.05 else f"{ratio:.1f}".removesuffix(".0") + " times") + " as often as usual"
     percent = round(100 * abs(ratio - 1))
     if percent < 5:
         return "about as often as usual"

@@ -29,8 +29,9 @@ SORTS = {
     "chance": "p_win_primary DESC NULLS LAST",
     "deal_value": "deal_value DESC NULLS LAST",
     "soonest": "days_to_win_p50 NULLS LAST",
-    "name": "name_place",
+    "name": "called",
 }
+"""The orders there are, as SQL; ties stand in the order of their rank."""
 UNKNOWN = "unknown"
 
 

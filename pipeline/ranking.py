@@ -20,7 +20,9 @@ from pipeline.quarters import quarter_ends
 
 ATTRIBUTIONS = {"money": "attributions.parquet", "points": "attributions_points.parquet"}
 REASONS = ("reasons_positive", "reasons_negative")
-SHOWN = "* EXCLUDE (searchable, name_place)"
+PLACES = {sort: f"place_{sort}" for sort in SORTS}
+SHOWN = f"* EXCLUDE (searchable, {', '.join(PLACES.values())})"
+PLACES_AT_ONCE = 1_000
 LISTS = (*REASONS, "data_quality_flags")
 NO_THEME = "no reason made"
 THEMES = pa.schema({"feature": pa.string(), "theme": pa.string()})
@@ -132,16 +134,23 @@ class Ranking:
         themes = pa.table({"feature": list(self.themes), "theme": list(self.themes.values())}, THEMES)
         self.connection.register("themes_given", themes)
         scores = literal(str(folder / "scores.parquet"))
+        # Every order is made once, over narrow rows: any page of it is then a span of whole numbers.
+        places = ", ".join(
+            f"row_number() OVER (ORDER BY {SORTS[sort]}, rank, lead_id)::INTEGER AS {place}"
+            for sort, place in PLACES.items()
+        )
+        self.connection.execute(f"""
+            CREATE VIEW scored AS
+            SELECT *, p_win_{self.primary_horizon_days}d AS p_win_primary, {later} AS expected_revenue_later
+            FROM (SELECT {", ".join(picked)} FROM read_parquet({scores}))
+        """)  # noqa: S608 - every piece is a constant of this module, a whole number or an escaped path
         self.connection.execute(f"""
             CREATE TABLE leads AS
-            WITH scored AS (SELECT {", ".join(picked)} FROM read_parquet({scores})),
-                 in_money AS ({bases["money"]}), in_points AS ({bases["points"]}),
+            WITH in_money AS ({bases["money"]}), in_points AS ({bases["points"]}),
                  called AS (
-                     SELECT lead_id, rank, lower(coalesce(company_name, name, lead_id)) AS called FROM
-                     (SELECT lead_id::VARCHAR AS lead_id, rank FROM read_parquet({scores}))
-                     LEFT JOIN names_given USING (lead_id)),
-                 placed AS (
-                     SELECT lead_id, row_number() OVER (ORDER BY called, rank, lead_id) AS name_place FROM called)
+                     SELECT scored.*, lower(coalesce(company_name, name, lead_id)) AS called
+                     FROM scored LEFT JOIN names_given USING (lead_id)),
+                 placed AS (SELECT lead_id, {places} FROM called)
             SELECT scored.*, names_given.* EXCLUDE (lead_id, source, entry, owner_name),
                    in_money.base_money, in_points.base_points,
                    coalesce(nullif(trim(names_given.source), ''), '{UNKNOWN}') AS source,
@@ -149,16 +158,15 @@ class Ranking:
                    coalesce(nullif(trim(names_given.owner_name), ''), scored.owner_id, 'no owner') AS owner,
                    coalesce(themes_given.theme, '{NO_THEME}') AS theme,
                    CASE WHEN employees IS NULL THEN '{UNKNOWN}' {size} ELSE '{SIZES[-1]}' END AS size,
-                   p_win_{self.primary_horizon_days}d AS p_win_primary,
                    expected_revenue_{self.primary_horizon_days}d AS revenue,
-                   {later} AS expected_revenue_later,
                    lower(concat_ws(' ', scored.lead_id, names_given.name, names_given.company_name)) AS searchable,
-                   placed.name_place
+                   placed.* EXCLUDE (lead_id)
             FROM scored LEFT JOIN names_given USING (lead_id) LEFT JOIN in_money USING (lead_id)
             LEFT JOIN in_points USING (lead_id) LEFT JOIN placed USING (lead_id)
             LEFT JOIN themes_given ON themes_given.feature = {FIRST_FEATURE}
             ORDER BY rank
         """)  # noqa: S608 - every piece is a constant of this module, a whole number or an escaped path
+        self.connection.execute("DROP VIEW scored")
         self.connection.unregister("names_given")
         self.connection.unregister("themes_given")
         self.columns = [row[0] for row in self.connection.execute("DESCRIBE leads").fetchall()]
@@ -228,11 +236,22 @@ class Ranking:
     def page(self, filters: Filters, sort: str = "rank", start: int = 0, limit: int = 50) -> list[dict[str, Any]]:
         """Fetch some leads that pass the filters, in order; ties stand in the order of their rank."""
         where, given = self._where(filters)
-        order = f"ORDER BY {SORTS[sort]}, rank, lead_id"
-        limits = f"LIMIT {int(limit)} OFFSET {int(start)}"
-        picked = f"SELECT rowid FROM leads WHERE {where} {order} {limits}"  # noqa: S608 - values are parameters
-        # the order is found on narrow rows; only those shown are read whole
-        return self._dicts(f"SELECT {SHOWN} FROM leads WHERE rowid IN ({picked}) {order}", given)  # noqa: S608
+        place, spans = PLACES[sort], f"({PLACES[sort]} - 1) // {PLACES_AT_ONCE}"
+        # How many pass the filter in each span of places: nothing is sorted but the spans that the page touches.
+        counted = f"SELECT {spans}, count(*) FROM leads WHERE {where} GROUP BY 1 ORDER BY 1"  # noqa: S608 - no values
+        first, last, skipped, passed = None, 0, 0, 0
+        for span, count in self._run(counted, given).fetchall():
+            if passed + count > start and first is None:
+                first, skipped = span, passed
+            passed, last = passed + count, span
+            if passed >= start + limit:
+                break
+        if first is None:
+            return []
+        within = f"{place} BETWEEN {first * PLACES_AT_ONCE + 1} AND {(last + 1) * PLACES_AT_ONCE}"
+        limits = f"LIMIT {int(limit)} OFFSET {int(start) - skipped}"
+        picked = f"SELECT rowid FROM leads WHERE {within} AND {where} ORDER BY {place} {limits}"  # noqa: S608
+        return self._dicts(f"SELECT {SHOWN} FROM leads WHERE rowid IN ({picked}) ORDER BY {place}", given)  # noqa: S608
 
     def lead(self, lead_id: str) -> dict[str, Any] | None:
         """Fetch one lead; None if it was not open when the scores were made."""

@@ -14,6 +14,7 @@ from made_up_scores import NASTY_NAME, THEMES, made_up_backtest, made_up_scores,
 from test_pages import assert_alone
 
 from pipeline import details, formatting, pages, report, story
+from pipeline import ranking as rows
 from pipeline.errors import UserError
 from pipeline.filters import Filters
 from pipeline.params import load_params
@@ -129,6 +130,30 @@ def test_filter_shows_and_hides_all_to_the_cent(tmp_path):
             assert sum(getattr(part, name) for part in parts) == pytest.approx(whole, abs=1e-5)
             hidden = getattr(ranking.totals - parts[0], name)
             assert hidden + getattr(parts[0], name) == pytest.approx(whole, abs=1e-6)
+
+
+KEYS_OF_SORTS = {
+    "rank": lambda lead: 0,
+    "this_quarter": lambda lead: -lead["expected_revenue_this_quarter"],
+    "next_year": lambda lead: -lead["expected_revenue_next_quarter"] - lead["expected_revenue_later"],
+    "chance": lambda lead: -lead["p_win_primary"],
+    "soonest": lambda lead: lead["days_to_win_p50"],
+    "name": lambda lead: (lead["company_name"] or lead["name"] or lead["lead_id"]).lower(),
+}
+
+
+@pytest.mark.parametrize("sort", KEYS_OF_SORTS)
+@pytest.mark.parametrize("filters", [Filters(), Filters("co"), Filters(values={"source": "web"}), Filters("nobody")])
+def test_pages_of_any_order_and_filter_are_all_of_it_in_that_order(tmp_path, monkeypatch, sort, filters):
+    ranking = opened(tmp_path, 230)
+    every = ranking.page(Filters(), limit=230)
+    passing = {lead["lead_id"] for lead in ranking.page(filters, limit=230)}
+    expected = [lead for lead in every if lead["lead_id"] in passing]
+    expected.sort(key=lambda lead: (KEYS_OF_SORTS[sort](lead), lead["rank"]))
+    monkeypatch.setattr(rows, "PLACES_AT_ONCE", 17)
+    assert len(passing) == ranking.totals_of(filters).leads
+    paged = [lead["lead_id"] for start in range(0, 240, 10) for lead in ranking.page(filters, sort, start, 10)]
+    assert paged == [lead["lead_id"] for lead in expected]
 
 
 def test_filter_without_any_lead_hides_everything(tmp_path):
