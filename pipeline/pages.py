@@ -53,8 +53,8 @@ FLAGS = {
 
 
 def word(value: str) -> str:
-    """Say a value of a table in words; what has no words of its own stays as it is."""
-    return KINDS.get(value, value)
+    """Say a value of a table in words: ids and names stay as they are."""
+    return KINDS.get(value) or wording.readable_value(value)
 
 
 def sorts_of(ranking: Ranking) -> dict[str, str]:

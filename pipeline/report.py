@@ -191,7 +191,7 @@ def report_data(ranking: Ranking, leads: list[dict[str, Any]]) -> dict[str, Any]
         "horizons": ranking.horizons_days,
         "facets": {name: {"label": pages.FACETS[name], "values": kept} for name, kept in values.items()},
         "sorts": pages.sorts_of(ranking),
-        "words": pages.KINDS,
+        "words": {**pages.KINDS, **{value: pages.word(value) for kept in values.values() for value in kept}},
         "leads": columns,
         "rest": _rest(ranking, len(leads), number, last),
         "strings": list(strings.index),

@@ -174,7 +174,7 @@ def accuracy(backtest: Mapping[str, Any] | None, timezone: str = "UTC") -> list[
     models = last["models"]
     ours = models["leadrev"]
     horizon = f"within {backtest['primary_horizon_days']} days"
-    then = formatting.instant(last["cutoff"], timezone)
+    then = formatting.day(formatting.local_date(last["cutoff"], timezone))
     said = [
         f"The {formatting.count(last['open_count'], 'lead', 'leads')} open on {then} were forecast from what was "
         "known that day."

@@ -55,7 +55,7 @@
   const subtitleOf = (i) => [L.company[i] ? L.name[i] : "", text(L.title[i])].filter(Boolean).join(" · ");
   const hrefOf = (i) => "#lead-" + encodeURIComponent(L.id[i]);
   const facetOf = (facet, i) => data.facets[facet].values[L.facets[facet][i]];
-  const said = (value) => data.words[value] || value;
+  const said = (value) => (Object.hasOwn(data.words, value) ? data.words[value] : value);
   const bar = (share, style) => h("svg", { class: "bar", "aria-hidden": "true" },
     h("rect", { class: style, width: Math.max(0, Math.min(1, share)) * 100 + "%", height: "100%" }));
   function balance(share) {
