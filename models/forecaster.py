@@ -380,8 +380,8 @@ class LeadForecaster(BaseEstimator):
         self._attributor = Attributor(
             boosters=[*self.incidence_.boosters_, *(v.booster_ for v in value)],
             calibrations=np.vstack([self.incidence_.calibration_, *(v.calibration_ for v in value)]),
-            lines=self.incidence_.lines_,
-            line_share=self.incidence_.line_share_,
+            lines=[*self.incidence_.lines_, *(v.lines_ for v in value)],
+            line_share=[*self.incidence_.line_share_, *(v.line_share_ for v in value)],
             background=self._for_each_booster(self.background_),
             columns=[*[self.incidence_.columns_[:-1]] * outcomes, *(v.columns_[:-1] for v in value)],
             grid=self.incidence_.grid_,
@@ -445,6 +445,5 @@ class LeadForecaster(BaseEstimator):
                 beyond.any(axis=1), np.nan, revenue[:, -1] - revenue[:, -2]
             )
             result["deal_value"] = result["expected_revenue_ever"] / result["p_win_ever"]
-            for name, factor in zip(("p10", "p90"), self.value_.interval_factors_, strict=True):
-                result[f"deal_value_{name}"] = factor * result["deal_value"]
+            result["deal_value_p10"], result["deal_value_p90"] = self.value_.interval(result["deal_value"])
         return pd.DataFrame(result, index=index).reindex(columns=self._columns())

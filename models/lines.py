@@ -120,7 +120,7 @@ class Lines:
 
     def phases(self) -> list[NDArray[np.intp]]:
         """Return the pieces that share their lines, together."""
-        same = np.unique(np.column_stack([self.slope, self.gap, self.constant]), axis=0, return_inverse=True)[1].ravel()
+        same = np.unique(np.column_stack([self.slope, self.gap]), axis=0, return_inverse=True)[1].ravel()
         return [np.flatnonzero(same == phase) for phase in range(same.max() + 1)]
 
     def parts(self, numbers: FloatArray) -> Iterator[tuple[NDArray[np.intp], FloatArray]]:
@@ -135,7 +135,7 @@ class Lines:
         """Return the log-rate over that expected, in each piece: (n, pieces)."""
         result = np.empty((len(numbers), len(self.constant)))
         for pieces, parts in self.parts(numbers):
-            result[:, pieces] = (self.constant[pieces[0]] + parts.sum(axis=1))[:, None]
+            result[:, pieces] = self.constant[pieces] + parts.sum(axis=1)[:, None]
         return result
 
     def facts(self) -> dict[str, Any]:

@@ -128,6 +128,12 @@ def value_facts(value: ValueBooster) -> dict[str, Any]:
         "held_out_ratio": value.held_out_ratio_,
         "calibration": value.calibration_.tolist(),
         "interval_factors": value.interval_factors_.tolist(),
+        "interval_edges": value.interval_edges_.tolist(),
+        "amount_spread": value.amount_spread_,
+        "follows_days": value.follows_days_,
+        "in_two_parts": value.in_two_parts_,
+        "lines": value.lines_.facts(),
+        "line_share": value.line_share_,
         "encoder": encoder_facts(value.encoder_),
     }
 
@@ -140,6 +146,10 @@ def value_from(facts: dict[str, Any], booster: lgb.Booster) -> ValueBooster:
     value.held_out_ratio_ = facts["held_out_ratio"]
     value.calibration_ = np.asarray(facts["calibration"])
     value.interval_factors_ = np.asarray(facts["interval_factors"])
+    value.interval_edges_ = np.asarray(facts["interval_edges"], dtype=float)
+    value.amount_spread_ = facts["amount_spread"]
+    value.follows_days_, value.in_two_parts_ = facts["follows_days"], facts["in_two_parts"]
+    value.lines_, value.line_share_ = Lines.of(facts["lines"]), facts["line_share"]
     value.encoder_ = encoder_from(facts["encoder"])
     value.columns_ = [*value.encoder_.columns_, "piece"]
     value.booster_ = booster

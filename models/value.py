@@ -2,42 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 
-import lightgbm as lgb
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
-from models.encoding import FrameEncoder
+from models.amount_order import LINE_SHARE, Order, Settings, Wins, learn_order, quantile
 from models.hazards import TimeGrid
 
 FloatArray = NDArray[np.float64]
 
 _BLOCKS = 5  # wins in time order: the first two only teach, each later one is forecast by those before it
-_SLOPE_SD = 0.5  # how far from 0 a slope is believed before any deal is seen
-_SLOPE_LIMIT = 1.5
-_LEVEL_SD = 0.2  # how far amounts are believed to drift between learning and scoring
-_CAP_SHARE = 0.99
+_SLOPE_SD = 0.5  # how far below 1 a slope is believed before any deal is held out; above 1 it is not
+_LEVEL_SD = 0.1  # how far amounts are believed to drift between learning and scoring
 _INTERVAL = (0.1, 0.9)
+_SEGMENTS, _WINS_A_SEGMENT = 3, 60
+_ZEROS_LEAST = 0.05
 
 
 class ValueBooster(BaseEstimator):
     """Expected deal amount given that a lead is won, for each piece of the time to winning.
 
     Estimand: V(x, p) = E[amount | x, won in piece p of the time from ``as_of``], on the scale of the amounts, with a
-    log link: V = exp(a + b · m(x, p)), m the raw score of a LightGBM booster that sees the piece as one more column.
-    Learnt from all snapshots of won leads, each lead weighing one (a lead that took long has many snapshots, not more
-    deals).
+    log link: V = exp(a + b · m(x, p)), m half the raw score of a LightGBM booster that sees the piece as one more
+    column, half straight lines. Learnt from all snapshots of won leads, each lead weighing one (a lead that took long
+    has many snapshots, not more deals).
 
-    The order of leads comes from a Tweedie likelihood with amounts capped at their 99th percentile, because one giant
-    deal would otherwise draw a whole leaf; zeros need no second model. The level does not: wins are laid out in time,
-    each later fifth is forecast by a booster that saw only those before it, and a and b come from there, on uncapped
-    amounts. b is drawn towards 0 as far as these deals leave it uncertain, so that few deals, or features that say
-    nothing, give the mean amount; a moves the level by the share of the held-out drift that stands out of its noise.
-    The same forecasts give the 80% interval: the quantiles of amount ÷ V, with the finite-sample correction of
-    conformal prediction.
+    What the data call for is decided on wins held out in time order: they are laid out in time, and each later fifth
+    is forecast by a model that saw only those before it. There it is tested whether amounts hang on the time to
+    winning, and, where at least one in twenty is zero, whether the chance of any amount and its size are better learnt
+    apart (their scores add up). There the level and the slope come from, on uncapped amounts: b is drawn towards 0 as
+    far as these deals leave it uncertain, so that few deals, or features that say nothing, give the mean amount; a
+    moves the level by the share of the held-out drift that stands out of its noise. The same forecasts give the 80%
+    interval: the quantiles of amount ÷ V by thirds of V, with the finite-sample correction of conformal prediction;
+    with fewer than 60 held-out wins a third, by halves, or over all.
 
     Parameters
     ----------
@@ -60,8 +60,18 @@ class ValueBooster(BaseEstimator):
         Its raw score is m.
     calibration_ : ndarray of shape (2,)
         a and b: the log of the expected amount is a + b · m.
-    interval_factors_ : ndarray of shape (2,)
-        The 10% and 90% quantiles of amount ÷ expected amount.
+    lines_ : Lines
+        The straight half of m.
+    line_share_ : float
+        Its share.
+    interval_factors_ : ndarray of shape (segments, 2)
+        The 10% and 90% quantiles of amount ÷ expected amount, a row a segment of expected amounts.
+    interval_edges_ : ndarray of shape (segments - 1,)
+        Expected amounts that part the segments.
+    amount_spread_ : float
+        Mean of (amount ÷ expected amount)² over held-out wins, each weighing its expected amount squared; 1: no spread.
+    follows_days_, in_two_parts_ : bool
+        What the held-out wins called for.
     encoder_ : FrameEncoder
         Turns frames into numbers, a category into the log of its amounts over the average.
     columns_ : list of str
@@ -142,17 +152,16 @@ class ValueBooster(BaseEstimator):
         self.pieces_count_ = grid.pieces_count
         self.wins_count_ = int(lead.max()) + 1
         piece = grid.bin_piece[grid.bin_of(np.asarray(days_to_win, dtype=float))]
-        wins = _Wins(X, amount, weight, lead, piece)
+        wins = Wins(X, amount, weight, lead, piece)
 
-        self.encoder_, booster, score = self._learn(wins)
-        self.booster_ = lgb.Booster(model_str=booster.model_to_string())  # lets go of the training data
+        settings, rows, forecast = self._called_for(wins, won_at)
+        self.follows_days_, self.in_two_parts_ = settings.by_days, settings.in_two_parts
+        order = learn_order(wins, self.pieces_count_, settings)
+        self.encoder_, self.booster_, self.lines_ = order.encoder, order.booster, order.lines
+        self.line_share_ = LINE_SHARE
         self.columns_ = [*self.encoder_.columns_, "piece"]
-        self._calibrate(score, wins, *self._held_out(wins, won_at))
+        self._calibrate(order.scores(X, piece), wins, rows, forecast)
         return self
-
-    def design(self, X: pd.DataFrame, piece: int | NDArray[np.intp]) -> FloatArray:
-        """Return what the booster sees: float64 of shape (n, columns + 1), the last column the piece."""
-        return _with_piece(self.encoder_.transform(X), piece)
 
     def margins(self, X: pd.DataFrame) -> FloatArray:
         """Log of the expected amount, given that the lead is won in each piece.
@@ -167,48 +176,61 @@ class ValueBooster(BaseEstimator):
         ndarray of shape (n, pieces)
             exp of it is an amount.
         """
-        design = self.design(X, 0)
-        result = np.empty((len(design), self.pieces_count_))
-        for piece in range(self.pieces_count_):
-            design[:, -1] = piece
-            result[:, piece] = self.booster_.predict(design, raw_score=True)
-        return self.calibration_[0] + self.calibration_[1] * result
+        scores = Order(self.encoder_, self.booster_, self.lines_).in_pieces(X)
+        return self.calibration_[0] + self.calibration_[1] * scores
 
-    def _learn(self, wins: _Wins) -> tuple[FrameEncoder, lgb.Booster, FloatArray]:
-        """Learn the order of amounts; also returns the raw scores of the wins it was learnt from.
+    def interval(self, expected: ArrayLike) -> tuple[FloatArray, FloatArray]:
+        """Where 80% of the amounts should lie whose expectation is this.
 
-        Labels are capped, and have a mean of 1 so that the settings mean the same in any currency.
+        Parameters
+        ----------
+        expected : array-like of shape (n,)
+            Expected amounts.
+
+        Returns
+        -------
+        low, high : ndarray of shape (n,), ndarray of shape (n,)
         """
-        cap = max(_quantile(wins.amount, wins.weight, _CAP_SHARE), 0.0)
-        label = np.clip(wins.amount, 0.0, cap)
-        label /= (wins.weight @ label / wins.weight.sum()) or 1.0
-        encoder = FrameEncoder(prior_outcomes=20.0, random_state=self.random_state or 0)
-        encoded = encoder.fit_transform(wins.X, label[:, None], np.ones((len(label), 1)), wins.lead)
-        design = _with_piece(encoded, wins.piece)
-        settings = {
-            "objective": "tweedie",
-            "tweedie_variance_power": self.tweedie_power,
-            "boost_from_average": False,
-            "num_leaves": self.leaves,
-            "learning_rate": self.learning_rate,
-            # With labels of mean 1 a hessian is about the number of leads: no leaf speaks for fewer than this.
-            "min_sum_hessian_in_leaf": float(np.clip(wins.weight.sum() / 12, 8, 20)),
-            "min_data_in_leaf": 1,
-            "lambda_l2": 5.0,
-            "bagging_fraction": 0.7 if len(label) >= 20 else 1.0,  # a sample of nothing is an error
-            "bagging_freq": 1,
-            "feature_fraction": 0.8,
-            "seed": self.random_state or 0,
-            "deterministic": True,
-            "force_row_wise": True,
-            "num_threads": self.threads or 0,
-            "verbosity": -1,
-        }
-        booster = lgb.train(settings, lgb.Dataset(design, label, weight=wins.weight), self.trees)
-        return encoder, booster, np.asarray(booster.predict(design, raw_score=True))
+        expected = np.asarray(expected, dtype=float)
+        factors = self.interval_factors_[np.searchsorted(self.interval_edges_, expected)]
+        return factors[:, 0] * expected, factors[:, 1] * expected
 
-    def _held_out(self, wins: _Wins, won_at: NDArray) -> tuple[NDArray[np.intp], FloatArray]:
-        """Rows that were forecast by wins before theirs, and the scores they got, each on its booster's own level."""
+    def _called_for(self, wins: Wins, won_at: NDArray) -> tuple[Settings, NDArray[np.intp], FloatArray]:
+        """Decide what held-out wins call for; also returns their rows, and how they were forecast."""
+        settings = Settings(
+            self.trees, self.leaves, self.learning_rate, self.tweedie_power, self.random_state or 0, self.threads or 0
+        )
+        rows, forecast = self._held_out(wins, won_at, settings)
+        if not wins.weight[rows] @ wins.amount[rows] > 0:
+            return settings, rows, forecast
+        if wins.weight @ (wins.amount <= 0) >= _ZEROS_LEAST * wins.weight.sum():
+            apart = replace(settings, in_two_parts=True)
+            _, by_parts = self._held_out(wins, won_at, apart)
+            if self._is_better(by_parts, forecast, wins, rows):
+                settings, forecast = apart, by_parts
+        timeless = replace(settings, by_days=False)
+        _, without_days = self._held_out(wins, won_at, timeless)
+        if not self._is_better(forecast, without_days, wins, rows):
+            settings, forecast = timeless, without_days
+        return settings, rows, forecast
+
+    def _is_better(self, richer: FloatArray, plain: FloatArray, wins: Wins, rows: NDArray[np.intp]) -> bool:
+        """Whether held-out wins lie nearer to the richer forecast, by more than a standard error of the difference.
+
+        Measured by Tweedie deviance, once the total of each forecast is right.
+        """
+        actual, share, power = np.maximum(wins.amount[rows], 0.0), wins.weight[rows], self.tweedie_power
+        unit = share @ actual / share.sum()
+
+        def deviance(forecast: FloatArray) -> FloatArray:
+            mean = np.exp(forecast + _level(forecast, actual, share)) / unit
+            return mean ** (2 - power) / (2 - power) - actual / unit * mean ** (1 - power) / (1 - power)
+
+        gain = np.bincount(wins.lead[rows], share * (deviance(plain) - deviance(richer)))
+        return bool(gain.sum() > np.sqrt((gain**2).sum()))
+
+    def _held_out(self, wins: Wins, won_at: NDArray, settings: Settings) -> tuple[NDArray[np.intp], FloatArray]:
+        """Rows that were forecast by wins before theirs, and the scores they got, each on its model's own level."""
         order = np.lexsort((wins.lead, won_at))
         first_place = np.full(self.wins_count_, len(order))
         np.minimum.at(first_place, wins.lead[order], np.arange(len(order)))
@@ -218,15 +240,16 @@ class ValueBooster(BaseEstimator):
             past, now = wins.take(block < later), np.flatnonzero(block == later)
             if len(past.amount) == 0 or len(now) == 0 or past.weight @ past.amount <= 0:
                 continue
-            encoder, booster, score = self._learn(past)
-            design = _with_piece(encoder.transform(wins.X.iloc[now]), wins.piece[now])
+            earlier = learn_order(past, self.pieces_count_, settings)
+            level = _level(earlier.scores(past.X, past.piece), past.amount, past.weight)
             rows.append(now)
-            scores.append(np.asarray(booster.predict(design, raw_score=True)) + _level(score, past.amount, past.weight))
+            scores.append(earlier.scores(wins.X.iloc[now], wins.piece[now]) + level)
         if not rows:
             return np.empty(0, dtype=np.intp), np.empty(0)
         return np.concatenate(rows), np.concatenate(scores)
 
-    def _calibrate(self, score: FloatArray, wins: _Wins, rows: NDArray[np.intp], forecast: FloatArray) -> None:
+    def _calibrate(self, score: FloatArray, wins: Wins, rows: NDArray[np.intp], forecast: FloatArray) -> None:
+        """Set level and slope, and how far amounts lie from their expectation, by the held-out wins."""
         amount, weight = wins.amount, wins.weight
         actual, share = amount[rows], weight[rows]
         slope, drift = 0.0, 0.0
@@ -234,53 +257,42 @@ class ValueBooster(BaseEstimator):
         if len(rows) and share @ actual > 0:
             middle = share @ forecast / share.sum()
             slope, error = _slope(forecast - middle, actual, share)
-            slope = float(np.clip(slope / (1.0 + (error / _SLOPE_SD) ** 2), 0.0, _SLOPE_LIMIT))
+            slope = float(np.clip(1.0 + (slope - 1.0) / (1.0 + (error / _SLOPE_SD) ** 2), 0.0, 1.0))
             flat = np.exp(middle + slope * (forecast - middle))
             expected = flat * (share @ np.exp(forecast)) / (share @ flat)
             ratio = (share @ actual) / (share @ expected)
             self.held_out_ratio_ = float(1.0 / ratio)
-            # One deal more, off by its own size: the few held-out deals there may be seldom show how they scatter.
-            noise = (share @ (actual / expected / ratio - 1.0) ** 2 + 1.0) / share.sum() ** 2
+            # The sum hangs on its large deals. One deal more, off by its own size: the few held-out ones there may be
+            # seldom show how they scatter.
+            off = np.bincount(wins.lead[rows], share * (actual - ratio * expected))
+            noise = (off @ off + (share @ expected**2) / share.sum()) / (share @ actual) ** 2
             drift = float(np.log(ratio) * _LEVEL_SD**2 / (_LEVEL_SD**2 + noise))
-            residual = actual / (expected * np.exp(drift))
+            expected *= np.exp(drift)
         else:
-            residual, share = amount / (weight @ amount / weight.sum()), weight
+            actual, share = amount, weight
+            expected = np.full(len(amount), weight @ amount / weight.sum())
         self.calibration_ = np.array([_level(slope * score, amount, weight) + drift, slope])
-        leads = max(share.sum(), 1.0)
-        levels = np.floor(_INTERVAL[0] * (leads + 1)) / leads, np.ceil(_INTERVAL[1] * (leads + 1)) / leads
-        self.interval_factors_ = np.array([_quantile(residual, share, min(level, 1.0)) for level in levels])
+        self.amount_spread_ = max(1.0, float((share @ actual**2) / (share @ expected**2)))
+        self._set_intervals(actual / expected, expected, share)
 
-
-@dataclass(frozen=True)
-class _Wins:
-    """Snapshots of won leads; a lead's weights add up to one."""
-
-    X: pd.DataFrame
-    amount: FloatArray
-    weight: FloatArray
-    lead: NDArray[np.intp]
-    piece: NDArray[np.intp]
-
-    def take(self, rows: NDArray[np.bool_]) -> _Wins:
-        """Return some of them, leads numbered from 0 again."""
-        lead = np.unique(self.lead[rows], return_inverse=True)[1]
-        return _Wins(self.X[rows], self.amount[rows], self.weight[rows], lead, self.piece[rows])
-
-
-def _with_piece(encoded: FloatArray, piece: int | NDArray[np.intp]) -> FloatArray:
-    return np.column_stack([encoded, np.broadcast_to(np.asarray(piece, dtype=float), len(encoded))])
+    def _set_intervals(self, residual: FloatArray, expected: FloatArray, share: FloatArray) -> None:
+        """Take the quantiles of amount ÷ expected amount, by segments of expected amounts."""
+        segments = int(np.clip(share.sum() // _WINS_A_SEGMENT, 1, _SEGMENTS))
+        edges = [quantile(expected, share, k / segments) for k in range(1, segments)]
+        self.interval_edges_ = np.unique(np.array(edges, dtype=float))
+        segment = np.searchsorted(self.interval_edges_, expected)
+        factors = []
+        for k in range(len(self.interval_edges_) + 1):
+            mine = segment == k if (segment == k).any() else np.ones(len(segment), dtype=bool)
+            leads = max(share[mine].sum(), 1.0)
+            levels = np.floor(_INTERVAL[0] * (leads + 1)) / leads, np.ceil(_INTERVAL[1] * (leads + 1)) / leads
+            factors.append([quantile(residual[mine], share[mine], min(level, 1.0)) for level in levels])
+        self.interval_factors_ = np.array(factors)
 
 
 def _level(score: FloatArray, amount: FloatArray, weight: FloatArray) -> float:
     """Return what must be added to scores so that expected amounts add up to the actual ones."""
     return float(np.log(weight @ amount) - np.log(weight @ np.exp(score)))
-
-
-def _quantile(values: FloatArray, weight: FloatArray, level: float) -> float:
-    """Smallest value with at least this share of the weight at or below it."""
-    order = np.argsort(values, kind="stable")
-    reached = np.cumsum(weight[order])
-    return float(values[order[min(np.searchsorted(reached, level * reached[-1] - 1e-9), len(order) - 1)]])
 
 
 def _slope(score: FloatArray, amount: FloatArray, weight: FloatArray) -> tuple[float, float]:
