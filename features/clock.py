@@ -337,25 +337,27 @@ def happened_events(tables: Tables, excluded_kinds: Sequence[str] = ()) -> ir.Ta
     return events.mutate(visible_at=ibis.greatest(events.known_at, events.occurred_at))
 
 
-def seen(snapshots: ir.Table, happened: ir.Table, keys: Sequence[str]) -> ir.Table:
+def seen(snapshots: ir.Table, happened: ir.Table, key: str) -> ir.Table:
     """Pair each snapshot with what had happened to its lead, and was known, by its ``as_of``.
 
     Parameters
     ----------
     snapshots : ibis table
-        With `keys`, ``lead_id`` and ``as_of`` among them.
+        ``snapshot``, `key` and ``as_of``.
     happened : ibis table
-        ``lead_id, visible_at, occurred_at`` and more.
-    keys : sequence of str
+        `key`, ``visible_at, occurred_at`` and more.
+    key : str
+        The column that both name the lead by.
 
     Returns
     -------
     ibis table
-        `keys`, the other columns of `happened`, and ``age``: whole microseconds from ``occurred_at`` to ``as_of``.
+        ``snapshot``, the other columns of `happened`, and ``age``: whole microseconds from ``occurred_at`` to
+        ``as_of``.
     """
-    dates = snapshots.select(*keys)
-    pairs = dates.join(happened, ["lead_id", dates.as_of >= happened.visible_at])
-    return pairs.mutate(age=microseconds_between(pairs.occurred_at, pairs.as_of)).drop("occurred_at", "visible_at")
+    pairs = snapshots.join(happened, [key, snapshots.as_of >= happened.visible_at])
+    age = microseconds_between(pairs.occurred_at, pairs.as_of)
+    return pairs.mutate(age=age).drop(key, "as_of", "occurred_at", "visible_at")
 
 
 def sums_by(facts: ir.Table, dates: ir.Table, names: Sequence[str]) -> ir.Table:

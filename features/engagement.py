@@ -9,37 +9,46 @@ import ibis
 import ibis.expr.types as ir
 
 from features import clock, sales_activity, wording
+from features.asked import Asked
 from features.feature import Feature
 from features.sales_activity import among
 from features.spec import FeatureSpec, slugs
-from features.tables import TIME, Tables
 from features.timing import standard_offset_seconds
 
 HALF_LIFE_DAYS = 14
 MOMENTUM_DAYS = (7, 28)
 OTHERS_DAYS = 30
 WEIGHT_SCALE = 1_000_000
-KEYS = ["lead_id", "episode", "as_of"]
 
 
-def _happened(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table:
-    """Give the events of the leads asked for."""
-    events = clock.happened_events(tables, spec.excluded_kinds)
-    return events.semi_join(snapshots.select("lead_id").distinct(), "lead_id")
+def _places(column: ir.StringColumn, words: tuple[str, ...]) -> ir.IntegerValue:
+    """Give each word's place in a list, -1 for others."""
+    return ibis.cases(*((column == word, ibis.literal(i, "int8")) for i, word in enumerate(words)), else_=-1).cast(
+        "int8"
+    )
 
 
-def _events(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table:
-    """Slim the events to what is counted: words as places in the spec's lists, direction as flags."""
-    events = _happened(tables, snapshots, spec)
+def _events(asked: Asked) -> ir.Table:
+    """Slim the events of the leads asked for to what is counted: words as places in lists, direction as flags."""
+    spec = asked.spec
+    events = clock.happened_events(asked.tables, spec.excluded_kinds)
+    events = events.join(asked.every.select("lead_id", "lead").distinct(), "lead_id")
     columns = {
-        f"{name}_place": ibis.cases(*((events[name] == word, i) for i, word in enumerate(words)), else_=-1)
+        f"{name}_place": _places(events[name], words)
         for name, words in (("kind", spec.event_kinds), ("channel", spec.channels), ("topic", spec.topics))
         if words
     }
+    if spec.has("events.topic"):
+        columns["topic"] = events.topic
     if spec.has("events.direction"):
         columns["outbound"] = ibis.coalesce(events.direction == "outbound", False)
         columns["inbound"] = ibis.coalesce(events.direction == "inbound", False)
-    return events.select("lead_id", "visible_at", "occurred_at", **columns)
+    return events.select("lead", "visible_at", "occurred_at", **columns)
+
+
+def _seen(asked: Asked, happened: ir.Table) -> ir.Table:
+    rows = asked.rows.select("snapshot", "lead", "as_of")
+    return clock.seen(rows, happened, "lead")
 
 
 def _bundles(pairs: ir.Table, spec: FeatureSpec) -> ir.Table:
@@ -48,14 +57,16 @@ def _bundles(pairs: ir.Table, spec: FeatureSpec) -> ir.Table:
     Returns
     -------
     ibis table
-        `KEYS`, what tells events apart, and per bundle ``events``, ``latest`` and ``oldest`` (age in microseconds),
-        ``decayed``, and ``events_{d}d`` of the last d days; integers, so that no order of adding changes a sum.
+        ``snapshot``, kind, channel and direction, and per bundle ``events``, ``latest`` and ``oldest`` (age in
+        microseconds), ``decayed``, and ``events_{d}d`` of the last d days; integers, so that no order of adding changes
+        a sum.
     """
     day, age = clock.MICROSECONDS_PER_DAY, pairs.age
     weight = (2.0 ** (-age.cast("float64") / (HALF_LIFE_DAYS * day)) * WEIGHT_SCALE).round().cast("int64")
     windows = {f"events_{days}d": pairs.count(where=age < days * day) for days in (*MOMENTUM_DAYS, *spec.windows_days)}
-    alike = [name for name in pairs.columns if name not in ("age", *KEYS)]
-    return pairs.group_by(*KEYS, *alike).agg(
+    # A topic tells nearly every event of a lead from the others: topics are counted by themselves.
+    alike = [name for name in ("kind_place", "channel_place", "outbound", "inbound") if name in pairs.columns]
+    return pairs.group_by("snapshot", *alike).agg(
         events=pairs.count(), latest=age.min(), oldest=age.max(), decayed=weight.sum().cast("int64"), **windows
     )
 
@@ -81,10 +92,6 @@ def _measures(bundles: ir.Table, spec: FeatureSpec) -> dict[str, ir.Value]:
     for channel, name in slugs(spec.channels).items():
         is_channel = bundles.channel_place == spec.channels.index(channel)
         measures[f"touch_channel_{name}_{spec.middle_window_days}d_count"] = among(is_channel, middle).sum()
-    for topic, name in slugs(spec.topics).items():
-        about = bundles.topic_place == spec.topics.index(topic)
-        own = about & ~bundles.outbound if spec.has("events.direction") else about
-        measures[f"touch_topic_{name}_count"] = among(own, bundles.events).sum()
     if spec.has("events.direction"):
         measures["touch_inbound_recency"] = among(bundles.inbound, bundles.latest).min()
         for days in spec.windows_days:
@@ -93,75 +100,132 @@ def _measures(bundles: ir.Table, spec: FeatureSpec) -> dict[str, ir.Value]:
     return measures
 
 
-def _replies(events: ir.Table) -> ir.Table:
-    """Give when each lead first answered us, and how long that took.
+def _about(pairs: ir.Table, spec: FeatureSpec) -> ir.Table:
+    """Count a snapshot's events about each topic, without our own."""
+    about = pairs.filter(pairs.topic_place >= 0)
+    if spec.has("events.direction"):
+        about = about.filter(~about.outbound)
+    counts = {
+        f"touch_topic_{name}_count": about.count(where=about.topic_place == spec.topics.index(topic))
+        for topic, name in slugs(spec.topics).items()
+    }
+    return about.group_by("snapshot").agg(**counts)
+
+
+def counts(asked: Asked) -> ir.Table:
+    """Count events by kind, channel, topic and direction over each window, with recency, momentum and decay.
+
+    Returns
+    -------
+    ibis table
+        ``snapshot`` and one column a feature.
+    """
+    spec, rows = asked.spec, asked.rows.select("snapshot", "created_at", "as_of")
+    pairs = _seen(asked, asked.once("events", lambda: _events(asked)))
+    bundles = _bundles(pairs, spec)
+    sums = _measures(bundles, spec)
+    rows = _left(rows, bundles.group_by("snapshot").agg(**sums))
+    names = list(sums)
+    if spec.topics:
+        about = _about(pairs, spec)
+        rows = _left(rows, about)
+        names += [name for name in about.columns if name != "snapshot"]
+    return rows.select("snapshot", **_finished(rows, names, spec))
+
+
+def distincts(asked: Asked) -> ir.Table:
+    """Count the different days on which something happened, and the different topics.
+
+    Each day and each topic of a lead has an instant at which it was first known; those known by a date count.
+
+    Returns
+    -------
+    ibis table
+        ``snapshot`` and the counts.
+    """
+    spec, events = asked.spec, asked.once("events", lambda: _events(asked))
+    rows = asked.rows.select("snapshot")
+    offset = standard_offset_seconds(spec.timezone) * 1_000_000
+    since = clock.microseconds_between(clock.instant(clock.ALWAYS), events.occurred_at)
+    days = events.mutate(day=((since + offset) // clock.MICROSECONDS_PER_DAY).cast("int32"))
+    days = days.group_by("lead", "day").agg(visible_at=days.visible_at.min())
+    starts_at = clock.instant(clock.ALWAYS) + (
+        days.day.cast("int64") * clock.MICROSECONDS_PER_DAY - offset
+    ).as_interval("us")
+    active = _seen(asked, days.select("lead", "visible_at", occurred_at=starts_at))
+    window = spec.middle_window_days * clock.MICROSECONDS_PER_DAY
+    found = {
+        "touch_active_days_count": active.count(),
+        f"touch_active_days_{spec.middle_window_days}d_count": active.count(where=active.age < window),
+    }
+    rows = _left(rows, active.group_by("snapshot").agg(**found))
+    if spec.has("events.topic"):
+        topics = events.filter(events.topic.notnull())
+        topics = topics.group_by("lead", "topic").agg(visible_at=topics.visible_at.min())
+        topics = _seen(asked, topics.select("lead", "visible_at", occurred_at="visible_at"))
+        rows = _left(rows, topics.group_by("snapshot").agg(touch_topics_count=topics.count()))
+        found["touch_topics_count"] = ibis.null("int64")
+    return rows.select("snapshot", **{name: ibis.coalesce(rows[name], 0).cast("float64") for name in found})
+
+
+def replies(asked: Asked) -> ir.Table:
+    """Say how long each lead took to answer us for the first time, once it had.
 
     Only the first outbound touch that was known counts: later news can then not change who answered whom.
 
     Returns
     -------
     ibis table
-        ``lead_id, replied_at`` (when the answer was known) and ``reply_delay`` in microseconds.
+        ``snapshot, touch_reply_delay_days``.
     """
-    first = events.filter(events.outbound).group_by("lead_id").agg(first_outbound_at=ibis._.visible_at.min())
-    answers = events.filter(events.inbound).select("lead_id", "visible_at")
-    answers = answers.join(first, ["lead_id", answers.visible_at > first.first_outbound_at])
-    answers = answers.group_by("lead_id", "first_outbound_at").agg(replied_at=answers.visible_at.min())
-    return answers.select(
-        "lead_id", "replied_at", reply_delay=clock.microseconds_between(answers.first_outbound_at, answers.replied_at)
-    )
+    rows = asked.rows.select("snapshot", "lead", "as_of")
+    events = asked.once("events", lambda: _events(asked)).semi_join(rows, "lead")
+    first = events.filter(events.outbound).group_by("lead").agg(first_outbound_at=ibis._.visible_at.min())
+    answers = events.filter(events.inbound).select("lead", "visible_at")
+    answers = answers.join(first, ["lead", answers.visible_at > first.first_outbound_at])
+    answers = answers.group_by("lead", "first_outbound_at").agg(replied_at=answers.visible_at.min())
+    answers = rows.join(answers, "lead")
+    answers = answers.filter(clock.known_by(answers.replied_at, answers.as_of))
+    delay = clock.days_between(answers.first_outbound_at, answers.replied_at)
+    return _left(rows.select("snapshot"), answers.select("snapshot", touch_reply_delay_days=delay))
 
 
-def _firsts(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table:
-    """Give the instant at which each active day of a lead, and each topic it touched, was first known."""
-    events = _happened(tables, snapshots, spec)
-    offset = ibis.interval(seconds=standard_offset_seconds(spec.timezone))
-    days = events.mutate(day=(events.occurred_at + offset).truncate("D"))
-    days = days.group_by("lead_id", "day").agg(visible_at=days.visible_at.min())
-    firsts = days.select("lead_id", "visible_at", is_day=ibis.literal(True), starts_at=(days.day - offset).cast(TIME))
-    if spec.has("events.topic"):
-        topics = events.filter(events.topic.notnull())
-        topics = topics.group_by("lead_id", "topic").agg(visible_at=topics.visible_at.min())
-        topics = topics.select("lead_id", "visible_at", is_day=ibis.literal(False), starts_at=ibis.null(TIME))
-        firsts = firsts.union(topics)
-    return firsts
-
-
-def _others(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table:
+def _others(asked: Asked) -> ir.Table:
     """Count the people known of the lead's company, and the others among them who did something lately."""
+    tables, spec = asked.tables, asked.spec
     leads = tables.leads
-    people = leads.filter(leads.account_id.notnull()).select("lead_id", "account_id", "known_at")
-    rows = snapshots.select(*KEYS).join(people.drop("known_at"), "lead_id")
-    dates = rows.select("account_id", "as_of").distinct()
-    known = people.rename(person="lead_id").join(dates, "account_id")
+    people = leads.filter(leads.account_id.notnull()).select("lead_id", "known_at", company_id="account_id")
+    rows = asked.every.filter(asked.every.company_id.notnull()).select("snapshot", "lead_id", "company_id", "as_of")
+    dates = rows.select("company_id", "as_of").distinct()
+    known = people.rename(person="lead_id").join(dates, "company_id")
     known = known.filter(clock.known_by(known.known_at, known.as_of))
-    counts = known.group_by("account_id", "as_of").agg(acct_people_count=known.count())
-    rows = rows.left_join(counts, ["account_id", "as_of"]).drop("account_id_right", "as_of_right")
+    totals = known.group_by("company_id", "as_of").agg(acct_people_count=known.count().cast("float64"))
+    rows = rows.left_join(totals, ["company_id", "as_of"]).drop("company_id_right", "as_of_right")
     if not spec.has("events.kind"):
-        return rows.select(*KEYS, "acct_people_count")
-    shared = people.group_by("account_id").agg(size=ibis._.count())
+        return rows.select("snapshot", "acct_people_count")
+    shared = people.group_by("company_id").agg(size=ibis._.count())
     shared = shared.filter(shared["size"] > 1)
     # What one person did counts once a day, whoever looks: pairs stay few.
     events = clock.happened_events(tables, spec.excluded_kinds).select("lead_id", "visible_at", "occurred_at")
-    events = events.join(people.drop("known_at").semi_join(shared, "account_id"), "lead_id")
-    seen = events.join(dates, "account_id")
+    events = events.join(people.drop("known_at").semi_join(shared, "company_id"), "lead_id")
+    seen = events.join(dates, "company_id")
     seen = seen.filter(clock.within_days(seen.visible_at, seen.occurred_at, seen.as_of, OTHERS_DAYS))
-    active = seen.group_by("account_id", "as_of", "lead_id").agg(touches=seen.count())
-    totals = active.group_by("account_id", "as_of").agg(people=active.count(), touches=active.touches.sum())
+    active = seen.group_by("company_id", "as_of", "lead_id").agg(touches=seen.count())
+    totals = active.group_by("company_id", "as_of").agg(people=active.count(), touches=active.touches.sum())
     own = active.select("lead_id", "as_of", own_touches="touches")
-    rows = rows.left_join(totals, ["account_id", "as_of"]).drop("account_id_right", "as_of_right")
+    rows = rows.left_join(totals, ["company_id", "as_of"]).drop("company_id_right", "as_of_right")
     rows = rows.left_join(own, ["lead_id", "as_of"]).drop("lead_id_right", "as_of_right")
     others = ibis.coalesce(rows.people, 0) - rows.own_touches.notnull().cast("int64")
     touches = ibis.coalesce(rows.touches, 0) - ibis.coalesce(rows.own_touches, 0)
     return rows.select(
-        *KEYS,
+        "snapshot",
         "acct_people_count",
         acct_others_active_count=others.cast("float64"),
         acct_others_touch_count=touches.cast("float64"),
     )
 
 
-def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table:
+def features(asked: Asked) -> ir.Table:
     """Give each snapshot its engagement and, from the same pass over the events, its sales activity.
 
     Every sum is over integers; one pass over the pairs of a snapshot and an event known by then.
@@ -169,41 +233,29 @@ def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table
     Returns
     -------
     ibis table
-        ``lead_id, episode, as_of`` and the features of engagement and sales activity; nothing done counts 0, a time
-        since something that never was is unknown.
+        ``snapshot`` and the features of engagement and sales activity; nothing done counts 0, a time since something
+        that never was is unknown.
     """
-    rows = snapshots.select(*KEYS)
+    spec = asked.spec
+    rows = asked.rows.select("snapshot", "as_of")
     if spec.has("events.kind"):
-        events = _events(tables, snapshots, spec)
-        bundles = _bundles(clock.seen(snapshots, events, KEYS), spec)
-        measures = _measures(bundles, spec)
-        rows = _left(rows, bundles.group_by(KEYS).agg(**measures))
-        if spec.has("events.direction"):
-            rows = rows.left_join(_replies(events), "lead_id").drop("lead_id_right")
-        firsts = clock.seen(snapshots, _firsts(tables, snapshots, spec).rename(occurred_at="starts_at"), KEYS)
-        window = spec.middle_window_days * clock.MICROSECONDS_PER_DAY
-        distinct = {
-            "touch_active_days_count": firsts.count(where=firsts.is_day),
-            f"touch_active_days_{spec.middle_window_days}d_count": firsts.count(
-                where=firsts.is_day & (firsts.age < window)
-            ),
-        }
-        if spec.has("events.topic"):
-            distinct["touch_topics_count"] = firsts.count(where=~firsts.is_day)
-        rows = _left(rows, firsts.group_by(KEYS).agg(**distinct))
-        rows = _finished(rows, tables, snapshots, [*measures, *distinct], spec)
+        rows = _left(_left(rows, counts(asked)), distincts(asked))
+    if spec.has("events.kind", "events.direction"):
+        rows = _left(rows, replies(asked))
+        of_won = asked.once("touches_of_won", lambda: sales_activity.touches_of_won(asked))
+        rows = rows.left_join(of_won, "as_of").drop("as_of_right")
+        share = rows.touch_outbound_count / rows.won_touch_mean.nullif(0)
+        rows = rows.mutate(touch_outbound_to_win_share=share).drop("won_touch_mean")
     if spec.has("leads.account_id"):
-        rows = _left(rows, _others(tables, snapshots, spec))
-        if "acct_people_count" in rows.columns:
-            rows = rows.mutate(acct_people_count=rows.acct_people_count.cast("float64"))
-    return rows
+        rows = _left(rows, asked.once("others", lambda: _others(asked)))
+    return rows.drop("as_of")
 
 
 def _left(rows: ir.Table, facts: ir.Table) -> ir.Table:
-    return rows.left_join(facts, KEYS).drop(*(f"{key}_right" for key in KEYS))
+    return rows.left_join(facts, "snapshot").drop("snapshot_right")
 
 
-def _finished(rows: ir.Table, tables: Tables, snapshots: ir.Table, names: list[str], spec: FeatureSpec) -> ir.Table:
+def _finished(rows: ir.Table, names: list[str], spec: FeatureSpec) -> dict[str, ir.Value]:
     """Turn sums into features: counts and days as numbers, momentum, decay and shares worked out."""
     day = clock.MICROSECONDS_PER_DAY
     values: dict[str, ir.Value] = {}
@@ -216,16 +268,7 @@ def _finished(rows: ir.Table, tables: Tables, snapshots: ir.Table, names: list[s
     weeks_before = (MOMENTUM_DAYS[1] - MOMENTUM_DAYS[0]) // 7
     values["touch_momentum_ratio"] = (week + 1) / ((month - week) / weeks_before + 1)
     values["touch_decayed_count"] = ibis.coalesce(rows.touch_decayed, 0).cast("float64") / WEIGHT_SCALE
-    if spec.has("events.direction"):
-        answered = clock.known_by(ibis.coalesce(rows.replied_at, clock.instant(clock.NEVER)), rows.as_of)
-        delay = ibis.ifelse(answered, rows.reply_delay, ibis.null("int64"))
-        values["touch_reply_delay_days"] = delay.cast("float64") / day
-        created = tables.leads.select("lead_id", "created_at")
-        rows = rows.left_join(created, "lead_id").drop("lead_id_right")
-        of_won = sales_activity.touches_of_won(tables, snapshots, spec)
-        rows = rows.left_join(of_won, "as_of").drop("as_of_right")
-        values |= sales_activity.finished(rows)
-    return rows.select(*KEYS, **values)
+    return values | (sales_activity.finished(rows) if spec.has("events.direction") else {})
 
 
 def entries(spec: FeatureSpec) -> Iterator[Feature]:

@@ -8,9 +8,9 @@ import ibis
 import ibis.expr.types as ir
 
 from features import clock, wording
+from features.asked import Asked
 from features.feature import Feature
 from features.spec import FeatureSpec
-from features.tables import Tables
 from features.titles import read_titles
 
 FREE_MAIL = (
@@ -66,31 +66,28 @@ def _person(rows: ir.Table, spec: FeatureSpec) -> dict[str, ir.Value]:
     return values
 
 
-def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table:
+def features(asked: Asked) -> ir.Table:
     """Give each snapshot what was known of the person and the company.
 
     Returns
     -------
     ibis table
-        ``lead_id, episode, as_of`` and the features of fit: of leads by the history of their columns, of companies by
-        the version known at ``as_of``.
+        ``snapshot`` and the features of fit: of leads by the history of their columns, of companies by the version
+        known at ``as_of``.
     """
-    keys = ["lead_id", "episode", "as_of"]
+    rows, spec = asked.rows, asked.spec
     names = spec.attribute_names("leads")
     attributes = [(name, type_) for name, type_ in spec.lead_attributes if name not in spec.wide_columns]
-    needed = {"account_id", "title", *(column.removeprefix("leads.") for column in spec.form_columns())}
-    needed |= {name for name, _ in attributes}
-    rows = snapshots.select(*keys).join(tables.leads.select("lead_id", *sorted(needed)), "lead_id")
-    rows = clock.as_they_were(rows, tables, "leads", "lead_id")
-    values = {names[name]: attribute(rows, name, type_) for name, type_ in attributes} | _person(rows, spec)
-    rows = rows.select(*keys, "account_id", "title", **values)
+    values = {names[name]: attribute(rows, names[name], type_) for name, type_ in attributes} | _person(rows, spec)
+    told = rows.select("snapshot", "title", **values)
     if spec.has("leads.title"):
-        rows = rows.left_join(read_titles(rows), "title").drop("title_right")
-    rows = rows.drop("title")
+        told = told.left_join(read_titles(rows), "title").drop("title_right")
+    told = told.drop("title")
     if not spec.has("accounts.account_id"):
-        return rows.drop("account_id")
-    versions = clock.account_versions(tables)
-    known = rows.select("lead_id", "episode", "as_of", "account_id").join(versions, "account_id")
+        return told
+    tables = asked.tables
+    versions = tables.once("account_versions", lambda: clock.account_versions(tables))
+    known = rows.select("snapshot", "as_of", "account_id").join(versions, "account_id")
     known = known.filter(clock.current_at(known, known.as_of))
     known = clock.as_they_were(known, tables, "accounts", "account_id")
     companies: dict[str, ir.Value] = {}
@@ -104,8 +101,7 @@ def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table
         companies["acct_filled_share"] = sum(filled[1:], start=filled[0]).cast("float64") / len(filled)
     names = spec.attribute_names("accounts")
     companies |= {names[name]: attribute(known, name, type_) for name, type_ in spec.account_attributes}
-    companies_known = known.select("lead_id", "episode", "as_of", **companies)
-    return rows.drop("account_id").left_join(companies_known, keys).drop(*(f"{key}_right" for key in keys))
+    return told.left_join(known.select("snapshot", **companies), "snapshot").drop("snapshot_right")
 
 
 def _own(spec: FeatureSpec, table: str) -> Iterator[Feature]:

@@ -9,45 +9,47 @@ import ibis
 import ibis.expr.types as ir
 
 from features import clock
+from features.asked import Asked
 from features.feature import Feature
 from features.spec import FeatureSpec
 from features.tables import Tables
 
-KEYS = ["lead_id", "episode", "as_of"]
+
+def _deals_of_companies(tables: Tables) -> ir.Table:
+    """Give the versions of closed deals, each with its company; one that names only a lead has that lead's."""
+    leads = tables.leads.filter(tables.leads.account_id.notnull())
+    versions = clock.deal_versions(tables)
+    versions = versions.filter(versions.outcome != "open", versions.known_from < versions.known_until)
+    versions = versions.left_join(leads.select("lead_id", lead_account_id="account_id"), "lead_id")
+    versions = versions.mutate(company_id=ibis.coalesce(versions.account_id, versions.lead_account_id))
+    return versions.filter(versions.company_id.notnull()).select(
+        "company_id", "outcome", "amount", "closed_at", "known_from", "known_until"
+    )
 
 
-def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table:
+def features(asked: Asked) -> ir.Table:
     """Give each snapshot what its company had bought and turned down by then.
 
     Returns
     -------
     ibis table
-        ``lead_id, episode, as_of, acct_won_count, acct_lost_count, acct_customer_before_lead,
-        acct_last_won_days`` and, where deals have amounts,
-        ``acct_revenue``. A lead without a company has no history: unknown.
+        ``snapshot, acct_won_count, acct_lost_count, acct_customer_before_lead, acct_last_won_days`` and, where deals
+        have amounts, ``acct_revenue``. A lead without a company has no history: unknown.
     """
-    leads = tables.leads.filter(tables.leads.account_id.notnull()).select("lead_id", "account_id", "created_at")
-    versions = clock.deal_versions(tables)
-    versions = versions.filter(versions.outcome != "open", versions.known_from < versions.known_until)
-    # A deal that names only its lead belongs to that lead's company.
-    versions = versions.left_join(leads.select("lead_id", lead_account_id="account_id"), "lead_id")
-    versions = versions.mutate(company_id=ibis.coalesce(versions.account_id, versions.lead_account_id))
-    versions = versions.filter(versions.company_id.notnull()).select(
-        "company_id", "outcome", "amount", "closed_at", "known_from", "known_until"
-    )
-    rows = snapshots.select(*KEYS).join(leads, "lead_id")
-    dates = rows.select("account_id", "as_of").distinct()
-    pairs = dates.join(versions, dates.account_id == versions.company_id)
+    tables, spec = asked.tables, asked.spec
+    versions = tables.once("deals_of_companies", lambda: _deals_of_companies(tables))
+    rows = asked.rows.filter(asked.rows.company_id.notnull()).select("snapshot", "as_of", "created_at", "company_id")
+    pairs = rows.select("company_id", "as_of").distinct().join(versions, "company_id")
     pairs = pairs.filter(clock.current_at(pairs, pairs.as_of))
     won = pairs.outcome == "won"
-    sums = pairs.group_by("account_id", "as_of").agg(
+    sums = pairs.group_by("company_id", "as_of").agg(
         won=pairs.count(where=won),
         lost=pairs.count(where=pairs.outcome == "lost"),
         revenue=pairs.amount.sum(where=won),
         last_won=clock.microseconds_between(pairs.closed_at, pairs.as_of).min(where=won),
         first_won_at=pairs.closed_at.min(where=won),
     )
-    found = rows.left_join(sums, ["account_id", "as_of"])
+    found = rows.left_join(sums, ["company_id", "as_of"])
     was_customer = ibis.coalesce(found.first_won_at < found.created_at, False)
     values: dict[str, ir.Value] = {
         "acct_won_count": ibis.coalesce(found.won, 0).cast("float64"),
@@ -57,7 +59,7 @@ def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table
     }
     if spec.has("deals.amount"):
         values["acct_revenue"] = ibis.coalesce(found.revenue.cast("float64"), 0.0)
-    return found.select(*KEYS, **values)
+    return found.select("snapshot", **values)
 
 
 def entries(spec: FeatureSpec) -> Iterator[Feature]:

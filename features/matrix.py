@@ -5,11 +5,11 @@ from __future__ import annotations
 import ibis.expr.types as ir
 
 from features import catalogue, engagement, fit, history, sales_activity, source, timing
-from features.snapshots import KEYS
+from features.asked import KEYS, Asked, ask
 from features.spec import FeatureSpec
 from features.tables import Tables
 
-__all__ = ["FeatureSpec", "feature_matrix"]
+__all__ = ["FeatureSpec", "feature_block", "feature_matrix"]
 
 
 def feature_matrix(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table:
@@ -19,8 +19,7 @@ def feature_matrix(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir
     ----------
     tables : Tables
     snapshots : ibis table
-        ``lead_id, episode, as_of``, no row twice. It is read several times: pass a table, or an expression that was
-        written to one.
+        ``lead_id, episode, as_of``, no row twice.
     spec : FeatureSpec
         What flows in; the same spec always gives the same columns.
 
@@ -30,14 +29,24 @@ def feature_matrix(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir
         ``lead_id, episode, as_of`` and one column for each entry of the catalogue, in its order: numbers as float64,
         words as text, unknown as null. Rows come in no certain order.
     """
-    keys = list(KEYS)
-    rows = snapshots.select(*keys)
+    return feature_block(ask(tables, snapshots, spec)).drop("snapshot")
+
+
+def feature_block(asked: Asked) -> ir.Table:
+    """Build the features of the snapshots in ``asked.rows``.
+
+    Returns
+    -------
+    ibis table
+        ``snapshot`` and the columns of `feature_matrix`.
+    """
+    spec = asked.spec
     themes = [timing.features, fit.features, source.features, engagement.features]
     if spec.has_open_deals():
         themes.append(sales_activity.features)
     if spec.has("leads.account_id"):
         themes.append(history.features)
+    rows = asked.rows.select("snapshot", *KEYS)
     for features in themes:
-        facts = features(tables, snapshots, spec)
-        rows = rows.left_join(facts, keys).drop(*(f"{key}_right" for key in keys))
-    return rows.select(*keys, *(entry.name for entry in catalogue.entries(spec)))
+        rows = rows.left_join(features(asked), "snapshot").drop("snapshot_right")
+    return rows.select("snapshot", *KEYS, *(entry.name for entry in catalogue.entries(spec)))

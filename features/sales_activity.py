@@ -9,11 +9,11 @@ import ibis
 import ibis.expr.types as ir
 
 from features import clock, lifecycle, wording
+from features.asked import Asked
 from features.feature import Feature
 from features.spec import FeatureSpec
 from features.tables import Tables
 
-KEYS = ["lead_id", "episode", "as_of"]
 WINS_NEEDED = 10
 """So many leads have to be won before anybody can say how many touches winning takes."""
 
@@ -44,12 +44,12 @@ def measures(bundles: ir.Table, spec: FeatureSpec) -> dict[str, ir.Value]:
 
 
 def finished(rows: ir.Table) -> dict[str, ir.Value]:
-    """Work out speed to lead, whose talk it is, and how far winning may be, from the sums of a snapshot.
+    """Work out speed to lead and whose talk it is, from the sums of a snapshot.
 
     Parameters
     ----------
     rows : ibis table
-        The sums of `measures`, ``created_at``, ``won_touch_mean`` (see `touches_of_won`).
+        ``as_of``, ``created_at`` and the sums of `measures`.
     """
     age = clock.microseconds_between(rows.created_at, rows.as_of)
     # Touched before it was a lead (a cold call): no delay at all.
@@ -58,12 +58,11 @@ def finished(rows: ir.Table) -> dict[str, ir.Value]:
     inbound, outbound = (ibis.coalesce(rows[f"touch_{way}_count"], 0) for way in ("inbound", "outbound"))
     return {
         "touch_speed_to_lead_days": wait.cast("float64") / clock.MICROSECONDS_PER_DAY,
-        "touch_outbound_to_win_share": outbound.cast("float64") / rows.won_touch_mean.nullif(0),
         "touch_inbound_share": inbound.cast("float64") / (inbound + outbound).cast("float64").nullif(0),
     }
 
 
-def touches_of_won(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table:
+def touches_of_won(asked: Asked) -> ir.Table:
     """Say how many touches of ours the leads won by each date had had when they were won.
 
     Returns
@@ -71,20 +70,34 @@ def touches_of_won(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir
     ibis table
         ``as_of, won_touch_mean``; null before `WINS_NEEDED` wins.
     """
+    tables = asked.tables
     versions = lifecycle.deal_versions(tables)
     won = versions.filter(versions.lead_id.notnull(), versions.outcome == "won")
     won = won.group_by("lead_id").agg(known_from=won.known_from.min())
-    events = clock.happened_events(tables, spec.excluded_kinds)
+    events = clock.happened_events(tables, asked.spec.excluded_kinds)
     ours = events.filter(events.direction == "outbound").select("lead_id", "visible_at").join(won, "lead_id")
     ours = ours.filter(clock.known_by(ours.visible_at, ours.known_from))
     facts = won.select("known_from", wins=ibis.literal(1, "int64"), touches=ibis.literal(0, "int64"))
     facts = facts.union(ours.select("known_from", wins=ibis.literal(0, "int64"), touches=ibis.literal(1, "int64")))
-    sums = clock.sums_by(facts, snapshots.select("as_of").distinct(), ["wins", "touches"])
+    sums = clock.sums_by(facts, asked.every.select("as_of").distinct(), ["wins", "touches"])
     mean = sums.touches.cast("float64") / sums.wins.cast("float64")
     return sums.select("as_of", won_touch_mean=ibis.ifelse(sums.wins >= WINS_NEEDED, mean, ibis.null("float64")))
 
 
-def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table:
+def _moves(tables: Tables) -> ir.Table:
+    """Give the versions of leads' deals, each with whether its amount changed or its planned date was put off by it."""
+    versions = lifecycle.deal_versions(tables)
+    versions = versions.filter(versions.lead_id.notnull(), versions.known_from < versions.known_until)
+    in_order = ibis.window(group_by=["deal_id", "system"], order_by=versions.known_from)
+    return versions.select(
+        "lead_id", "outcome", "opened_at", "amount", "stage", "expected_close_at", "known_from", "known_until",
+        # In the currency it was written in: an exchange rate that moves changes no deal.
+        amount_changed=(versions.written_amount != versions.written_amount.lag().over(in_order)).cast("int64"),
+        pushed=(versions.expected_close_at > versions.expected_close_at.lag().over(in_order)).cast("int64"),
+    )  # fmt: skip
+
+
+def features(asked: Asked) -> ir.Table:
     """Give each snapshot how its open deals stood, as known at its date.
 
     Amounts, stages and planned dates come only from deals with a history (``recorded_at`` or ``changes``): without one
@@ -93,18 +106,11 @@ def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table
     Returns
     -------
     ibis table
-        ``lead_id, episode, as_of`` and the features of open deals.
+        ``snapshot`` and the features of open deals.
     """
-    rows = snapshots.select(*KEYS)
-    versions = lifecycle.deal_versions(tables)
-    versions = versions.filter(versions.lead_id.notnull(), versions.known_from < versions.known_until)
-    in_order = ibis.window(group_by=["deal_id", "system"], order_by=versions.known_from)
-    versions = versions.mutate(
-        # In the currency it was written in: an exchange rate that moves changes no deal.
-        amount_changed=(versions.written_amount != versions.written_amount.lag().over(in_order)).cast("int64"),
-        pushed=(versions.expected_close_at > versions.expected_close_at.lag().over(in_order)).cast("int64"),
-    )
-    pairs = rows.join(versions, "lead_id")
+    spec, tables = asked.spec, asked.tables
+    rows = asked.rows.select("snapshot", "lead_id", "as_of")
+    pairs = rows.join(tables.once("deal_moves", lambda: _moves(tables)), "lead_id")
     now = clock.current_at(pairs, pairs.as_of) & (pairs.outcome == "open")
     # Deals without any date are known since ever; their age is not.
     opened_at = ibis.coalesce(pairs.opened_at, pairs.known_from.nullif(clock.instant(clock.ALWAYS)))
@@ -119,7 +125,7 @@ def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table
         "changed": pairs.amount_changed.sum(where=clock.known_by(pairs.known_from, pairs.as_of)),
         "pushed": pairs.pushed.sum(where=clock.known_by(pairs.known_from, pairs.as_of)),
     }
-    found = rows.left_join(pairs.group_by(KEYS).agg(**sums), KEYS).drop(*(f"{key}_right" for key in KEYS))
+    found = rows.select("snapshot").left_join(pairs.group_by("snapshot").agg(**sums), "snapshot").drop("snapshot_right")
     values: dict[str, ir.Value] = {
         "deal_open_count": ibis.coalesce(found.open, 0).cast("float64"),
         "deal_age_days": found.oldest.cast("float64") / day,
@@ -132,7 +138,7 @@ def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table
     if spec.has_deal_history("expected_close_at"):
         values["deal_expected_close_days"] = found.close.cast("float64") / day
         values["deal_pushed_count"] = ibis.coalesce(found.pushed, 0).cast("float64")
-    return found.select(*KEYS, **values)
+    return found.select("snapshot", **values)
 
 
 def entries(spec: FeatureSpec) -> Iterator[Feature]:

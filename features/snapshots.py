@@ -12,7 +12,6 @@ from features import clock, lifecycle
 from features.tables import TIME, Tables
 
 EVERY_DAYS_LIMIT = 28
-KEYS = ("lead_id", "episode", "as_of")
 
 
 def open_leads(tables: Tables, as_of: datetime) -> ir.Table:

@@ -12,16 +12,17 @@ grouped by day and summed up in order.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import reduce
 
 import ibis
 import ibis.expr.types as ir
 
 from features import clock, lifecycle, wording
+from features.asked import Asked
 from features.feature import Feature
 from features.spec import RECENT_RATIO, FeatureSpec
-from features.tables import Tables
+from features.tables import kept
 
 AGE_BINS_DAYS = (0, 7, 14, 30, 60, 90, 180, 365)
 PRIOR_WINS = 2.0
@@ -29,7 +30,7 @@ PRIOR_WINS = 2.0
 RECENT_DAYS = 90
 DAY_SECONDS = 86_400
 SCALE = 1_000_000
-KEYS = ["lead_id", "episode", "as_of"]
+COUNTED = ("slope", "level", "wins")
 
 
 def _seconds(moment: ir.TimestampValue) -> ir.IntegerValue:
@@ -37,31 +38,39 @@ def _seconds(moment: ir.TimestampValue) -> ir.IntegerValue:
     return -((-clock.microseconds_between(clock.instant(clock.ALWAYS), moment)) // 1_000_000)
 
 
-def _values(tables: Tables, spec: FeatureSpec) -> ir.Table:
-    """Give each lead's first value of each converting column, which nothing learnt later changes; none is one too."""
-    leads = clock.as_they_were_first(tables.leads, tables, "leads", "lead_id")
+def _values(rows: ir.Table, asked: Asked, named: Callable[[str], str]) -> dict[str, ir.StringValue]:
+    """Give the values of the converting columns of `rows`; none is one too."""
+    return {
+        f"value_{i}": ibis.coalesce(rows[named(name)], "") for i, name in enumerate(asked.spec.converting_columns())
+    }
+
+
+def _codes(asked: Asked, leads: ir.Table, values: list[str]) -> ir.Table:
+    """Give each different value of the columns a code: ``place`` (of the column), ``value, code``."""
+    current = asked.every.select(**_values(asked.every, asked, asked.column))
     parts = [
-        leads.select("lead_id", column=ibis.literal(name), value=ibis.coalesce(leads[name], ""))
-        for name in spec.converting_columns()
+        rows.select(place=ibis.literal(i, "int8"), value=name).distinct()
+        for rows in (leads, current)
+        for i, name in enumerate(values)
     ]
-    return reduce(lambda left, right: left.union(right), parts)
+    codes = reduce(lambda left, right: left.union(right), parts).distinct()
+    return codes.mutate(code=ibis.row_number().over(order_by=[codes.place, codes["value"]]).cast("int32"))
 
 
-def _points(tables: Tables) -> ir.Table:
+def _points(spells: ir.Table, values: list[str]) -> ir.Table:
     """Give the instants at which each lead's time at risk in each age bin begins and ends, and at which it was won.
 
     Returns
     -------
     ibis table
-        ``lead_id, bin, second, slope, level, wins``.
+        The codes of the lead's `values`, ``bin, second, slope, level, wins``.
     """
-    spells = lifecycle.open_spells(tables)
     spells = spells.mutate(
         created=_seconds(spells.created_at), low=_seconds(spells.known_from), high=_seconds(spells.known_until)
     )
     never = _seconds(clock.instant(clock.NEVER))
-    zero, one = ibis.literal(0, "int64"), ibis.literal(1, "int64")
-    spells = spells.mutate(bin=ibis.range(0, len(AGE_BINS_DAYS)).unnest())
+    zero, one = ibis.literal(0, "int8"), ibis.literal(1, "int8")
+    spells = spells.mutate(bin=ibis.range(0, len(AGE_BINS_DAYS)).unnest().cast("int8"))
     # The first bin holds what came before creation too, the last one has no end.
     lows = [-(10**10), *(days * DAY_SECONDS for days in AGE_BINS_DAYS[1:])]
     highs = [*lows[1:], 10**12]
@@ -71,10 +80,10 @@ def _points(tables: Tables) -> ir.Table:
         start=ibis.greatest(spells.created + low, spells.low), stop=ibis.least(spells.created + high, spells.high)
     )
     at_risk = at_risk.filter(at_risk.start < at_risk.stop)
-    starts = at_risk.select("lead_id", "bin", second="start", slope=one, level=-at_risk.start, wins=zero)
+    starts = at_risk.select(*values, "bin", second="start", slope=one, level=-at_risk.start, wins=zero)
     ended = at_risk.filter(at_risk.stop < never)
     is_win = (ended.stop == ended.high) & (ended.outcome == "won")
-    stops = ended.select("lead_id", "bin", second="stop", slope=-one, level=ended.stop, wins=is_win.cast("int64"))
+    stops = ended.select(*values, "bin", second="stop", slope=-one, level=ended.stop, wins=is_win.cast("int8"))
     return starts.union(stops)
 
 
@@ -86,58 +95,83 @@ def _dates(snapshots: ir.Table) -> ir.Table:
     return dates.mutate(clock_time=dates.second % DAY_SECONDS, day=(dates.second // DAY_SECONDS).cast("int64"))
 
 
+def _by_marked_days(points: ir.Table, dates: ir.Table) -> ir.Table:
+    """Put each point on the first day that sums are asked for from which on it counts; later ones are left out.
+
+    Returns
+    -------
+    ibis table
+        `points` with ``clock_time, day`` for ``second``.
+    """
+    earlier = dates.select("clock_time", day=dates.day - RECENT_DAYS)
+    marked = dates.select("clock_time", "day").union(earlier, distinct=True)
+    before = marked.day.lag().over(ibis.window(group_by="clock_time", order_by="day"))
+    marked = marked.mutate(before=ibis.coalesce(before, marked.day - 1))
+    calendar = marked.select("clock_time", "day", any_day=ibis.range(marked.before + 1, marked.day + 1).unnest())
+    points = points.join(marked.group_by("clock_time").agg(first=marked.day.min()), ibis.literal(True))
+    # A fact counts from the first day on whose clock time it was known.
+    own = -((points.clock_time - points.second) // DAY_SECONDS)
+    points = points.mutate(any_day=ibis.greatest(own, points["first"]).cast("int64")).drop("second", "first")
+    return points.join(calendar, ["clock_time", "any_day"]).drop("any_day")
+
+
 def _at_dates(points: ir.Table, markers: ir.Table, keys: list[str]) -> ir.Table:
     """Sum up time at risk (in seconds) and wins by each marked day, per `keys`."""
     zero = ibis.literal(0, "int64")
     names = [*keys, "clock_time", "day"]
-    sums = points.group_by(names).agg(slope=points.slope.sum(), level=points.level.sum(), wins=points.wins.sum())
-    sums = sums.mutate(marked=zero)
+    sums = points.select(*names, *COUNTED, marked=zero)
     marks = markers.select(*names, slope=zero, level=zero, wins=zero, marked=ibis.literal(1, "int64"))
     every = sums.union(marks.select(sums.columns))
-    every = every.group_by(names).agg(**{name: every[name].sum() for name in ("slope", "level", "wins", "marked")})
+    every = every.group_by(names).agg(**{name: every[name].sum() for name in (*COUNTED, "marked")})
     so_far = ibis.window(group_by=[*keys, "clock_time"], order_by="day", rows=(None, 0))
-    every = every.mutate(**{name: every[name].sum().over(so_far).cast("int64") for name in ("slope", "level", "wins")})
+    every = every.mutate(**{name: every[name].sum().over(so_far).cast("int64") for name in COUNTED})
     every = every.filter(every.marked > 0)
     at_risk = every.slope * (every.day * DAY_SECONDS + every.clock_time) + every.level
     return every.select(*names, "wins", at_risk=at_risk)
 
 
-def conversion(tables: Tables, wanted: ir.Table, spec: FeatureSpec) -> ir.Table:
+def conversion(asked: Asked) -> ir.Table:
     """Say how the leads of each value had converted by each date, against what their ages let one expect.
-
-    Parameters
-    ----------
-    tables : Tables
-    wanted : ibis table
-        ``column, value, as_of``: the values and dates asked for, none twice.
-    spec : FeatureSpec
 
     Returns
     -------
     ibis table
-        ``column, value, as_of, ratio, recent_ratio``. 1 is average, ``recent_ratio`` counts only the last
-        `RECENT_DAYS`.
+        ``place`` (of the column among `FeatureSpec.converting_columns`), ``value, as_of, ratio, recent_ratio``, for
+        the values and dates of ``asked.every``. 1 is average, ``recent_ratio`` counts only the last `RECENT_DAYS`.
     """
-    values, dates = _values(tables, spec), _dates(wanted)
-    points = _points(tables)
-    times = dates.select("clock_time").distinct()
-    # A fact counts from the first day on whose clock time it was known.
-    points = points.join(times, ibis.literal(True))
-    day = -((points.clock_time - points.second) // DAY_SECONDS)
-    points = points.mutate(day=day.cast("int64"))
+    tables = asked.tables
+    # A lead counts for its first values, which nothing learnt later changes.
+    leads = clock.as_they_were_first(tables.leads, tables, "leads", "lead_id")
+    leads = leads.select("lead_id", **_values(leads, asked, str))
+    values = [name for name in leads.columns if name != "lead_id"]
+    codes = kept(_codes(asked, leads, values))
+    dates = _dates(asked.every)
+    wanted = []
+    spells = lifecycle.open_spells(tables).join(leads, "lead_id")
+    for i, name in enumerate(values):
+        own = codes.filter(codes.place == i).select("value", f_code="code")
+        spells = spells.join(own, spells[name] == own["value"]).drop("value", name).rename({name: "f_code"})
+        current = asked.every.select("as_of", **_values(asked.every, asked, asked.column)).select("as_of", name)
+        current = current.distinct().rename(value=name)
+        wanted.append(current.join(own, "value").select("as_of", code="f_code"))
+    marks = reduce(lambda left, right: left.union(right), wanted)
+    points = _by_marked_days(_points(spells, values), dates)
     bins = ["bin", "clock_time", "day"]
-    overall_points = points.group_by(bins).agg(
-        slope=points.slope.sum(), level=points.level.sum(), wins=points.wins.sum()
-    )
-    by_value = points.join(values, "lead_id")
-    every_bin = overall_points.select("bin").distinct()
-    overall_marks = dates.join(every_bin, ibis.literal(True))
-    overall = _at_dates(overall_points, overall_marks, ["bin"])
-    marks = wanted.join(dates, "as_of").join(every_bin, ibis.literal(True))
+
+    def summed(rows: ir.Table, **keys: ir.Value) -> ir.Table:
+        return rows.group_by(*bins, **keys).agg(**{name: rows[name].sum().cast("int64") for name in COUNTED})
+
+    by_value = [summed(points, code=points[name]) for name in values]
+    by_code = kept(reduce(lambda left, right: left.union(right), by_value))
+    # Every lead has one value of each column.
+    of_first = by_code.semi_join(codes.filter(codes.place == 0), "code")
+    every_bin = of_first.select("bin").distinct()
+    overall = _at_dates(summed(of_first), dates.join(every_bin, ibis.literal(True)), ["bin"])
+    marks = marks.join(dates, "as_of").join(every_bin, ibis.literal(True))
     earlier = marks.mutate(day=marks.day - RECENT_DAYS)
-    keys = ["column", "value", "bin"]
+    keys = ["code", "bin"]
     both = marks.select(*keys, "clock_time", "day").union(earlier.select(*keys, "clock_time", "day"), distinct=True)
-    sums = _at_dates(by_value, both, keys)
+    sums = _at_dates(by_code, both, keys)
     now = marks.join(sums, [*keys, "clock_time", "day"])
     before = sums.mutate(day=sums.day + RECENT_DAYS).rename(wins_before="wins", at_risk_before="at_risk")
     now = now.join(before, [*keys, "clock_time", "day"])
@@ -149,14 +183,14 @@ def conversion(tables: Tables, wanted: ir.Table, spec: FeatureSpec) -> ir.Table:
         return ibis.coalesce((rate * at_risk.cast("float64") * SCALE).round().cast("int64"), 0)
 
     now = now.mutate(expected=expected(now.at_risk), expected_recent=expected(now.at_risk - now.at_risk_before))
-    sums = now.group_by("column", "value", "as_of").agg(
+    sums = now.group_by("code", "as_of").agg(
         wins=now.wins.sum(),
         recent_wins=(now.wins - now.wins_before).sum(),
         expected=now.expected.sum(),
         expected_recent=now.expected_recent.sum(),
     )
-    return sums.select(
-        "column",
+    return sums.join(codes, "code").select(
+        "place",
         "value",
         "as_of",
         ratio=(sums.wins + PRIOR_WINS) / (sums.expected.cast("float64") / SCALE + PRIOR_WINS),
@@ -164,39 +198,33 @@ def conversion(tables: Tables, wanted: ir.Table, spec: FeatureSpec) -> ir.Table:
     )
 
 
-def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table:
+def features(asked: Asked) -> ir.Table:
     """Give each snapshot its source, and how leads of that source (campaign, owner, …) had converted by then.
 
     Returns
     -------
     ibis table
-        ``lead_id, episode, as_of``, the words themselves, and for each of `FeatureSpec.converting_columns` a
-        ``…_conversion_ratio`` (1 is average); sources, campaigns and owners also have a ``…_recent_ratio``.
+        ``snapshot``, the words themselves, and for each of `FeatureSpec.converting_columns` a ``…_conversion_ratio``
+        (1 is average); sources, campaigns and owners also have a ``…_recent_ratio``.
     """
-    words = spec.word_columns()
-    stems = spec.converting_columns()
-    rows = snapshots.select(*KEYS).join(tables.leads.select("lead_id", *sorted({*words, *stems})), "lead_id")
-    rows = clock.as_they_were(rows, tables, "leads", "lead_id")
+    rows, stems = asked.rows, asked.spec.converting_columns()
     rows = rows.select(
-        *KEYS,
-        **{f"lead_{name}": rows[name].nullif("") for name in words},
-        **{f"value_{i}": ibis.coalesce(rows[name], "") for i, name in enumerate(stems)},
+        "snapshot",
+        "as_of",
+        **{f"lead_{name}": rows[name].nullif("") for name in asked.spec.word_columns()},
+        **_values(rows, asked, asked.column),
     )
     if not stems:
-        return rows
-    asked = [rows.select("as_of", column=ibis.literal(name), value=f"value_{i}") for i, name in enumerate(stems)]
-    ratios = conversion(tables, reduce(lambda left, right: left.union(right), asked).distinct(), spec)
-    # The ratios come from `rows` themselves: to be joined to them, these need a name of their own.
-    rows = rows.view()
+        return rows.drop("as_of")
+    ratios = asked.once("conversion", lambda: conversion(asked))
     for i, (name, stem) in enumerate(stems.items()):
-        found = ratios.filter(ratios["column"] == name)
-        names = {"ratio_as_of": "as_of", f"{stem}_conversion_ratio": "ratio", f"{stem}_recent_ratio": "recent_ratio"}
-        found = found.drop("column").rename(names)
+        found = ratios.filter(ratios.place == i).drop("place")
+        found = found.rename({f"{stem}_conversion_ratio": "ratio", f"{stem}_recent_ratio": "recent_ratio"})
         if name not in RECENT_RATIO:
             found = found.drop(f"{stem}_recent_ratio")
-        rows = rows.left_join(found, [rows[f"value_{i}"] == found["value"], rows.as_of == found.ratio_as_of])
-        rows = rows.drop("value", "ratio_as_of", f"value_{i}")
-    return rows
+        rows = rows.left_join(found, [rows[f"value_{i}"] == found["value"], rows.as_of == found.as_of])
+        rows = rows.drop("value", "as_of_right", f"value_{i}")
+    return rows.drop("as_of")
 
 
 def entries(spec: FeatureSpec) -> Iterator[Feature]:

@@ -11,9 +11,9 @@ import ibis
 import ibis.expr.types as ir
 
 from features import clock
+from features.asked import Asked
 from features.feature import Feature
 from features.spec import FeatureSpec
-from features.tables import Tables
 
 YEARS = (2000, 2045)
 
@@ -71,15 +71,16 @@ def _quarter_end_days(moment: ir.TimestampValue, fiscal_year_start_month: int) -
     return clock.days_between(moment, end)
 
 
-def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table:
+def features(asked: Asked) -> ir.Table:
     """Give each snapshot its timing.
 
     Returns
     -------
     ibis table
-        ``lead_id, episode, as_of`` and the timing features.
+        ``snapshot`` and the timing features.
     """
-    dates = snapshots.select("as_of").distinct()
+    spec = asked.spec
+    dates = asked.rows.select("as_of").distinct()
     here = dates.mutate(here=local(dates.as_of, spec.timezone))
     later = here.here + ibis.interval(days=spec.primary_horizon_days)
     start_month = spec.fiscal_year_start_month
@@ -90,12 +91,15 @@ def features(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> ir.Table
     if spec.has_seasons():
         columns["cal_month"] = here.here.month().cast("float64")
     calendar = here.select("as_of", **columns)
-    leads = tables.leads
-    created_here = leads.created_at + ibis.interval(seconds=standard_offset_seconds(spec.timezone))
-    born = leads.select("lead_id", "created_at", lead_created_weekday=created_here.day_of_week.index().cast("float64"))
-    rows = snapshots.select("lead_id", "episode", "as_of").join(born, "lead_id")
-    rows = rows.mutate(lead_age_days=clock.days_between(rows.created_at, rows.as_of)).drop("created_at")
-    return rows.join(calendar, "as_of")
+    rows = asked.rows
+    created_here = rows.created_at + ibis.interval(seconds=standard_offset_seconds(spec.timezone))
+    rows = rows.select(
+        "snapshot",
+        "as_of",
+        lead_age_days=clock.days_between(rows.created_at, rows.as_of),
+        lead_created_weekday=created_here.day_of_week.index().cast("float64"),
+    )
+    return rows.join(calendar, "as_of").drop("as_of")
 
 
 def entries(spec: FeatureSpec) -> Iterator[Feature]:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from features import clock, engagement, wording
-from features.snapshots import KEYS
+from features.asked import KEYS, ask
 from features.spec import FeatureSpec
 from features.tables import EVENTS, Tables
 from pipeline import formatting
@@ -150,7 +150,9 @@ def _with_one_more(
     )
     snapshots = asked.select(lead_id="clone_id", episode="episode").mutate(as_of=clock.instant(as_of))
     own = replace(tables, leads=leads.cache(), events=events.union(more).cache())
-    built = to_frame(engagement.features(own, snapshots, spec))
+    own_asked = ask(own, snapshots, spec)
+    keys = own_asked.every.select("snapshot", *KEYS)
+    built = to_frame(keys.join(engagement.features(own_asked), "snapshot").drop("snapshot"))
     built = clones[["clone_id"]].merge(
         built.drop(columns=list(KEYS[1:])), left_on="clone_id", right_on="lead_id", how="left"
     )

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
+import ibis
+import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
 from features import catalogue, labels, lifecycle, matrix, snapshots
+from features.asked import ask
 from features.spec import FeatureSpec
-from features.tables import kept
+from features.tables import Tables, kept
 from models.forecaster import LeadForecaster
 from pipeline.audit import AuditResult, audit
 from pipeline.errors import UserError
@@ -21,6 +25,8 @@ from pipeline.tables import LoadedCompany, load_tables, parse_as_of
 
 WON = 1
 SILENT_DAYS = 7
+ROWS_AT_ONCE = 50_000
+"""Snapshots whose features are built together."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ def learn(company: LoadedCompany, params: Params, as_of: datetime) -> Training:
             f"nothing to learn from: of {known['lead_id'].nunique():,} leads seen open before {iso(as_of)}, none was "
             "won by then; choose a later --as-of, or look at `leadrev check` for deals that were not loaded"
         )
-    rows = to_frame(matrix.feature_matrix(tables, grid, spec))
+    rows = built(tables, grid, spec)
     if not (rows[KEYS].equals(known[KEYS]) and drawn[KEYS].equals(known[KEYS])):
         raise RuntimeError("features and labels do not stand on the same snapshots")
     X = rows.drop(columns=KEYS)
@@ -148,7 +154,47 @@ def open_leads_matrix(
     grid = snapshots.open_leads(company.on_engine, as_of)
     if lead_id is not None:
         grid = grid.filter(grid.lead_id == lead_id)
-    return to_frame(matrix.feature_matrix(company.on_engine, kept(grid), spec))
+    return built(company.on_engine, kept(grid), spec)
+
+
+def built(tables: Tables, grid: ir.Table, spec: FeatureSpec) -> pd.DataFrame:
+    """Build the features of snapshots, in the order of their keys.
+
+    DuckDB builds them block after block, as the wide sums of many snapshots may not fit into memory; the query is
+    compiled once, for a table that holds one block after the other.
+
+    Parameters
+    ----------
+    tables : Tables
+    grid : ibis table
+        ``lead_id, episode, as_of``, no row twice.
+    spec : FeatureSpec
+
+    Returns
+    -------
+    data frame
+        As `features.matrix.feature_matrix`.
+    """
+    backend: Any = tables.leads.get_backend()
+    asked = ask(tables, grid, spec)
+    if backend.name != "duckdb":  # Spark has means of its own
+        return to_frame(matrix.feature_block(asked).drop("snapshot"))
+    count = int(asked.every.count().execute())
+    name = ibis.util.gen_name("leadrev_block")
+    columns: dict[str, np.ndarray] = {}
+    for start in range(0, max(count, 1), ROWS_AT_ONCE):
+        # Snapshots are numbered in the order of their keys, from 0 on.
+        rows = asked.every.filter(asked.every.snapshot >= start, asked.every.snapshot < start + ROWS_AT_ONCE)
+        block = backend.create_table(name, rows, temp=True, overwrite=True)
+        if not columns:
+            features = matrix.feature_block(asked.block(block)).order_by("snapshot").drop("snapshot")
+            sql, schema = backend.compile(features), features.schema().to_pyarrow()
+        found = backend.con.sql(sql).to_arrow_table().cast(schema)
+        for column in schema.names:
+            values = found[column].to_pandas().to_numpy()
+            columns.setdefault(column, np.empty(count, values.dtype))[start : start + len(values)] = values
+    backend.drop_table(name)
+    return pd.DataFrame(columns, copy=False)
 
 
 def what_came(

@@ -13,9 +13,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features import clock, lifecycle, matrix
+from features import clock, lifecycle
 from features.tables import TIME
-from pipeline.learning import to_frame
+from pipeline.learning import built
 from pipeline.stored_model import KEYS, StoredModel
 from pipeline.tables import LoadedCompany
 
@@ -131,7 +131,7 @@ def day_moves(company: LoadedCompany, top: pd.DataFrame, stored: StoredModel, as
     spells = lifecycle.open_spells(company.tables).select("lead_id", "episode", "known_from", "known_until")
     seen_open = grid.join(spells, ["lead_id", "episode"])
     seen_open = seen_open.filter(clock.current_at(seen_open, seen_open.as_of)).select(KEYS).distinct()
-    rows = to_frame(matrix.feature_matrix(company.tables, seen_open.cache(), stored.spec))
+    rows = built(company.tables, seen_open.cache(), stored.spec)
     if not len(rows):  # nobody was heard of
         return nothing
     forecast = stored.forecast(rows)

@@ -83,6 +83,7 @@ def beside_polars(size: int) -> None:
         print("  left out, polars is not installed")
         return
     for grid, name in (("open", "all open leads"), ("training", "training snapshots")):
+        _child("inputs", size, grid)
         ours, theirs = _child("ours", size, grid), _child("polars", size, grid)
         print(
             f"  {name:20} ours {_took(ours['time']):>14} {ours['peak_gb']:.1f} GB   Polars {_took(theirs['time']):>14} "
@@ -154,21 +155,26 @@ def _loaded(size: int) -> tuple[dict[str, float], Any, Any]:
 
 
 def _measure(size: int, limited: bool = False) -> dict[str, Any]:
-    from features import labels, lifecycle, matrix, snapshots
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from features import labels, lifecycle, snapshots
     from features.tables import kept
+    from pipeline.learning import built
 
     took, loaded, spec = _loaded(size)
     tables, as_of = loaded.tables, loaded.known_until
     found: dict[str, Any] = {"load": took, "events": tables.events.count().execute()}
     out = Path(loaded.scratch.name) / "matrix.parquet"
 
-    def build(grid: Any) -> int:
-        matrix.feature_matrix(tables, grid, spec).to_parquet(out)
-        return grid.count().execute()
+    def build(grid: Any) -> tuple[int, int]:
+        frame = built(tables, grid, spec)
+        pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), out)
+        return len(frame), len(frame.columns) - 3
 
-    found["open"], rows = _timed(lambda: build(kept(snapshots.open_leads(tables, as_of))))
-    found["open"]["rows"] = rows
-    found["columns"] = len(loaded.connection.execute(f"DESCRIBE FROM '{out}'").fetchall()) - 3
+    found["open"], (found["open"]["rows"], found["columns"]) = _timed(
+        lambda: build(kept(snapshots.open_leads(tables, as_of)))
+    )
     if not limited:
 
         def snapshots_and_labels() -> Any:
@@ -177,8 +183,7 @@ def _measure(size: int, limited: bool = False) -> dict[str, Any]:
             return grid
 
         found["snapshots"], grid = _timed(snapshots_and_labels)
-        found["training"], rows = _timed(partial(build, grid))
-        found["training"]["rows"] = rows
+        found["training"], (found["training"]["rows"], _) = _timed(partial(build, grid))
     return {**found, "peak_gb": _peak_gb()}
 
 
@@ -193,15 +198,15 @@ def _bounded(size: int) -> dict[str, Any]:
     return _measure(size, limited=True)
 
 
-def _core(spec: Any) -> list[str]:
+def core(spec: Any) -> list[str]:
     """Name the features that both compute."""
-    kinds = list(spec.kind_names().values())
-    windows = [f"{days}d_count" for days in spec.windows_days]
+    windows, of_kinds = ([f"{days}d_count" for days in every] for every in (spec.windows_days, spec.kind_windows_days))
     names = ["touch_count", "touch_recency_days", "touch_decayed_count", "touch_active_days_count"]
     names += ["touch_topics_count", "touch_inbound_recency_days", "touch_outbound_count"]
     names += [f"touch_{window}" for window in windows]
     names += [f"touch_{way}_{window}" for way in ("inbound", "outbound") for window in windows]
-    return names + [f"touch_{kind}_{rest}" for kind in kinds for rest in ("recency_days", *windows)]
+    kinds = spec.kind_names().values()
+    return names + [f"touch_{kind}_{rest}" for kind in kinds for rest in ("recency_days", "count", *of_kinds)]
 
 
 def _files(size: int, grid: str) -> tuple[Path, Path]:
@@ -209,73 +214,124 @@ def _files(size: int, grid: str) -> tuple[Path, Path]:
     return folder / f"grid-{grid}.parquet", folder / "events-known.parquet"
 
 
-def _ours(size: int, which: str) -> dict[str, Any]:
-    """Time our definitions, and leave the snapshots and the clean events for Polars."""
-    from features import clock, engagement, snapshots
-    from features.tables import kept
+def _inputs(size: int, which: str) -> dict[str, Any]:
+    """Leave what both read: the snapshots, the clean events, and what is wanted of them."""
+    from features import snapshots
 
     _, loaded, spec = _loaded(size)
-    # What others at the company did is no aggregate that both compute.
-    spec = replace(spec, columns=tuple(name for name in spec.columns if name != "leads.account_id"))
     tables, as_of = loaded.tables, loaded.known_until
-    grid = kept(
+    grid = (
         snapshots.open_leads(tables, as_of)
         if which == "open"
         else snapshots.training_snapshots(tables, as_of, rows_limit=ROWS_LIMIT).drop("weight")
     )
     dates, events = _files(size, which)
-    grid.to_parquet(dates)
+    write_inputs(tables, grid, dates, events)
+    (events.parent / "spec.json").write_text(spec.to_json())
+    return {}
+
+
+def write_inputs(tables: Any, grid: Any, dates: Path, events: Path) -> None:
+    """Write the snapshots, with their leads' creation, and the clean events."""
+    from features import clock
+
+    grid.join(tables.leads.select("lead_id", "created_at"), "lead_id").to_parquet(dates)
     known = clock.happened_events(tables)
     known.select("lead_id", "occurred_at", "visible_at", "kind", "direction", "topic").to_parquet(events)
-    (events.parent / "spec.json").write_text(spec.to_json())
-    found = engagement.features(tables, grid, spec).select(*engagement.KEYS, *_core(spec))
-    took, _ = _timed(lambda: found.to_parquet(events.parent / "core-ours.parquet"))
-    return {"time": took, "peak_gb": _peak_gb()}
 
 
-def _polars(size: int, which: str) -> dict[str, Any]:
-    """Write the same by hand, as a team would."""
-    import polars as pl
+def core_of(dates: Path, events: Path, spec: Any, backend: Any) -> Any:
+    """Give the core aggregates by our definitions, of the two files."""
+    import ibis
+
+    from features import asked, engagement
+    from features.tables import SCHEMAS, Tables
+
+    def table(name: str, **known: Any) -> Any:
+        return {column: known.get(column, ibis.null(type_)) for column, type_ in SCHEMAS[name].items()}
+
+    grid, happened = backend.read_parquet(dates), backend.read_parquet(events)
+    leads = grid.select("lead_id", "created_at").distinct()
+    tables = Tables(
+        **{
+            name: ibis.memtable([], schema=schema)
+            for name, schema in SCHEMAS.items()
+            if name not in ("leads", "events")
+        },
+        leads=leads.select(**table("leads", lead_id=leads.lead_id, created_at=leads.created_at)),
+        events=happened.select(
+            **table("events", known_at=happened.visible_at, **{name: happened[name] for name in happened.columns})
+        ),
+        present={"leads": frozenset({"lead_id", "created_at"})},
+    )
+    # Of what flows in, that which both compute.
+    columns = tuple(name for name in spec.columns if name.startswith("events."))
+    spec = replace(spec, columns=columns, lead_attributes=(), account_attributes=(), topics=(), channels=())
+    found = asked.ask(tables, grid.select(*asked.KEYS), spec)
+    rows = found.rows.select("snapshot", *asked.KEYS)
+    for part in (engagement.counts, engagement.distincts):
+        rows = rows.left_join(part(found), "snapshot").drop("snapshot_right")
+    return rows.select(*asked.KEYS, *core(spec))
+
+
+def _ours(size: int, which: str) -> dict[str, Any]:
+    """Run our definitions on the two files."""
+    import ibis
 
     from features.spec import FeatureSpec
-    from features.timing import standard_offset_seconds
 
     dates, events = _files(size, which)
     spec = FeatureSpec.from_json((events.parent / "spec.json").read_text())
+    backend = ibis.duckdb.connect(threads=THREADS)
+    took, _ = _timed(lambda: core_of(dates, events, spec, backend).to_parquet(events.parent / "core-ours.parquet"))
+    return {"time": took, "peak_gb": _peak_gb()}
 
-    def work() -> None:
-        grid = pl.scan_parquet(dates)
-        pairs = grid.join(pl.scan_parquet(events), on="lead_id").filter(pl.col("visible_at") <= pl.col("as_of"))
-        local = pl.col("occurred_at") + pl.duration(seconds=standard_offset_seconds(spec.timezone))
-        pairs = pairs.with_columns(
-            age=(pl.col("as_of") - pl.col("occurred_at")).dt.total_microseconds(), day=local.dt.truncate("1d")
-        )
-        age, within = pl.col("age"), {days: pl.col("age") < days * DAY for days in spec.windows_days}
-        inbound, outbound = pl.col("direction") == "inbound", pl.col("direction") == "outbound"
-        sums = {
-            "touch_count": pl.len(),
-            "touch_recency_days": age.min() / DAY,
-            "touch_decayed_count": (2.0 ** (-age / (14 * DAY))).sum(),
-            "touch_active_days_count": pl.col("day").n_unique(),
-            "touch_topics_count": pl.col("topic").drop_nulls().n_unique(),
-            "touch_inbound_recency_days": age.filter(inbound).min() / DAY,
-            "touch_outbound_count": outbound.sum(),
-        }
-        for days, recent in within.items():
-            sums[f"touch_{days}d_count"] = recent.sum()
-            sums[f"touch_inbound_{days}d_count"] = (inbound & recent).sum()
-            sums[f"touch_outbound_{days}d_count"] = (outbound & recent).sum()
-        for kind, name in spec.kind_names().items():
-            is_kind = pl.col("kind") == kind
-            sums[f"touch_{name}_recency_days"] = age.filter(is_kind).min() / DAY
-            for days, recent in within.items():
-                sums[f"touch_{name}_{days}d_count"] = (is_kind & recent).sum()
-        found = pairs.group_by("lead_id", "episode", "as_of").agg(**sums)
-        grid.join(found, on=["lead_id", "episode", "as_of"], how="left").collect(engine="streaming").write_parquet(
-            events.parent / "core-polars.parquet"
-        )
 
-    took, _ = _timed(work)
+def by_hand(dates: Path, events: Path, spec: Any) -> Any:
+    """Give the same as `core_of`, in Polars, as a team would write it by hand: a lazy frame."""
+    import polars as pl
+
+    from features.timing import standard_offset_seconds
+
+    keys = ["lead_id", "episode", "as_of"]
+    grid = pl.scan_parquet(dates).select(keys)
+    pairs = grid.join(pl.scan_parquet(events), on="lead_id").filter(pl.col("visible_at") <= pl.col("as_of"))
+    local = pl.col("occurred_at") + pl.duration(seconds=standard_offset_seconds(spec.timezone))
+    pairs = pairs.with_columns(
+        age=(pl.col("as_of") - pl.col("occurred_at")).dt.total_microseconds(), day=local.dt.truncate("1d")
+    )
+    age, within = pl.col("age"), {days: pl.col("age") < days * DAY for days in spec.windows_days}
+    inbound, outbound = pl.col("direction") == "inbound", pl.col("direction") == "outbound"
+    sums = {
+        "touch_count": pl.len(),
+        "touch_recency_days": age.min() / DAY,
+        "touch_decayed_count": (2.0 ** (-age / (14 * DAY))).sum(),
+        "touch_active_days_count": pl.col("day").n_unique(),
+        "touch_topics_count": pl.col("topic").drop_nulls().n_unique(),
+        "touch_inbound_recency_days": age.filter(inbound).min() / DAY,
+        "touch_outbound_count": outbound.sum(),
+    }
+    for days, recent in within.items():
+        sums[f"touch_{days}d_count"] = recent.sum()
+        sums[f"touch_inbound_{days}d_count"] = (inbound & recent).sum()
+        sums[f"touch_outbound_{days}d_count"] = (outbound & recent).sum()
+    for kind, name in spec.kind_names().items():
+        is_kind = pl.col("kind") == kind
+        sums[f"touch_{name}_recency_days"] = age.filter(is_kind).min() / DAY
+        sums[f"touch_{name}_count"] = is_kind.sum()
+        for days in spec.kind_windows_days:
+            sums[f"touch_{name}_{days}d_count"] = (is_kind & within[days]).sum()
+    found = grid.join(pairs.group_by(keys).agg(**sums), on=keys, how="left")
+    return found.with_columns(pl.col([name for name in sums if name.endswith("_count")]).fill_null(0))
+
+
+def _polars(size: int, which: str) -> dict[str, Any]:
+    from features.spec import FeatureSpec
+
+    dates, events = _files(size, which)
+    spec = FeatureSpec.from_json((events.parent / "spec.json").read_text())
+    out = events.parent / "core-polars.parquet"
+    took, _ = _timed(lambda: by_hand(dates, events, spec).collect(engine="streaming").write_parquet(out))
     return {"time": took, "peak_gb": _peak_gb()}
 
 
@@ -338,7 +394,8 @@ def _featuretools(size: int) -> dict[str, Any]:
 
 
 TASKS: dict[str, Callable[..., dict[str, Any]]] = {
-    "measure": _measure, "bounded": _bounded, "ours": _ours, "polars": _polars, "featuretools": _featuretools
+    "measure": _measure, "bounded": _bounded, "inputs": _inputs, "ours": _ours, "polars": _polars,
+    "featuretools": _featuretools,
 }  # fmt: skip
 
 if __name__ == "__main__":

@@ -1,0 +1,86 @@
+"""What is asked for: snapshots by number, each with its lead's columns as known at its date.
+
+Every theme builds its features from here: strings are compared once, afterwards numbers are. What all snapshots need
+together (how sources converted, which events are theirs) is worked out once and kept where the data is; the wide sums
+come block after block, so that memory bounds the size of a block and not of the matrix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import ibis
+import ibis.expr.types as ir
+
+from features import clock
+from features.spec import FeatureSpec
+from features.tables import Tables, kept
+
+KEYS = ("lead_id", "episode", "as_of")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Snapshots whose features are asked for.
+
+    Parameters
+    ----------
+    tables : Tables
+    spec : FeatureSpec
+    every : ibis table
+        ``snapshot`` (0, 1, … in the order of the keys), ``lead`` (the same number for the same lead), ``lead_id,
+        episode, as_of, created_at``; and of the lead's columns those that the spec lets in, as known at ``as_of``:
+        canonical ones under their names, attributes under their features' (`FeatureSpec.attribute_names`).
+    rows : ibis table
+        Those of them that are built now.
+    """
+
+    tables: Tables
+    spec: FeatureSpec
+    every: ir.Table
+    rows: ir.Table
+    _derived: dict[str, ir.Table] = field(default_factory=dict, repr=False, compare=False)
+
+    def block(self, rows: ir.Table) -> Asked:
+        """Ask for some of the snapshots only; what was worked out for all of them is shared."""
+        return replace(self, rows=rows)
+
+    def once(self, name: str, make: Callable[[], ir.Table]) -> ir.Table:
+        """Work out what all snapshots need together once, and keep it where the data is."""
+        if name not in self._derived:
+            self._derived[name] = kept(make())
+        return self._derived[name]
+
+    def column(self, name: str) -> str:
+        """Name the column of `rows` that holds a column of leads."""
+        return self.spec.attribute_names("leads").get(name, name)
+
+
+def ask(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> Asked:
+    """Give the snapshots their numbers, and put their leads' columns beside them.
+
+    Parameters
+    ----------
+    tables : Tables
+    snapshots : ibis table
+        ``lead_id, episode, as_of``, no row twice.
+    spec : FeatureSpec
+    """
+    own = spec.attribute_names("leads")
+    canonical = {"account_id", "title", *spec.word_columns(), *spec.converting_columns()}
+    canonical |= {column.removeprefix("leads.") for column in spec.form_columns()}
+    needed = sorted(canonical - set(own)) + sorted(own)
+    rows = snapshots.select(*KEYS).join(tables.leads.select("lead_id", *needed), "lead_id")
+    rows = clock.as_they_were(rows, tables, "leads", "lead_id")
+    rows = rows.select(*KEYS, **{own.get(name, name): rows[name] for name in needed})
+    # Neither has a history: when a lead was made never changes, and whose people it counts among is as known today.
+    today = tables.leads.select("lead_id", "created_at", company_id="account_id")
+    rows = rows.join(today, "lead_id")
+    in_order = ibis.window(order_by=[rows[key] for key in KEYS])
+    by_lead = ibis.window(order_by=rows.lead_id)
+    rows = rows.mutate(
+        snapshot=ibis.row_number().over(in_order).cast("int32"), lead=ibis.dense_rank().over(by_lead).cast("int32")
+    )
+    every = kept(rows)
+    return Asked(tables, spec, every, every)
