@@ -41,7 +41,7 @@ def test_each_feature_has_an_example_without_holes() -> None:
         ("touch_outbound_to_win_share", 0.6, "We have made 60% of the touches that winning takes"),
         ("deal_expected_close_days", -5.2, "Planned closing 5 days overdue"),
         ("lead_title_department", "another department", "Works in another department"),
-        ("touch_topics_count", 1.0, "1 topic came up so far"),
+        ("touch_topics_count", 1.0, "Interested in 1 topic so far"),
         ("acct_customer_before_lead", 0.0, "Had not bought before this lead came in"),
     ],
 )
