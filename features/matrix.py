@@ -6,7 +6,7 @@ import ibis.expr.types as ir
 
 from features import catalogue, engagement, fit, history, sales_activity, source, timing
 from features.asked import KEYS, Asked, ask
-from features.spec import FeatureSpec
+from features.spec import FeatureSpec, without_addresses
 from features.tables import Tables
 
 __all__ = ["FeatureSpec", "feature_block", "feature_matrix"]
@@ -49,4 +49,8 @@ def feature_block(asked: Asked) -> ir.Table:
     rows = asked.rows.select("snapshot", *KEYS)
     for features in themes:
         rows = rows.left_join(features(asked), "snapshot").drop("snapshot_right")
-    return rows.select("snapshot", *KEYS, *(entry.name for entry in catalogue.entries(spec)))
+    columns = [
+        without_addresses(rows[entry.name]).name(entry.name) if entry.is_category else rows[entry.name]
+        for entry in catalogue.entries(spec)
+    ]
+    return rows.select("snapshot", *KEYS, *columns)

@@ -54,8 +54,14 @@ def _attribute_type(column: ir.Column) -> str | None:
     return "category" if kind.is_string() else None
 
 
+def without_addresses(value: ir.StringValue) -> ir.StringValue:
+    """Leave out a word that holds a mail address: it is a person's, and no word of the business."""
+    address = value.contains("@") & value.re_search(r"[^\s@]+@[^\s@]+\.[^\s@]+")
+    return ibis.ifelse(address, ibis.null("string"), value)
+
+
 def _most_frequent(values: ir.Table, column: str, limit: int) -> tuple[str, ...]:
-    counts = values.filter(values[column].notnull()).group_by(column).agg(rows=ibis._.count())
+    counts = values.filter(without_addresses(values[column]).notnull()).group_by(column).agg(rows=ibis._.count())
     counts = counts.order_by(counts.rows.desc(), counts[column].asc()).limit(limit)
     return tuple(counts.to_pandas()[column])
 

@@ -13,7 +13,7 @@ from pipeline.drift import conversion_drift
 from pipeline.endings import Finding
 from pipeline.judging import Judged, decide, hear, judge_columns, name_keys
 from pipeline.leaking_events import leaking_kinds
-from pipeline.personal import masked
+from pipeline.masking import masked
 from pipeline.tables import LoadedCompany
 
 

@@ -17,8 +17,8 @@ from pipeline.audit import audit
 from pipeline.data_warnings import WON_LEAST
 from pipeline.errors import UserError
 from pipeline.mapping import near_column
+from pipeline.masking import masked
 from pipeline.params import Params
-from pipeline.personal import masked
 from pipeline.quarantine import TooManyQuarantinedError
 from pipeline.tables import LoadedCompany, load_tables
 from pipeline.writing import write_whole

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated
 
@@ -343,14 +344,12 @@ def main() -> None:
     try:
         app()
     except UserError as mistake:
-        if _debug:
-            raise
-        _fail(str(mistake), 2)
+        _fail(traceback.format_exc() if _debug else str(mistake), 2)
     except KeyboardInterrupt:
         _fail("stopped", 130)
     except Exception as error:
         if _debug:
-            raise
+            _fail(traceback.format_exc(), 1)
         if "libgomp" in str(error) or "libomp" in str(error):
             _fail(
                 "LightGBM needs the system's OpenMP library, which is missing: install libgomp1 (Debian, Ubuntu), "

@@ -11,7 +11,7 @@ import pandas as pd
 from features import clock, lifecycle
 from pipeline.drift import drift_warning, shifts
 from pipeline.judging import Judged
-from pipeline.personal import masked
+from pipeline.masking import masked
 from pipeline.tables import LoadedCompany
 
 WON_LEAST = 120

@@ -11,7 +11,7 @@ from scipy import stats
 
 from pipeline.audited import Audited
 from pipeline.judging import CLEARED, Judged
-from pipeline.personal import masked
+from pipeline.masking import masked
 
 TREND_CHANCE = 0.01
 MONTHS_LEAST, CHANGE_LEAST = 4, 1.5

@@ -21,7 +21,7 @@ from scipy import stats
 
 from pipeline.endings import ENDED_LEAST, FILLED_LEAST, Endings, Finding, Flags
 from pipeline.following import following_signs
-from pipeline.personal import masked
+from pipeline.masking import masked
 from pipeline.telling import telling_signs
 
 PURE_SHARE = 0.98

@@ -1,18 +1,39 @@
-"""What logs may say: no mail address."""
+"""What logs and messages may say: no mail address, no phone number, and of an error with the data only its place."""
 
 from __future__ import annotations
 
 import re
+import traceback
+from pathlib import Path
 
-_ADDRESS = re.compile(r"[^\s@<>\"'(),;:]+@[^\s@<>\"'(),;:]+\.\w+")
+MAIL = re.compile(r"[\w.+%-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+", re.IGNORECASE)
+PHONE = re.compile(r"\+\d[\d\s()/.-]{6,}\d|(?<!\d)\(?0\d+[\s/)][\d\s()/.-]{4,}\d")
+MASK = "•••"
 
 
 def masked(text: str) -> str:
-    """Take the mail addresses out of a text.
+    """Give a text with mail addresses and phone numbers made unreadable.
 
     Examples
     --------
-    >>> masked("row 7: 'alma.costa@example.com' is no date")
-    "row 7: '…@…' is no date"
+    >>> masked("row 7: 'alma.costa@example.com' is no date, ask +49 30 648543")
+    "row 7: '•••' is no date, ask •••"
     """
-    return _ADDRESS.sub("…@…", text)
+    return PHONE.sub(MASK, MAIL.sub(MASK, text))
+
+
+def outline(text: str) -> str:
+    """Give what a value looks like, with its letters made unreadable: enough to see why it is no date or number.
+
+    Examples
+    --------
+    >>> outline("31.02.2024 Anna Kaya")
+    '31.02.2024 xxxx xxxx'
+    """
+    return re.sub(r"[^\W\d_]", "x", masked(text))
+
+
+def place_of(error: BaseException) -> str:
+    """Say of an error its kind and where it happened; its words may hold the data."""
+    frames = traceback.extract_tb(error.__traceback__)[-4:]
+    return f"{type(error).__name__} at {' > '.join(f'{Path(frame.filename).name}:{frame.lineno}' for frame in frames)}"

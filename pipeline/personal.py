@@ -1,4 +1,4 @@
-"""Personal data: found by what a column is called and by what it holds, and never shown as it is."""
+"""Personal data: found by what a column is called and by what it holds."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import re
 import numpy as np
 import pandas as pd
 
-MAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
-PHONE = re.compile(r"\+\d[\d\s()/.-]{6,}\d|(?<!\d)\(?0\d+[\s/)][\d\s()/.-]{4,}\d")
+from pipeline.masking import MAIL
+
 _WHOLE_PHONE = r"\s*(?:\+|00|\(?0)[\d\s()/.\-]{5,}\d\s*"
 _NAME = r"\s*(?:[^\W\d_][\w.'’-]*,?\s+){0,3}[^\W\d_][\w.'’-]*\s*"
 _BIRTH_WORDS = r"birth|\bdob\b|geburt|nasc|nacim|naiss|nascit"
@@ -21,18 +21,6 @@ _PHONE_WORDS = r"phone|mobile|\bcell\b|\btel\b|telefon|handy|celular|fax|whatsap
 _STREET_WORDS = r"street|straße|strasse|address.?(line)?.?\d?$|anschrift|endere|direcci|adresse|\brua\b|indirizzo"
 _ID_WORDS = r"passport|\bssn\b|social.?security|\bcpf\b|tax.?id|steuer.?id|\biban\b|national.?id"
 MAIL_SHARE, PHONE_SHARE, NAME_SHARE, DATE_SHARE = 0.05, 0.5, 0.8, 0.9
-MASK = "•••"
-
-
-def masked(text: str) -> str:
-    """Give a text with mail addresses and phone numbers made unreadable.
-
-    Examples
-    --------
-    >>> masked("ask anna@firm.example or +49 30 648543")
-    'ask ••• or •••'
-    """
-    return PHONE.sub(MASK, MAIL.sub(MASK, text))
 
 
 def personal_data(name: str, values: pd.Series) -> str | None:

@@ -12,8 +12,12 @@ import pandas as pd
 
 from pipeline.databases import quoted
 from pipeline.errors import UserError
+from pipeline.masking import outline
 from pipeline.sources import PLACE, ROW, RawTable
 from pipeline.staging import BAD_COLUMN, BAD_VALUE, REASON, Staged
+
+WORDS = ("outcome", "status", "kind", "entry", "currency", "direction")
+"""Columns whose unreadable words a reader must see, to say in the params what they mean."""
 
 
 class TooManyQuarantinedError(UserError):
@@ -125,7 +129,10 @@ def check_shares(connection: duckdb.DuckDBPyConnection, counts: dict[str, dict[s
                 "ORDER BY value IS NULL LIMIT 1",
                 [table, column],
             ).fetchall()
-            where = f" (e.g. {example[0][2]!r} in {example[0][0]}, row {example[0][1]})" if example else ""
+            value = example[0][2] if example else None
+            if isinstance(value, str) and not (column in WORDS or (column or "").endswith("_id")):
+                value = outline(value)  # a line that slipped may hold a name where a date should stand
+            where = f" (e.g. {value!r} in {example[0][0]}, row {example[0][1]})" if example else ""
             raise TooManyQuarantinedError(
                 f"data.sources.{table}: {count['quarantined']:,} of {count['rows']:,} rows cannot be used, more than "
                 f"data.quarantined_share_limit ({limit:.0%}) allows; {n:,} of them: {reason}{where}. "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 
 import ibis
@@ -13,6 +14,7 @@ from features import catalogue, clock, lifecycle, wording
 from features.spec import FeatureSpec
 from features.tables import Tables
 from pipeline.learning import WON, Training
+from pipeline.masking import MAIL
 from pipeline.signals import Signals
 from pipeline.won_leads import WonLeads, contributions, segments
 
@@ -50,7 +52,7 @@ def remember(tables: Tables, training: Training, as_of: datetime, amount_window_
     parts = contributions(signals, stored.forecaster.explain(X, check_count=0))
     rows = pd.DataFrame(
         {
-            "lead_id": picked["lead_id"].to_numpy(object),
+            "lead_id": [_called(str(lead_id)) for lead_id in picked["lead_id"]],
             "days_to_win": picked["duration"].to_numpy(float),
             "amount": picked["amount"].to_numpy(float),
             "did": _what_followed(tables, stored.spec, picked),
@@ -61,6 +63,11 @@ def remember(tables: Tables, training: Training, as_of: datetime, amount_window_
     like = pd.Series(segment, index=pd.Index(last["lead_id"].astype(str)))
     habits = _habits(tables, stored.spec, as_of, amount_window_days, like)
     return WonLeads(rows, signals.groups, parts, habits | {"segment": column} if habits else {})
+
+
+def _called(lead_id: str) -> str:
+    """Give an id that may be kept with a model: of one that is a mail address, a digest."""
+    return f"lead {sha256(lead_id.encode()).hexdigest()[:10]}" if MAIL.search(lead_id) else lead_id
 
 
 def _what_followed(tables: Tables, spec: FeatureSpec, picked: pd.DataFrame) -> list[str]:

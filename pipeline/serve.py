@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ from pipeline import access, pages, web_api, web_pages
 from pipeline.details import Details
 from pipeline.errors import UserError
 from pipeline.feedback import FILE, AnswerStore
-from pipeline.masking import masked
+from pipeline.masking import masked, place_of
 from pipeline.params import Params
 from pipeline.ranking import Ranking, open_ranking, read_backtest
 from pipeline.report import now_and_later
@@ -103,6 +102,8 @@ class Latest:
             self.opened = Opened(self.params)
         except UserError as error:
             print(f"new scores not shown: {masked(str(error))}", flush=True)
+        except Exception as error:  # a thread would print it with its words
+            print(f"new scores not shown: {place_of(error)}", flush=True)
         finally:
             self.seal = seal
             self._opening.release()
@@ -188,7 +189,8 @@ def serve(
     scheme = "http" if certificate is None else "https"
     if scheme == "http" and host not in access.LOOPBACK:
         print("Warning: tokens and names travel unencrypted; give --certificate and --key", flush=True)
-    logging.getLogger("uvicorn.error").addFilter(without_data)
+    for logger in ("uvicorn.error", "asyncio"):
+        logging.getLogger(logger).addFilter(without_data)
     print(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/  (Ctrl+C ends it)", flush=True)
     uvicorn.run(
         app,
@@ -205,9 +207,7 @@ def serve(
 def without_data(record: logging.LogRecord) -> bool:
     """Take out of a line of the log what an error says of the data: its kind, and where it happened, stay."""
     if record.exc_info and record.exc_info[1] is not None:
-        error = record.exc_info[1]
-        places = [f"{Path(frame.filename).name}:{frame.lineno}" for frame in traceback.extract_tb(error.__traceback__)]
-        record.msg, record.args = f"{type(error).__name__} at {' > '.join(places[-4:])}", ()
+        record.msg, record.args = place_of(record.exc_info[1]), ()
         record.exc_info = record.exc_text = None
     return True
 

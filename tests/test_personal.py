@@ -1,7 +1,8 @@
 import pandas as pd
 import pytest
 
-from pipeline.personal import as_dates, masked, personal_data
+from pipeline.masking import masked
+from pipeline.personal import as_dates, personal_data
 
 PEOPLE = pd.Series(["Ana Sousa", "João Reis", "Müller, Jens", "Zoë O'Hara"] * 8)
 
