@@ -118,7 +118,7 @@ def test_a_mistake_gives_one_line_that_names_it(tmp_path, words, said):
 def test_debug_shows_where(tmp_path):
     command = [sys.executable, "-m", "pipeline.cli", "check", "-p", str(tmp_path / "none.yaml"), "--debug"]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ran.returncode == 1
+    assert ran.returncode == 2
     assert "Traceback" in ran.stderr
 
 
