@@ -12,11 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
 from models.attribution import Attributions, Attributor
+from models.capacity import FEW_WINS, few_wins_note, fit_incidence
 from models.exposure import calendar_days
 from models.grading import Grading, recent_rows
 from models.hazards import cumulative_incidence, quantile_days
 from models.incidence import IncidenceBooster
-from models.revenue import expected_revenue, mean_days_to_win, p_win
+from models.level import level_sd
+from models.revenue import expected_revenue, mean_days_to_win, p_win, total_quantiles
 from models.state import (
     State,
     array_bytes,
@@ -33,7 +35,6 @@ from models.value import ValueBooster
 FloatArray = NDArray[np.float64]
 
 WON, LOST = 1, 2
-FEW_WINS = 120
 _BACKGROUND_ROWS = 200
 _ROWS_AT_ONCE = 100_000
 
@@ -50,7 +51,7 @@ class LeadForecaster(BaseEstimator):
     why: a horizon longer than any lead was ever followed, money without amounts, losing without lost leads.
 
     What the boosters may learn grows with the wins there are to learn from, up to the settings below at 1500 wins. With
-    fewer than 120 it is little more than smoothed rates of a few large groups of leads, and `notes_` says so.
+    fewer than 120 it is smoothed rates of groups of leads and one line a number, and `notes_` says so.
 
     Parameters
     ----------
@@ -77,6 +78,8 @@ class LeadForecaster(BaseEstimator):
         Whether there are amounts.
     wins_count_ : int
         Won leads it learnt from.
+    level_sd_ : float
+        How far the level of all leads wanders from one stretch of time to the next, relative to it.
     ever_days_ : float
         What "ever" means: the longest horizon that was ever observed, or else the longest follow-up.
     rank_days_ : float
@@ -151,6 +154,7 @@ class LeadForecaster(BaseEstimator):
             )
         self.incidence_, seed = self.fit_incidence(X, y, sample_weight), self.random_state or 0
         self.value_ = self._fit_value(X, y, y["event"].to_numpy() == WON, seed)
+        self.level_sd_ = level_sd(self.incidence_, X, y, sample_weight, self.primary_horizon_days / 3)
         self._settle()
 
         recent = recent_rows(calendar_days(y["as_of"]), sample_weight, seed)
@@ -168,10 +172,10 @@ class LeadForecaster(BaseEstimator):
         if self.wins_count_ == 0:
             raise ValueError("no lead was won: there is nothing to learn from")
         rising = tuple(name for name in self.rising if name in X.columns)
-        booster = IncidenceBooster(
-            **self._incidence_settings(), rising=rising, random_state=self.random_state or 0, threads=self.threads
-        )
-        return booster.fit(X, y[["event", "duration", "as_of"]], sample_weight, groups=y["lead_id"])
+        names = ("trees", "leaves", "learning_rate", "pieces", "half_life_days", "threads")
+        settings = {name: getattr(self, name) for name in names}
+        settings |= {"rising": rising, "random_state": self.random_state or 0}
+        return fit_incidence(X, y, sample_weight, self.wins_count_, settings)
 
     def predict(
         self,
@@ -244,6 +248,16 @@ class LeadForecaster(BaseEstimator):
         revenue = None if self.value_ is None else expected_revenue(outcomes, margins[:, -1], grid, times)
         return cumulative_incidence(outcomes, grid, times), revenue
 
+    def total(self, p_win: ArrayLike, expected_revenue: ArrayLike) -> FloatArray:
+        """Estimate between what two bounds 80% of such totals lie, from the chance and the money of each of the leads.
+
+        The level of all of them may wander as it did in the past, and wins tell it only as far as there are many.
+        """
+        assert self.value_ is not None
+        spread = self.value_.amount_spread_
+        level = float(np.hypot(self.level_sd_, np.sqrt(spread / self.value_.wins_count_)))
+        return total_quantiles(p_win, expected_revenue, spread, level)
+
     def margins(self, X: pd.DataFrame) -> FloatArray:
         """Return what the forecast and its reasons are made from: (n, boosters, pieces), calibrated."""
         blocks = (X.iloc[start : start + _ROWS_AT_ONCE] for start in range(0, max(len(X), 1), _ROWS_AT_ONCE))
@@ -278,6 +292,7 @@ class LeadForecaster(BaseEstimator):
         facts = {
             "params": {**self.get_params(), "horizons_days": list(self.horizons_days), "rising": list(self.rising)},
             "wins_count": self.wins_count_,
+            "level_sd": self.level_sd_,
             "score_cuts": self.grading_.score_cuts.tolist(),
             "grade_cuts": self.grading_.grade_cuts,
             "incidence": incidence_facts(self.incidence_),
@@ -303,23 +318,11 @@ class LeadForecaster(BaseEstimator):
         valued = facts["value"] is not None
         self.value_ = value_from(facts["value"], booster_from(state["value.txt"])) if valued else None
         self.background_ = [array_from(state[f"background_{place}.npy"]) for place in range(1 + valued)]
-        self.wins_count_ = facts["wins_count"]
+        self.wins_count_, self.level_sd_ = facts["wins_count"], facts["level_sd"]
         self.grading_ = Grading(np.asarray(facts["score_cuts"]), facts["grade_cuts"])
         self._settle()
         self._prepare()
         return self
-
-    def _incidence_settings(self) -> dict[str, Any]:
-        """Return how much the boosters may learn from this many wins: measured on companies whose truth is known."""
-        share = min(1.0, self.wins_count_ / 1500)
-        return {
-            "trees": min(self.trees, 40 + self.wins_count_ // 2),
-            "leaves": min(self.leaves, round(4 + share * max(self.leaves - 4, 0))),
-            "learning_rate": min(self.learning_rate, 0.03 + 0.07 * share),
-            "pieces": min(self.pieces, max(2, self.wins_count_ // 100)),
-            "min_leaf_outcomes": min(20.0, max(5.0, self.wins_count_ / 100)),
-            "half_life_days": self.half_life_days,
-        }
 
     def _fit_value(self, X: pd.DataFrame, y: pd.DataFrame, won: NDArray[np.bool_], seed: int) -> ValueBooster | None:
         """Learn amounts from the won leads that have one; None where there is nothing to learn."""
@@ -361,10 +364,7 @@ class LeadForecaster(BaseEstimator):
                     self.absent_[column] = "no won lead has an amount"
         self.notes_: dict[str, str] = {}
         if self.wins_count_ < FEW_WINS:
-            self.notes_["few_wins"] = (
-                f"only {self.wins_count_} won leads to learn from (fewer than {FEW_WINS}): "
-                "forecasts are little more than averages of a few large groups of leads"
-            )
+            self.notes_["few_wins"] = few_wins_note(self.wins_count_)
         if self.ever_days_ < max(self.horizons_days):
             self.notes_["ever_is_shorter"] = (
                 f"'ever' means within {self.ever_days_:g} days here: {self._too_long('for longer')}"

@@ -18,10 +18,12 @@ Won is the first outcome of the grid; every further one only takes leads away. N
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 
 from models.hazards import TimeGrid, check_margins
 
@@ -149,6 +151,44 @@ def mean_days_to_win(margins: ArrayLike, grid: TimeGrid, until_days: float) -> F
         with np.errstate(invalid="ignore"):
             result[rows] = (winning * (starts * first + widths * second)).sum(axis=0) / (winning * first).sum(axis=0)
     return result
+
+
+def total_quantiles(
+    p_win: ArrayLike,
+    expected_revenue: ArrayLike,
+    amount_spread: float,
+    level_sd: float,
+    quantiles: Sequence[float] = (0.1, 0.9),
+) -> FloatArray:
+    """Quantiles of what a set of leads brings in total, within the same time.
+
+    Leads are won independently of each other given the forecast, each amount is spread around its expectation, and all
+    of them share one unknown error of the level; a gamma distribution of that mean and variance gives the quantiles.
+
+    Parameters
+    ----------
+    p_win, expected_revenue : array-like of shape (n,)
+        Chance and money within that time.
+    amount_spread : float
+        Mean of (amount ÷ expected amount)² over wins, each weighing its expected amount squared; 1: no spread.
+    level_sd : float
+        Standard deviation of the level's relative error.
+    quantiles : sequence of float, default=(0.1, 0.9)
+        Which; these two hold 80% of such totals between them.
+
+    Returns
+    -------
+    ndarray of shape (quantiles,)
+        Rising.
+    """
+    money = np.asarray(expected_revenue, dtype=float)
+    total = float(money.sum())
+    if not total > 0:
+        return np.zeros(len(quantiles))
+    chance = np.maximum(np.asarray(p_win, dtype=float), 1e-12)
+    variance = float((money**2 * (amount_spread / chance - 1)).sum()) + (level_sd * total) ** 2
+    variance = max(variance, (1e-6 * total) ** 2)
+    return stats.gamma.ppf(quantiles, total**2 / variance, scale=variance / total)
 
 
 def gradients(

@@ -13,7 +13,6 @@ import pandas as pd
 from models import metrics
 from models.resampling import LeadDraws, interval
 from models.scorecard import Came, Forecast, scorecard
-from models.totals import revenue_total
 from pipeline import competitors
 from pipeline.learning import WON, Training, open_leads_matrix, what_came
 from pipeline.params import Params
@@ -256,7 +255,6 @@ def _months(
     wins: np.ndarray,
 ) -> list[dict[str, Any]]:
     """Compare wins and money month by month, and in total, with where the totals should lie."""
-    spread, level_sd = _spread(training) if revenue is not None else (1.0, 0.0)
     found: list[dict[str, Any]] = []
     for place in range(len(months) + 1):
         is_total = place == len(months)
@@ -270,27 +268,11 @@ def _months(
         row |= {"expected_wins": float(p.sum()), "actual_wins": int(inside.sum())}
         if revenue is not None:
             money = revenue[:, place] - (0.0 if first else revenue[:, place - 1])
-            low, high = revenue_total(p, money, spread, level_sd)
-            row |= {"expected_revenue": float(money.sum()), "low": low, "high": high}
+            low, high = training.stored.forecaster.total(p, money)
+            row |= {"expected_revenue": float(money.sum()), "low": float(low), "high": float(high)}
             row["actual_revenue"] = float(np.nan_to_num(came.amount[inside]).sum())
         found.append(row)
     return found
-
-
-def _spread(training: Training) -> tuple[float, float]:
-    """Say how far amounts lie from their expectation, and the level of all from what so many wins can tell.
-
-    Returns
-    -------
-    amount_spread, level_sd : float, float
-        As `models.totals.revenue_total` takes them.
-    """
-    y = training.y
-    won = y[(y["event"] == WON) & y["amount"].notna()].drop_duplicates("lead_id")
-    expected = training.stored.forecaster.predict(training.X.loc[won.index])["deal_value"].to_numpy(float)
-    squares = float((expected**2).sum())
-    spread = float((won["amount"].to_numpy(float) ** 2).sum()) / squares if squares > 0 else 1.0
-    return max(1.0, spread), float(np.sqrt(max(1.0, spread) / max(1, len(won))))
 
 
 def without_nan(content: Any) -> Any:
