@@ -317,7 +317,9 @@ def add(app: FastAPI, latest: Latest) -> None:
             a=one, b=other, unit=shown.unit, difference=shown.difference, themes=_themes(dict(shown.steps))
         )
 
-    @app.post("/api/v1/answers", status_code=201, responses={503: {"model": ErrorBody}, **missing})
+    @app.post(
+        "/api/v1/answers", status_code=201, responses={400: {"model": ErrorBody}, 503: {"model": ErrorBody}, **missing}
+    )
     def answer(person: Asker, given: GivenAnswer) -> AnswerBody:
         """Store what sales says of a lead's forecast: on the disk once this answers, and never changed."""
         return _answer(stored(latest, found(latest.get().ranking_for(person), given.lead_id), person, given))

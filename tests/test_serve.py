@@ -103,6 +103,36 @@ def test_strange_text_is_only_text(client, text):
     assert client.get("/api/v1/summary").json()["totals"]["leads"] == ROWS
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "..%2f..%2fetc%2fpasswd",
+        "%00",
+        "%ff%fe",
+        "a" * 5_000,
+        "%F0%9F%98%80",
+        "L000001%0d%0aSet-Cookie:x=1",
+        "'%20OR%201=1--",
+    ],
+)
+def test_an_id_that_is_no_lead_s_opens_nothing(client, path):
+    for address in (f"/leads/{path}", f"/api/v1/leads/{path}", f"/compare?lead=L000001&lead={path}"):
+        answer = client.get(address)
+        assert answer.status_code == 404
+        assert "set-cookie" not in answer.headers
+    told = {"lead_id": "a" * 5_000, "answer": "not_a_lead"}
+    assert client.post("/api/v1/answers", json=told).status_code == 422
+
+
+@pytest.mark.parametrize(
+    "body", [b"[" * 9_000, b'{"lead_id": 1e999, "answer": "not_a_lead"}', b"\xff\xfe", b'"\\ud800"']
+)
+def test_a_body_that_is_none_is_refused_in_a_line(client, body):
+    answer = client.post("/api/v1/answers", content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code in (400, 422)
+    assert len(answer.json()["detail"]) < 200
+
+
 def test_pages_escape_names_and_refuse_script_links(client):
     top = lead_ids(client, limit=1)[0]
     for path in ("/", f"/leads/{top}"):
@@ -180,14 +210,23 @@ def test_csv_holds_what_is_on_screen_and_no_formula(client):
     assert {row["owner"] for row in rows} == {"Ben Ito"}
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n"])
-def test_a_name_that_is_a_formula_stays_text(tmp_path, start):
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        *((f"{start}HYPERLINK(1)", f"'{start}HYPERLINK(1)") for start in ("=", "+", "-", "@", "\t", "\r", "\n", "＝")),
+        ("  =1+1", "  '=1+1"),
+        ("Sun;=cmd|' /C calc'!A0", "Sun;'=cmd|' /C calc'!A0"),
+        ("Sun\t@SUM(1)", "Sun\t'@SUM(1)"),
+        ("Ben & Söhne (2019-24), Köln; GmbH - Co.", "Ben & Söhne (2019-24), Köln; GmbH - Co."),
+    ],
+)
+def test_a_name_that_is_a_formula_stays_text(tmp_path, name, written):
     names = write_scores(tmp_path, 3).to_pandas()
-    names["company_name"] = f"{start}HYPERLINK(1)"
+    names["company_name"] = name
     ranking = Ranking(tmp_path, pa.Table.from_pandas(names, NAMES, preserve_index=False))
     lines = "".join(web_pages.csv_lines(ranking, Filters(), "rank"))
     rows = list(csv.DictReader(io.StringIO(lines.lstrip("\ufeff"), newline="")))
-    assert [row["company_name"] for row in rows] == [f"'{start}HYPERLINK(1)"] * 3
+    assert [row["company_name"] for row in rows] == [written] * 3
     assert float(rows[0]["revenue"]) > 0
 
 
