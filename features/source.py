@@ -246,17 +246,19 @@ def entries(spec: FeatureSpec) -> Iterator[Feature]:
         }
         leads = f"leads {told.get(column, f'with {same}')}"
         origin = f"leads.{column}, earlier leads and their ends"
-        theme = "history" if own else "source"
+        theme = (
+            "history" if own else "source"
+        )  # of whose leads were won, nobody is told: scores guide, and do not police
         yield Feature(
             f"{stem}_conversion_ratio", "ratio", theme, origin, stem,
             "Wins so far over those expected of leads of the same ages; 1 is average",
             f"{leads.capitalize()} were won {{value}}", "No earlier leads to compare with",
-            is_rising=True,
+            is_rising=True, is_reason=not own,
         )  # fmt: skip
         if column in RECENT_RATIO:
             yield Feature(
                 f"{stem}_recent_ratio", "ratio", "history", origin, stem,
                 "As the conversion ratio, over the last 90 days only",
                 f"Lately, {leads} were won {{value}}",
-                "No earlier leads to compare with", is_rising=True,
+                "No earlier leads to compare with", is_rising=True, is_reason=not own,
             )  # fmt: skip

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import datetime
 
 import pytest
@@ -126,6 +127,13 @@ def test_events_have_a_plural(noun: str, many: str) -> None:
 def test_what_tells_of_the_person_is_never_a_reason() -> None:
     assert not FEATURES["lead_own_gender"].is_reason
     assert FEATURES["lead_own_region"].is_reason
+
+
+def test_how_a_salesperson_s_leads_fared_is_nobody_s_reason() -> None:
+    spec = replace(EVERYTHING, columns=(*EVERYTHING.columns, "leads.owner_id"))
+    owners = [entry for entry in catalogue.entries(spec) if "salesperson" in entry.text]
+    assert len(owners) == 2
+    assert not any(entry.is_reason for entry in owners)
 
 
 def test_our_own_calls_are_sales_activity() -> None:
