@@ -32,6 +32,7 @@ class LeadRows:
     def __init__(self, path: Path):
         self.table: pq.ParquetFile | None = pq.ParquetFile(path) if path.exists() else None
         self.groups: list[tuple[str, str]] = []
+        self._last: tuple[int, pa.Table] | None = None
         if self.table is not None:
             place = self.table.schema_arrow.get_field_index("lead_id")
             for number in range(self.table.num_row_groups):
@@ -65,7 +66,9 @@ class LeadRows:
 
     def _in(self, number: int, lead_id: str) -> list[dict[str, Any]]:
         assert self.table is not None
-        group = self.table.read_row_group(number, use_threads=False)
+        last = self._last  # leads are mostly asked for in their order
+        group = last[1] if last and last[0] == number else self.table.read_row_group(number, use_threads=False)
+        self._last = number, group
         return group.filter(pc.equal(group["lead_id"], pa.scalar(lead_id, group["lead_id"].type))).to_pylist()
 
 

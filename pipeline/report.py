@@ -18,7 +18,7 @@ from pipeline.writing import write_whole
 
 LISTED_LIMIT = 10_000
 STORIES_BYTES = 2_500_000
-DRAWN_LEADS, DRAWN_BYTES = 200, 1_500_000
+DRAWN_LEADS, DRAWN_BYTES = 200, 2_000_000
 STATIC_ROWS, STATIC_PAGES = 100, 20
 BEST_ROWS = 8
 FACET_VALUES = 40
@@ -106,14 +106,17 @@ def now_and_later(ranking: Ranking) -> dict[str, list[dict[str, Any]]]:
 def drawn(ranking: Ranking, details: Details, leads: list[dict[str, Any]]) -> list[Markup]:
     """Draw, of the leads at the top, what their pages have beside the figures, until the file would grow too large.
 
-    The curve of being won over time, what it would take, what changed, and what happened: as the web page has them.
+    The way from the typical lead, the curve of being won over time, what it would take, what changed, and what
+    happened: as the web page has them.
     """
     found, written = [], 0
     for lead in leads[:DRAWN_LEADS]:
+        told = story.tell(lead)
         page = pages.render(
             "more.html",
             ranking=ranking,
-            told=story.tell(lead),
+            told=told,
+            steps=story.steps(told, details.themes(ranking, lead), ranking.themes),
             curve=curve(ranking, lead),
             insight=details.insight(ranking, lead),
             days=details.days(ranking, lead),

@@ -200,9 +200,9 @@
     if (data.has.next_quarter) spans.push("next quarter " + cents(L.next_quarter[i]));
     if (data.has.later) spans.push("later " + cents(L.later[i]));
     const flags = text(L.flags[i]), drawn = byId("more-" + i)?.content.cloneNode(true);
-    const curve = drawn ? drawn.querySelector(".over-time") : "";
-    if (drawn) curve.remove();
-    return [...head, h("div", { class: "two" }, h("section", {}, h("h3", {}, "Why"), why),
+    const [way, curve] = [".way", ".over-time"].map((part) => (drawn ? drawn.querySelector(part) : null));
+    for (const part of [way, curve]) if (part) part.remove();
+    return [...head, h("div", { class: "two" }, h("section", {}, h("h3", {}, "Why"), way || why),
       h("section", {}, h("h3", {}, "When"), curve, when, spans.length ? h("p", { class: "small quiet" }, "Expected " + spans.join(", ") + ".") : "",
         flags ? h("p", { class: "small" }, "Data to look at: " + flags + ".") : "")),
       ...(drawn ? drawn.children : [h("p", { class: "quiet small" }, "To keep this file small, the first " + digits(data.drawn, 0) +
