@@ -1,4 +1,4 @@
-"""Share, level and slope of log-rates, from what was observed over what was expected on rows the model had not seen."""
+"""Share, slope and level of log-rates, from what was observed over what was expected."""
 
 from __future__ import annotations
 
@@ -17,23 +17,46 @@ _EARLIER_SHARE = 0.3  # of the outcomes that must lie before the last year, for 
 _STRETCHES = 3  # of recent calendar time, each holding a tenth of the outcomes, where history is shorter
 _STRETCH_SHARE = 0.1
 
-# A level that moved by a factor e^0.25 from one stretch of time to the next is as much as is believed on its face; how
-# much levels wander for no lasting reason is itself known from few stretches, so it starts from 0.2, worth two of them.
-_LEVEL_SD = 0.25
-_WANDER_SD, _WANDER_STRETCHES = 0.2, 2.0
+_LEVEL_SD = 0.35  # how far levels are believed to wander before an outcome is seen
 _SLOPE_SD = 0.25
 _SHARE_SD = 0.25
 
 
-def level_and_slope(
+def recent_level(margin: FloatArray, observed: FloatArray, expected: FloatArray, weight: FloatArray) -> float:
+    """Fit a so that rows with margin m happen at exp(a + m) times the base rate, a ~ N(0, 0.35²).
+
+    Exponential smoothing of observed over expected, where weights fall with age: Poisson regression with a constant
+    alone, that few outcomes leave at 0.
+
+    Parameters
+    ----------
+    margin : ndarray of shape (rows,)
+        Log-multiplier of the base rate.
+    observed, expected : ndarray of shape (rows,)
+        Outcomes, and outcomes expected at margin 0.
+    weight : ndarray of shape (rows,)
+        Weights, in leads.
+
+    Returns
+    -------
+    float
+    """
+    came, hoped = float(weight @ observed), float(weight @ (expected * np.exp(margin)))
+    level = 0.0
+    for _ in range(50):
+        gradient = hoped * np.exp(level) - came + level * _LEVEL_SD**-2
+        step = gradient / (hoped * np.exp(level) + _LEVEL_SD**-2)
+        level -= float(np.clip(step, -1.0, 1.0))
+    return level
+
+
+def slope_of(
     margin: FloatArray, observed: FloatArray, expected: FloatArray, weight: FloatArray, stretch: NDArray[np.intp]
 ) -> tuple[float, float]:
-    """Fit a and b so that rows with margin m will happen at exp(a + b·m) times the base rate.
+    """Fit b so that rows with margin m happen in proportion to exp(b·m); the level stays where outcomes are expected.
 
-    Poisson regression with one slope, b ~ N(1, 0.25²), and one level for each stretch of time. A level that was off in
-    one stretch is mostly that stretch's luck; one that was off the same way in all of them is drift. So the mean level
-    is drawn to 0 by its own uncertainty, which the spread between stretches tells (an empirical-Bayes mean of random
-    effects). With few outcomes the margins stay as they are.
+    Poisson regression with one slope, b ~ N(1, 0.25²), and a level for each stretch of time, which is that stretch's
+    luck. With few outcomes the margins stay as they are.
 
     Parameters
     ----------
@@ -44,31 +67,21 @@ def level_and_slope(
     weight : ndarray of shape (rows,)
         Weights, in leads: a lead looked at ten times counts once.
     stretch : ndarray of int, shape (rows,)
-        Stretch of calendar time, 0 …. A single stretch can tell nothing of drift: then the level is kept.
+        Stretch of calendar time, 0 ….
 
     Returns
     -------
     a, b : float
         Level, and slope of at most 1: margins are drawn together, never apart.
     """
-    count = int(stretch.max()) + 1
     hoped = weight * expected * np.exp(margin)
     # Around the margin at which outcomes are expected, the level does not hang on the slope.
     centre = float(hoped @ margin / hoped.sum())
-    basis = np.vstack([(stretch == s).astype(float) for s in range(count)] + [margin - centre])
-    theta, curvature = _penalised_poisson(basis, weight * observed, weight * expected * np.exp(centre))
+    basis = np.vstack([(stretch == s).astype(float) for s in range(int(stretch.max()) + 1)] + [margin - centre])
+    theta = _penalised_poisson(basis, weight * observed, weight * expected * np.exp(centre))
     # Stretching margins (b > 1) helps the likelihood of the first hours and hurts the Brier score of the weeks after.
     slope = min(float(theta[-1]), 1.0)
-    level = 0.0
-    if count > 1:
-        levels = theta[:-1]
-        wander = (levels.var(ddof=1) * (count - 1) + _WANDER_STRETCHES * _WANDER_SD**2) / (
-            count - 1 + _WANDER_STRETCHES
-        )
-        noise = 1.0 / np.maximum(curvature[:-1], 1e-9)
-        trust = 1.0 / (wander + noise)
-        level = float(trust @ levels / (trust.sum() + _LEVEL_SD**-2))
-    return level + (1.0 - slope) * centre, slope
+    return (1.0 - slope) * centre, slope
 
 
 def share_of_lines(
@@ -89,7 +102,7 @@ def share_of_lines(
     trees, lines : ndarray of shape (rows,)
         Log-multipliers of the base rate, made without these rows.
     observed, expected, weight, stretch
-        As in `level_and_slope`.
+        As in `slope_of`.
 
     Returns
     -------
@@ -134,7 +147,7 @@ def stretches_of(exposure: Exposure) -> FloatArray:
 
 
 def held_out_parts(
-    exposure: Exposure, lead: NDArray[np.intp], rng: np.random.Generator
+    exposure: Exposure, lead: NDArray[np.intp], seed: int
 ) -> list[tuple[NDArray, Exposure, NDArray, Exposure, int]]:
     """Cut exposure into what a model may know and what it is then held to, in time order where dates are known.
 
@@ -144,8 +157,8 @@ def held_out_parts(
         All of it.
     lead : ndarray of int, shape (rows,)
         The lead of each row, 0 … leads − 1.
-    rng : numpy Generator
-        Draws the leads of each fold, where there are no dates.
+    seed : int
+        Of the leads of each fold, where there are no dates.
 
     Returns
     -------
@@ -154,12 +167,12 @@ def held_out_parts(
     if exposure.as_of_days is not None:
         stretches = enumerate(pairwise(stretches_of(exposure)))
         return [(*exposure.until(day), *exposure.between(day, following), s) for s, (day, following) in stretches]
-    fold = rng.permutation(np.arange(lead.max() + 1) % FOLDS)[lead]
+    fold = np.random.default_rng(seed).permutation(np.arange(lead.max() + 1) % FOLDS)[lead]
     return [(fold != f, exposure.take(fold != f), fold == f, exposure.take(fold == f), 0) for f in range(FOLDS)]
 
 
-def _penalised_poisson(basis: FloatArray, observed: FloatArray, expected: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Coefficients (levels ~ N(0, 1); the last, the slope, ~ N(1, 0.25²)) and the likelihood's curvature at them."""
+def _penalised_poisson(basis: FloatArray, observed: FloatArray, expected: FloatArray) -> FloatArray:
+    """Coefficients: levels ~ N(0, 1); the last, the slope, ~ N(1, 0.25²)."""
     centre = np.append(np.zeros(len(basis) - 1), 1.0)
     prior = np.append(np.ones(len(basis) - 1), _SLOPE_SD**-2)
 
@@ -180,4 +193,4 @@ def _penalised_poisson(basis: FloatArray, observed: FloatArray, expected: FloatA
         if current - following < 1e-10 * abs(current):
             break
         current = following
-    return theta, (basis**2) @ (expected * np.exp(theta @ basis))
+    return theta

@@ -45,10 +45,8 @@ def fit_incidence(
     if wins_count >= FEW_WINS:
         return IncidenceBooster(**allowed).fit(X, seen, sample_weight, groups=y["lead_id"])
     weight = _FEW_COUNT_FOR * (np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight, dtype=float))
-    incidence = IncidenceBooster(**allowed | {"trees": 1, "recalibrate": False})
-    incidence.fit(X, seen, weight, groups=y["lead_id"])
-    incidence.line_share_ = np.ones(len(incidence.outcomes_))
-    return incidence
+    lines_alone = IncidenceBooster(**allowed | {"trees": 1, "recalibrate": False})
+    return lines_alone.fit(X, seen, weight, groups=y["lead_id"])
 
 
 def few_wins_note(wins_count: int) -> str:

@@ -166,3 +166,10 @@ def _numbers(column: pd.Series) -> FloatArray:
         return column.to_numpy(dtype=np.float64, na_value=np.nan)
     except (TypeError, ValueError) as error:
         raise TypeError(f"column {column.name!r} held numbers in training, and now holds words: {error}") from None
+
+
+def refuse_infinite(frame: pd.DataFrame) -> None:
+    """Raise a `ValueError` that names the first column of numbers with an infinite value."""
+    for name, column in frame.select_dtypes("number").items():
+        if np.isinf(column.to_numpy(dtype=float, na_value=np.nan)).any():
+            raise ValueError(f"column {name!r} contains infinity; missing values are allowed, infinite ones are not")

@@ -1,8 +1,9 @@
 """Time at risk: who was still open, for how long, in which bin of time, and what a rate without features expects.
 
-Drift is met here. With a half-life, a day of exposure counts 2^(−days before the end of the data / half-life), by the
-calendar day on which it was lived. For a row seen at s this is one factor of the row times exp(κu) at u days after
-s, which integrates in closed form: weighting the calendar only bends each row's clock, and stays an exact likelihood.
+Recent time is weighed here. With a half-life, a day of exposure counts 2^(−days before the end of the data /
+half-life), by the calendar day on which it was lived. For a row seen at s this is one factor of the row times exp(κu)
+at u days after s, which integrates in closed form: weighting the calendar only bends each row's clock, and stays an
+exact likelihood.
 """
 
 from __future__ import annotations
@@ -73,13 +74,17 @@ class Exposure:
         event = np.where(part.stop_days > left, 0, part.event)
         return during, Exposure(event, np.minimum(part.stop_days, left), part.weight, part.as_of_days, start)
 
-    def with_half_life(self, half_life_days: float | None) -> Clock:
-        """Return the clock that counts exposure by its calendar time."""
+    def clock(self, lead: IntArray, half_life_days: float | None = None) -> Clock:
+        """Return the clock that counts exposure, by its calendar time where there is a half-life.
+
+        Weights are in leads, so that a limit on outcomes means the same with any number of snapshots a lead.
+        """
+        weight = self.weight * len(np.unique(lead)) / len(lead)
         if half_life_days is None or self.as_of_days is None:
-            return Clock(0.0, self.weight)
+            return Clock(0.0, weight)
         growth = np.log(2) / half_life_days
         age = (self.as_of_days + self.stop_days).max() - self.as_of_days
-        return Clock(growth, self.weight * np.exp(-growth * age))
+        return Clock(growth, weight * np.exp(-growth * age))
 
 
 @dataclass(frozen=True)
@@ -225,6 +230,16 @@ def pieces_at_risk(exposure: Exposure, at_risk: NDArray, grid: TimeGrid) -> tupl
         of_k = np.add.reduceat(at_risk * grid.base_rates[k].astype(np.float32), starts, axis=1)
         expected[:, k] = of_k[row, piece]
     return row, piece, np.maximum(expected, 1e-12), piece == final[row]
+
+
+def nearness(grid: TimeGrid, near_days: float | None) -> FloatArray:
+    """Say what an entry counts in each piece of time: 1 up to ``near_days``, twice as late half; (pieces,).
+
+    What happens years on would else drown, in what features do, what they do within the horizon that matters. Rates
+    without features are made within a bin, where all counts alike: they are not touched.
+    """
+    starts = grid.bin_edges_days[np.flatnonzero(np.diff(grid.bin_piece, prepend=-1))]
+    return np.ones(len(starts)) if near_days is None else near_days / np.maximum(starts, near_days)
 
 
 def exposure_of(y: pd.DataFrame, rows: int, sample_weight: ArrayLike | None) -> Exposure:

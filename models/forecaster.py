@@ -105,7 +105,7 @@ class LeadForecaster(BaseEstimator):
         leaves: int = 16,
         learning_rate: float = 0.05,
         pieces: int = 8,
-        half_life_days: float | None = 365.0,
+        half_life_days: float | None = 180.0,
         rising: Sequence[str] = (),
         random_state: int | None = None,
         threads: int | None = None,
@@ -174,7 +174,7 @@ class LeadForecaster(BaseEstimator):
         rising = tuple(name for name in self.rising if name in X.columns)
         names = ("trees", "leaves", "learning_rate", "pieces", "half_life_days", "threads")
         settings = {name: getattr(self, name) for name in names}
-        settings |= {"rising": rising, "random_state": self.random_state or 0}
+        settings |= {"rising": rising, "random_state": self.random_state or 0, "near_days": self.primary_horizon_days}
         return fit_incidence(X, y, sample_weight, self.wins_count_, settings)
 
     def predict(

@@ -19,14 +19,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from threadpoolctl import threadpool_limits
 
 from models.boosting import poisson_boosters
-from models.calibration import FOLDS, held_out_parts, level_and_slope, share_of_lines
-from models.encoding import FrameEncoder
+from models.calibration import FOLDS, held_out_parts, recent_level, share_of_lines, slope_of
+from models.encoding import FrameEncoder, refuse_infinite
 from models.exposure import (
-    Clock,
     Exposure,
     base_rates,
     event_quantile_edges,
     exposure_of,
+    nearness,
     pieces_at_risk,
     thinned,
     time_at_risk,
@@ -51,14 +51,16 @@ class IncidenceBooster(BaseEstimator):
     piece of time) at risk, with log(∫ r_k over the time at risk) as its offset. A piece is a few bins together, within
     which features act in one way. There are two such regressions, made apart: gradient-boosted trees, which find steps
     and what acts only together, and straight lines (`Lines`), which follow a slope with far fewer outcomes. Their
-    mean, m_k = (1 − s_k) · trees + s_k · lines, then becomes a_k + b_k · m_k. Share, level and slope are fitted where
-    the model had not looked: on exposure after a date, by a model that knew only what was known by then (with
-    ``as_of``), else on leads left out. Every prediction is a smooth function of these margins.
+    mean, m_k = (1 − s_k) · trees + s_k · lines, then becomes a_k + b_k · m_k. Share and slope are fitted where the
+    model had not looked: on exposure after a date, by a model that knew only what was known by then (with ``as_of``),
+    else on leads left out. The level a_k follows drift: what features do lasts longer than how much is won at all, so
+    effects are learnt from all exposure, the level from what recently came over what was expected of it. Every
+    prediction is a smooth function of these margins.
 
     Parameters
     ----------
     trees : int, default=150
-        Trees an outcome. More follow finer detail, and noise.
+        Trees an outcome. More follow finer detail, and noise; with 1 there are lines alone.
     leaves : int, default=16
         Leaves a tree: how many features may act together.
     learning_rate : float, default=0.05
@@ -78,12 +80,13 @@ class IncidenceBooster(BaseEstimator):
         their trees.
     rising : sequence of str, default=()
         Columns of numbers that can only raise the rate of outcome 1.
-    half_life_days : float or None, default=None
-        Exposure this much older, by the calendar, counts half. Shorter follows drift; None counts all alike. Needs
+    near_days : float or None, default=None
+        In what features do, what happens later after ``as_of`` counts less: twice as late, half. None: all alike.
+    half_life_days : float or None, default=180
+        Of the level: exposure this much older, by the calendar, counts half. Shorter follows drift, and luck. Needs
         ``as_of``.
     recalibrate : bool, default=True
-        Fit share, level and slope on held-out exposure; without, trees and lines count half each. Costs second fits on
-        part of the rows.
+        Fit share and slope on held-out exposure; without, trees and lines count half each. Costs second fits.
     random_state : int, RandomState or None, default=None
         Seed of bagging and folds; the same seed gives the same bytes.
     threads : int or None, default=None
@@ -131,7 +134,8 @@ class IncidenceBooster(BaseEstimator):
         min_leaf_outcomes: float = 5.0,
         clocks: Sequence[str] = (),
         rising: Sequence[str] = (),
-        half_life_days: float | None = None,
+        near_days: float | None = None,
+        half_life_days: float | None = 180.0,
         recalibrate: bool = True,
         random_state: Any = None,
         threads: int | None = None,
@@ -145,6 +149,7 @@ class IncidenceBooster(BaseEstimator):
         self.min_leaf_outcomes = min_leaf_outcomes
         self.clocks = clocks
         self.rising = rising
+        self.near_days = near_days
         self.half_life_days = half_life_days
         self.recalibrate = recalibrate
         self.random_state = random_state
@@ -194,13 +199,15 @@ class IncidenceBooster(BaseEstimator):
         with warnings.catch_warnings():  # here, because threads share the filters
             warnings.filterwarnings("ignore", message="Cannot add features|Resetting categorical")  # there are none
             warnings.filterwarnings("ignore", category=ConvergenceWarning)  # it goes on with another solver
-            self._uncalibrated()
+            self.calibration_ = np.tile([0.0, 1.0], (len(self.outcomes_), 1))
+            self.line_share_ = np.full(len(self.outcomes_), 0.5 if self.trees > 1 else 1.0)
             # LightGBM lets go of Python's lock; the small sums of lines would only wait for each other's threads.
             with ThreadPoolExecutor(self.threads or cpu_count()) as pool, threadpool_limits(1, user_api="blas"):
                 fitting = pool.submit(self._fit_part, frame, exposure, lead)
                 if self.recalibrate:
                     self._calibrate(frame, exposure, lead, pool)
                 fitting.result()
+            self._follow_drift(frame, exposure, lead)
         return self
 
     def margins(self, X: Any) -> FloatArray:
@@ -217,7 +224,9 @@ class IncidenceBooster(BaseEstimator):
             a_k + b_k · m_k(x, piece).
         """
         check_is_fitted(self)
-        return self._margins(self._check_frame(X))
+        trees, lines = self._both_margins(self._check_frame(X))
+        share, (level, slope) = self.line_share_[:, None], self.calibration_.T[..., None]
+        return level + slope * ((1.0 - share) * trees + share * lines)
 
     def design(self, X: Any, piece: int) -> FloatArray:
         """Return what the boosters see of each row in one piece of time.
@@ -305,20 +314,14 @@ class IncidenceBooster(BaseEstimator):
     def _check_frame(self, X: Any, reset: bool = False) -> pd.DataFrame:
         if isinstance(X, pd.DataFrame):
             validate_data(self, X, skip_check_array=True, reset=reset)
-            if reset and not X.shape[1]:
-                raise ValueError(f"0 feature(s) (shape={X.shape}) while a minimum of 1 is required.")
-            if reset and not len(X):
-                raise ValueError(f"0 sample(s) (shape={X.shape}) while a minimum of 1 is required.")
-            frame = X
+            for count, what in ((X.shape[1], "feature"), (len(X), "sample")):
+                if reset and not count:
+                    raise ValueError(f"0 {what}(s) (shape={X.shape}) while a minimum of 1 is required.")
         else:
-            frame = pd.DataFrame(validate_data(self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan"))
-            frame = frame.infer_objects()
-        for name, column in frame.select_dtypes("number").items():
-            if np.isinf(column.to_numpy(dtype=float, na_value=np.nan)).any():
-                raise ValueError(
-                    f"column {name!r} contains infinity; missing values are allowed, infinite ones are not"
-                )
-        return frame
+            X = pd.DataFrame(validate_data(self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan"))
+            X = X.infer_objects()
+        refuse_infinite(X)
+        return X
 
     def _design(self, numbers: FloatArray) -> FloatArray:
         """Return what boosters see, all but `_shifts`: numbers, clocks at ``as_of``, and 0 for the piece."""
@@ -336,11 +339,6 @@ class IncidenceBooster(BaseEstimator):
         shifts[:, -1] = np.arange(self.grid_.pieces_count)
         return shifts
 
-    def _margins(self, frame: pd.DataFrame) -> FloatArray:
-        trees, lines = self._both_margins(frame)
-        share, (level, slope) = self.line_share_[:, None], self.calibration_.T[..., None]
-        return level + slope * ((1.0 - share) * trees + share * lines)
-
     def _both_margins(self, frame: pd.DataFrame) -> tuple[FloatArray, FloatArray]:
         """Return what trees say and what lines say: (n, outcomes, pieces) each."""
         numbers = self.encoder_.transform(frame)
@@ -352,37 +350,30 @@ class IncidenceBooster(BaseEstimator):
                 trees[:, k, piece] = booster.predict(seen, raw_score=True, num_threads=self.threads or 0)
         return trees, np.stack([lines.margins(numbers) for lines in self.lines_], axis=1)
 
-    def _uncalibrated(self) -> None:
-        """Take margins as they are, half of trees and half of lines."""
-        self.calibration_ = np.tile([0.0, 1.0], (len(self.outcomes_), 1))
-        self.line_share_ = np.full(len(self.outcomes_), 0.5)
-
     def _fit_part(
         self, frame: pd.DataFrame, exposure: Exposure, lead: NDArray[np.intp], idle_limit: int = _IDLE_LIMIT
     ) -> None:
         """Learn grid, encoder and boosters; margins are left uncalibrated."""
         outcomes = len(self.outcomes_)
-        clock = exposure.with_half_life(self.half_life_days)
-        # In leads, so that a limit on outcomes means the same with any number of snapshots a lead.
-        clock = Clock(clock.growth, clock.factor * len(np.unique(lead)) / len(lead))
+        clock = exposure.clock(lead)
         edges = event_quantile_edges(exposure, clock, self.bins)
         at_risk = time_at_risk(exposure, clock, edges)
         rates = base_rates(exposure, clock, edges, at_risk, outcomes)
-        bins = len(edges) - 1
-        pieces = min(self.pieces, bins)
+        bins, pieces = len(edges) - 1, min(self.pieces, len(edges) - 1)
         self.grid_ = TimeGrid(edges, np.arange(bins) * pieces // bins, rates)
         self.bin_edges_days_, self.bin_piece_, self.base_rates_ = edges, self.grid_.bin_piece, rates
-        counted = clock.speed(exposure.stop_days)
-        observed = np.stack([counted * (exposure.event == k) for k in self.outcomes_], axis=1)
+        observed = (exposure.event[:, None] == self.outcomes_).astype(float)
         self.encoder_ = FrameEncoder(random_state=self._seed)
         weight = clock.factor[:, None]
         numbers = self.encoder_.fit_transform(frame, weight * observed, weight * (at_risk @ rates.T), lead)
         self.columns_ = [*self.encoder_.columns_, *self.clocks, "piece"]
         row, piece, expected, is_last = pieces_at_risk(exposure, at_risk, self.grid_)
+        near = nearness(self.grid_, self.near_days)[piece]
         rising = np.array([name in self.rising for name in self.encoder_.columns_])
+        came, hoped = near[:, None] * observed[row] * is_last[:, None], near[:, None] * expected
         self.lines_ = [
-            Lines.fit(numbers, row, piece, came, hoped, clock.factor, pieces, rising & (k == 0), self._seed)
-            for k, (came, hoped) in enumerate(zip((observed[row] * is_last[:, None]).T, expected.T, strict=True))
+            Lines.fit(numbers, row, piece, came[:, k], hoped[:, k], clock.factor, pieces, rising & (k == 0), self._seed)
+            for k in range(outcomes)
         ]
         kept, factor = thinned(observed[row].any(axis=1) & is_last, clock.factor[row], idle_limit, self._seed)
         row, piece, expected, is_last = row[kept], piece[kept], expected[kept], is_last[kept]
@@ -394,7 +385,7 @@ class IncidenceBooster(BaseEstimator):
             + [piece.astype(float)],
             observed=observed[row] * is_last[:, None],
             expected=expected,
-            weight=factor,
+            weight=factor * near[kept],
             rising=[[int(k == 0 and name in self.rising) for name in self.columns_] for k in range(outcomes)],
             trees=self.trees,
             threads=self.threads,
@@ -409,42 +400,51 @@ class IncidenceBooster(BaseEstimator):
     def _calibrate(
         self, frame: pd.DataFrame, exposure: Exposure, lead: NDArray[np.intp], pool: ThreadPoolExecutor
     ) -> None:
-        """Share of the lines, level and slope, from exposure that models, trained for this alone, had not seen."""
-        if lead.max() + 1 < 2 * FOLDS:
-            return
-        rng = np.random.default_rng(self._seed)
-        if len(frame) > _CALIBRATION_ROWS_LIMIT:
-            kept = np.flatnonzero(rng.random(lead.max() + 1)[lead] < _CALIBRATION_ROWS_LIMIT / len(frame))
-            frame, exposure = frame.iloc[kept], exposure.take(kept)
-            lead = pd.factorize(lead[kept])[0]
-        parts = [part for part in held_out_parts(exposure, lead, rng) if part[0].any() and part[2].any()]
-        if not parts:
+        """Share of the lines, and slope, from exposure that models, trained for this alone, had not seen."""
+        frame, exposure, lead = self._some(frame, exposure, lead)
+        parts = [part for part in held_out_parts(exposure, lead, self._seed) if part[0].any() and part[2].any()]
+        if not parts or lead.max() + 1 < 2 * FOLDS:
             return
 
-        def held_out_by_an_earlier_model(
-            training: NDArray, known: Exposure, held_out: NDArray, came: Exposure, stretch: int
-        ) -> tuple:
+        def held_out_by_an_earlier_model(part: tuple[Any, ...]) -> tuple[Any, ...]:
+            training, known, held_out, came, stretch = part
             earlier = IncidenceBooster(**self.get_params()).set_params(threads=1)
             earlier.outcomes_, earlier._seed = self.outcomes_, self._seed
             earlier._fit_part(frame[training], known, pd.factorize(lead[training])[0], _CALIBRATION_IDLE_LIMIT)
             return (*earlier._held_out(frame[held_out], came, lead[held_out]), stretch)
 
-        scored = list(pool.map(lambda part: held_out_by_an_earlier_model(*part), parts))
+        scored = list(pool.map(held_out_by_an_earlier_model, parts))
         stretches = np.repeat([part[-1] for part in scored], [len(part[0]) for part in scored])
         stretches = np.unique(stretches, return_inverse=True)[1]
         trees, lines, observed, expected, weight = (np.concatenate(v) for v in list(zip(*scored, strict=True))[:-1])
         for k in range(len(self.outcomes_)):
             came = (observed[:, k], expected[:, k], weight, stretches)
             share = self.line_share_[k] = share_of_lines(trees[:, k], lines[:, k], *came)
-            self.calibration_[k] = level_and_slope((1.0 - share) * trees[:, k] + share * lines[:, k], *came)
+            self.calibration_[k] = slope_of((1.0 - share) * trees[:, k] + share * lines[:, k], *came)
 
-    def _held_out(self, frame: pd.DataFrame, came: Exposure, lead: NDArray[np.intp]) -> tuple[FloatArray, ...]:
+    def _follow_drift(self, frame: pd.DataFrame, exposure: Exposure, lead: NDArray[np.intp]) -> None:
+        """Add to each level what recently came over what was expected of the fitted model."""
+        if self.half_life_days is None or exposure.as_of_days is None:
+            return
+        some = self._some(frame, exposure, lead)
+        trees, lines, *came = self._held_out(*some, self.half_life_days)
+        for k, (level, slope) in enumerate(self.calibration_):
+            margin = level + slope * ((1.0 - self.line_share_[k]) * trees[:, k] + self.line_share_[k] * lines[:, k])
+            self.calibration_[k, 0] += recent_level(margin, came[0][:, k], came[1][:, k], came[2])
+
+    def _some(self, frame: pd.DataFrame, exposure: Exposure, lead: NDArray[np.intp]) -> tuple[Any, Any, Any]:
+        """Draw whole leads, where there are more rows than share, slope and level need."""
+        drawn = np.random.default_rng(self._seed).random(lead.max() + 1)[lead] < _CALIBRATION_ROWS_LIMIT / len(frame)
+        kept = np.flatnonzero(drawn)
+        return frame.iloc[kept], exposure.take(kept), pd.factorize(lead[kept])[0]
+
+    def _held_out(
+        self, frame: pd.DataFrame, came: Exposure, lead: NDArray[np.intp], half_life_days: float | None = None
+    ) -> tuple[FloatArray, ...]:
         """Both margins, outcomes, expected outcomes and weights of what came, a row for each (row, piece) at risk."""
-        clock = came.with_half_life(None)
-        row, piece, expected, last = pieces_at_risk(
-            came, time_at_risk(came, clock, self.grid_.bin_edges_days), self.grid_
-        )
+        clock = came.clock(lead, half_life_days)
+        at_risk = time_at_risk(came, clock, self.grid_.bin_edges_days)
+        row, piece, expected, last = pieces_at_risk(came, at_risk, self.grid_)
         trees, lines = (margins[row, :, piece] for margins in self._both_margins(frame))
         observed = last[:, None] & (came.event[row][:, None] == self.outcomes_)
-        weight = clock.factor[row] * len(np.unique(lead)) / len(lead)
-        return trees, lines, observed.astype(float), expected, weight
+        return trees, lines, observed * clock.speed(came.stop_days)[row, None], expected, clock.factor[row]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from models.exposure import exposure_of, pieces_at_risk, time_at_risk
+from models.exposure import Clock, exposure_of, pieces_at_risk, time_at_risk
 from models.incidence import IncidenceBooster
 
 _STRETCHES = 12
@@ -53,7 +53,7 @@ def level_sd(
         rows, part = exposure.between(end - (place + 1) * stretch_days, end - place * stretch_days)
         if not rows.any():
             break
-        at_risk = time_at_risk(part, part.with_half_life(None), incidence.grid_.bin_edges_days)
+        at_risk = time_at_risk(part, Clock(0.0, part.weight), incidence.grid_.bin_edges_days)
         row, piece, expected, is_last = pieces_at_risk(part, at_risk, incidence.grid_)
         weight = unit * part.weight[row]
         hoped = float(weight @ (expected[:, 0] * np.exp(margins[rows][row, piece]))) + 1.0

@@ -161,7 +161,7 @@ class ModelParams(_Strict):
     leaves: int = Field(default=16, ge=2, le=1_024)
     learning_rate: float = Field(default=0.05, gt=0, le=1)
     pieces: int = Field(default=8, ge=1, le=32)
-    half_life_days: float | None = Field(default=365, gt=0)
+    half_life_days: float | None = Field(default=180, gt=0)
 
 
 class AuditParams(_Strict):

@@ -177,6 +177,42 @@ def test_recent_exposure_counts_when_rates_drift() -> None:
     assert kept < repaired < 1.1 * truth
 
 
+def test_drift_of_the_level_leaves_what_features_do_alone() -> None:
+    rng = np.random.default_rng(4)
+    as_of, x = rng.uniform(0, 1000, size=(2, 6000)) * [[1.0], [0.001]]
+    duration = rng.exponential(np.where(as_of < 800, 400.0, 100.0) * np.exp(-x))
+    end = np.minimum(1000 - as_of, 60.0)
+    y = pd.DataFrame(
+        {"event": (duration < end).astype(int), "duration": np.minimum(duration, end).clip(1e-3), "as_of": as_of}
+    )
+    X = pd.DataFrame({"x": x})
+    slow, quick = (
+        IncidenceBooster(random_state=0, threads=1, half_life_days=h, recalibrate=False).fit(X, y).margins(X)[:, 0]
+        for h in (None, 60.0)
+    )
+    moved = quick - slow
+    assert moved.min() > 0.5
+    np.testing.assert_allclose(moved, moved[0, 0], atol=1e-12)
+
+
+def test_what_happens_soon_decides_what_features_do_where_it_is_what_matters() -> None:
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=4000)
+    # For ten days x helps, then it hurts.
+    soon, late = rng.exponential(60 * np.exp(-x)), 10 + rng.exponential(60 * np.exp(x))
+    duration = np.where(soon < 10, soon, late)
+    y = pd.DataFrame({"event": 1, "duration": np.minimum(duration, 300.0)})
+    X = pd.DataFrame({"x": x})
+    alike, near = (
+        IncidenceBooster(random_state=0, threads=1, pieces=2, near_days=h, recalibrate=False).fit(X, y)
+        for h in (None, 1.0)
+    )
+    assert near.lines_[0].slope[0, 0] == pytest.approx(alike.lines_[0].slope[0, 0])  # lines are fitted apart anyhow
+    truth = x > 0
+    helped = [np.corrcoef(model.predict_proba(X, 10.0)[:, 1], truth)[0, 1] for model in (alike, near)]
+    assert helped[1] > helped[0]
+
+
 def test_days_to_win_grow_with_the_quantile_and_end_at_the_cut_off(fitted) -> None:
     model, X, _ = fitted
     days = model.predict_days(X, [0.1, 0.5, 0.9, 1.0], until_days=90.0)
