@@ -15,9 +15,9 @@ ENGLISH = Locale("en")
 EVENT_WORDS = {
     "demo_request": ("Asked for a demo", "demo request"),
     "demo_requested": ("Asked for a demo", "demo request"),
-    "form": ("Filled in a form", "form"),
-    "form_fill": ("Filled in a form", "form"),
-    "form_submit": ("Filled in a form", "form"),
+    "form": ("Filled in a form", "filled-in form"),
+    "form_fill": ("Filled in a form", "filled-in form"),
+    "form_submit": ("Filled in a form", "filled-in form"),
     "repeat_enquiry": ("Came in again", "repeat enquiry"),
     "visit": ("Visited the website", "visit to the website"),
     "web_visit": ("Visited the website", "visit to the website"),
@@ -50,7 +50,7 @@ EVENT_WORDS = {
 """Kind of event: what the lead did, and the noun for it. Any other kind is read as a noun as it stands."""
 
 VALUE_WORDS = {
-    "lead_kind": {"new_business": "New business", "expansion": "Expansion of an existing customer"},
+    "lead_kind": {"new_business": "Recorded as new business", "expansion": "Recorded as an expansion"},
     "lead_entry": {"hand_raised": "Raised a hand", "contact": "From a list of contacts"},
 }
 """What the contract's own code words say, by feature."""

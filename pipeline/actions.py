@@ -26,6 +26,8 @@ MOST = 3
 JOINT = ("meeting", "demo", "call", "proposal_sent", "mail_sent", "email_sent")
 """Kinds of touches that a salesperson can bring about, most telling first."""
 TOP = "A"
+A_LOT = 0.1
+"""Less of the forecast than this is a little."""
 CAUTION = "if it acts as it did for others"
 
 
@@ -96,6 +98,8 @@ def what_it_would_take(
                 if reaches
                 else f"would lift its score from {score[0, lead]} to {score[then, lead]}"
                 if score[then, lead] > score[0, lead]
+                else "would help"
+                if gain[action, lead] >= A_LOT * value[0, lead]
                 else "would help a little"
             )
             told.append(
