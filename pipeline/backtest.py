@@ -227,6 +227,7 @@ def summary(result: Backtest) -> str:
             "",
             f"As of {evaluation.cutoff[:10]}: {evaluation.open_count:,} leads open; {evaluation.won_count:,} of them "
             f"won within {evaluation.horizon_days} days{brought}",
+            *(f"  Note: {note}" for note in evaluation.notes.values()),
             f"  {'':34}{'AUC (90% interval)':>20}{'Brier':>8}{'IBS':>8}{'top tenth':>11}{'wins exp./act.':>16}"
             f"{'revenue exp./act.':>19}" + (f"{'true top tenth':>16}" if "oracle" in evaluation.models else ""),
         ]

@@ -113,6 +113,11 @@ def render_backtest(backtest: Mapping[str, Any]) -> str:
         ],
         segments=_segments(overall["segments"]),
         totals=overall["totals"],
+        covered=[
+            (formatting.instant(cutoff["cutoff"], zone), cutoff["models"]["leadrev"]["interval_coverage"])
+            for cutoff in backtest["cutoffs"]
+            if known(cutoff["models"]["leadrev"].get("interval_coverage"))
+        ],
         has_money=has_money,
         glossary=[column for column in _flat(columns) if _said_by_any(overall["models"], column.key)],
     )
@@ -201,6 +206,7 @@ def _segments(segments: list[Mapping[str, Any]]) -> list[tuple[str, list[dict[st
                 "revenue": (own.get("forecast_ratio"), *(bounds.get("forecast_ratio") or (None, None))),
                 "auc": (own.get("auc"), *(bounds.get("auc") or (None, None))),
                 "best": max(others, default=None),
+                "covered": (own.get("interval_coverage"), own.get("priced")),
             }
         )
     return list(found.items())

@@ -56,6 +56,8 @@ class Evaluation:
         ``expected_revenue``, ``actual_revenue`` and where 80% of such totals should lie (``low``, ``high``).
     absent : dict of str to str
         Models that cannot be compared with, and why.
+    notes : dict of str to str
+        What the model of then says of itself: that it had few wins to learn from, and the like.
     caveats : dict of str to str
         Models that may know more than was known then; they are shown, and no verdict is built on them.
     came, forecasts, lead_ids, kinds, samples
@@ -74,6 +76,7 @@ class Evaluation:
     months: list[dict[str, Any]]
     absent: dict[str, str]
     caveats: dict[str, str]
+    notes: dict[str, str]
     came: Came = field(repr=False)
     forecasts: dict[str, Forecast] = field(repr=False)
     lead_ids: pd.Series = field(repr=False)
@@ -161,10 +164,13 @@ def evaluate(
         months=_months(training, own, came, months, revenue, wins),
         absent=absent,
         caveats=caveats,
+        notes=dict(stored.forecaster.notes_),
         came=came,
         forecasts={name: replace(forecast, incidence=None) for name, forecast in forecasts.items()},
         lead_ids=lead_ids,
-        kinds=traits(matrix),
+        kinds=traits(
+            matrix, None if own.expected_revenue is None or own.p_win is None else own.expected_revenue / own.p_win
+        ),
         samples=samples,
     )
 

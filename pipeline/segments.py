@@ -25,12 +25,13 @@ WORDS = {
     "acct_industry": "industry",
     "acct_country": "country",
 }
+THIRDS = ("smallest third", "middle third", "largest third")
 VALUES_LIMIT = 6
 LEADS_LEAST = 30
 
 
-def traits(matrix: pd.DataFrame) -> pd.DataFrame:
-    """Sort leads into kinds by their features at the cutoff: a column a trait, a word a lead."""
+def traits(matrix: pd.DataFrame, amount: np.ndarray | None = None) -> pd.DataFrame:
+    """Sort leads into kinds by their features at the cutoff, and by the deal expected of them: a word a lead."""
     found = {}
     if "lead_age_days" in matrix:
         found["age of the lead"] = _bands(matrix["lead_age_days"], AGES_DAYS, " days")
@@ -39,6 +40,8 @@ def traits(matrix: pd.DataFrame) -> pd.DataFrame:
     for column, name in WORDS.items():
         if column in matrix:
             found[name] = matrix[column].astype(object).where(matrix[column].notna(), "unknown").astype(str)
+    if amount is not None and len(np.unique(np.quantile(amount, [0, 1 / 3, 2 / 3, 1]))) == 4:
+        found["deal expected if won"] = pd.Series(pd.qcut(amount, 3, labels=list(THIRDS)), index=matrix.index)
     return pd.DataFrame(found, index=matrix.index)
 
 
@@ -54,13 +57,16 @@ def segments(evaluations: list[Evaluation], repeats: int, seed: int) -> list[dic
     Returns
     -------
     list of dict
-        ``by`` (the trait), ``value``, ``leads``, ``won``, ``revenue``, and ``models``: for each one with chances its
-        ``auc``, ``wins_ratio`` and ``forecast_ratio`` with their ``intervals``. At most six values a trait, those with
-        most leads; kinds of fewer than 30 leads are left out.
+        ``by`` (the trait), ``value``, ``leads``, ``won``, ``revenue``, and ``models``: for each one with
+        chances its ``auc``, ``wins_ratio`` and ``forecast_ratio`` with their ``intervals``, and where it has
+        80% intervals of the amounts ``interval_coverage`` and ``priced``, the share of the amounts inside and
+        their number. At most six values a trait, those with most leads; kinds of fewer than 30 leads are left
+        out.
     """
     kinds = pd.concat([evaluation.kinds for evaluation in evaluations], ignore_index=True)
     lead_ids = pd.concat([evaluation.lead_ids for evaluation in evaluations], ignore_index=True)
     won = np.concatenate([evaluation.came.won for evaluation in evaluations])
+    amount = np.concatenate([evaluation.came.amount for evaluation in evaluations])
     known = np.concatenate([evaluation.came.known for evaluation in evaluations])
     revenue = np.concatenate([evaluation.came.revenue for evaluation in evaluations])
     found = []
@@ -76,6 +82,7 @@ def segments(evaluations: list[Evaluation], repeats: int, seed: int) -> list[dic
                 said = _pooled(evaluations, name, rows)
                 if said is not None:
                     models[name] = _figures(*said, won[rows], known[rows], revenue[rows], draws)
+                    _add_coverage(models[name], evaluations, name, rows, won & np.isfinite(amount), amount, draws)
             row = {"by": trait, "value": str(value), "leads": int(rows.sum()), "won": int(won[rows].sum())}
             found.append(row | {"revenue": float(revenue[rows].sum()), "models": models})
     return found
@@ -90,6 +97,27 @@ def _pooled(evaluations: list[Evaluation], name: str, rows: np.ndarray) -> tuple
     money = [forecast.expected_revenue for forecast in forecasts if forecast is not None]
     priced = [part for part in money if part is not None]
     return np.concatenate(p_win)[rows], np.concatenate(priced)[rows] if len(priced) == len(p_win) else None
+
+
+def _add_coverage(
+    figures: dict[str, Any],
+    evaluations: list[Evaluation],
+    name: str,
+    rows: np.ndarray,
+    priced: np.ndarray,
+    amount: np.ndarray,
+    draws: LeadDraws,
+) -> None:
+    """Say how many of the amounts lay in their 80% interval, of a model that has intervals at every cutoff."""
+    forecasts = [evaluation.forecasts.get(name) for evaluation in evaluations]
+    said = [forecast.interval for forecast in forecasts if forecast is not None and forecast.interval is not None]
+    inside, mine = rows & priced, priced[rows]
+    if len(said) < len(evaluations) or not inside.any():
+        return
+    low, high = (np.concatenate([one[place] for one in said])[inside] for place in (0, 1))
+    covered = draws.measure({"": lambda w: metrics.interval_coverage(amount[inside], low, high, w[:, mine])})[""]
+    figures |= {"interval_coverage": float(covered[0]), "priced": int(inside.sum())}
+    figures["intervals"]["interval_coverage"] = list(interval(covered))
 
 
 def _figures(

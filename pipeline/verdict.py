@@ -16,6 +16,8 @@ RATIO_BOUNDS = (0.75, 1.33)
 UNMEASURED = 0.02
 """What an AUC may be off by, where no leads were drawn to measure it."""
 UNLIKELY = 0.05
+QUANTILE = 1.645
+"""Standard errors from the middle of a 90% interval to its ends."""
 COVERAGE_BOUNDS = (0.65, 0.92)
 ORDER = {"auc": "the order of the wins", "capture_at_10": "what the top tenth brings"}
 
@@ -23,11 +25,11 @@ ORDER = {"auc": "the order of the wins", "capture_at_10": "what the top tenth br
 def verdict(overall: Mapping[str, Any], cutoffs_count: int, has_value: bool = True) -> dict[str, Any]:
     """Judge a backtest.
 
-    *No* where leadrev orders leads no better than chance, worse than something the company has or could have instead,
-    or in no way better than it. *With care* where it is better, but not beyond chance, where wins or revenue in total
-    were off by more than a quarter beyond chance, where its chances are no nearer to what came than rates by age,
-    where amounts or monthly totals miss their intervals, where another's top tenth held more, or where there were too
-    few wins to judge by.
+    *No* where leadrev orders leads no better than chance, worse than something the company has or could have
+    instead, or ahead of it by less than a standard error (of a champion: not at all). *With care* where it is
+    better, but not beyond chance, where wins or revenue in total were off by more than a quarter beyond chance,
+    where its chances are no nearer to what came than rates by age, where amounts or monthly totals miss their
+    intervals, where another's top tenth held more, or where there were too few wins to judge by.
 
     Parameters
     ----------
@@ -67,7 +69,7 @@ def verdict(overall: Mapping[str, Any], cutoffs_count: int, has_value: bool = Tr
     if beaten:
         return _said("no", [f"worse than the baseline: {_names(beaten)} orders leads better"], facts, watch)
     equal = [name for name, by in differences.items() if not _better(by)]
-    useless = [name for name in equal if all(_at(differences[name], metric, 0) <= 0 for metric in ORDER)]
+    useless = [name for name in equal if all(_is_nothing(name, differences[name], metric) for metric in ORDER)]
     if useless:
         return _said("no", [f"no better than the baseline ({_names(useless)})"], facts, watch)
     doubts = []
@@ -129,6 +131,12 @@ def _better(differences: Mapping[str, Any]) -> bool:
 
 def _worse(differences: Mapping[str, Any]) -> bool:
     return any(_at(differences, metric, 2) < 0 for metric in ORDER) and not _better(differences)
+
+
+def _is_nothing(name: str, differences: Mapping[str, Any], metric: str) -> bool:
+    """Whether leadrev is ahead by less than one standard error, as noise often is; of a champion, not ahead at all."""
+    error = (_at(differences, metric, 2) - _at(differences, metric, 1)) / (2 * QUANTILE)
+    return _at(differences, metric, 0) <= (0.0 if name == "champion" else error)
 
 
 def _best(models: Mapping[str, Any], differences: Mapping[str, Any], metric: str) -> tuple[str, float] | None:

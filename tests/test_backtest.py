@@ -125,3 +125,26 @@ def test_a_cutoff_whose_horizon_is_not_over_is_refused(tested):
 def test_the_same_cutoff_again_gives_the_same_figures(content, tested, tmp_path):
     tested.run("backtest", "--cutoffs", CUTOFFS[0], "--out", tmp_path)
     assert json.loads((tmp_path / "backtest.json").read_text())["cutoffs"] == content["cutoffs"][:1]
+
+
+def test_where_features_carry_no_signal_it_is_no_better_than_the_baseline(company, tmp_path):
+    copied = company.copy(tmp_path, models=False, backtest={"bootstrap_count": 60, "capacity_calls": 40})
+    rng = np.random.default_rng(0)
+    leads, deals, events = (pd.read_parquet(tmp_path / f"{name}.parquet") for name in ("leads", "deals", "events"))
+    # Outcomes are dealt out anew among leads that came at about the same time: only their age still says something.
+    leads = leads.sort_values("created_at", ignore_index=True)
+    place = np.arange(len(leads))
+    other = np.concatenate([rng.permutation(block) for block in np.array_split(place, len(leads) // 40)])
+    facts = [name for name in leads.columns if name not in ("lead_id", "created_at", "status", "closed_at")]
+    leads[facts] = leads[facts].iloc[other].to_numpy()
+    renamed = dict(zip(leads["lead_id"].iloc[other], leads["lead_id"], strict=True))
+    leads.to_parquet(tmp_path / "leads.parquet", index=False)
+    events.assign(lead_id=events["lead_id"].map(renamed)).to_parquet(tmp_path / "events.parquet", index=False)
+    closed = deals[deals["outcome"] != "open"].drop(columns=["account_id", "opened_at", "expected_close_at", "stage"])
+    closed.to_parquet(tmp_path / "deals.parquet", index=False)
+    ran = copied.run("backtest", "--cutoffs", CUTOFFS[1])
+    content = json.loads((tmp_path / "backtest.json").read_text())
+    own, by_age = (content["overall"]["models"][name] for name in ("leadrev", "aalen_johansen"))
+    assert own["auc"] < by_age["auc"] + 0.03
+    assert content["verdict"]["use"] == "no"
+    assert any(f"{word} than the baseline" in ran.out.lower() for word in ("no better", "worse"))

@@ -35,6 +35,7 @@ def test_better_than_all_beyond_chance_is_a_yes_with_its_figures():
     ("own", "differences", "said"),
     [
         (None, {"biggest_company": by(-0.01, -0.02)}, "no better than the baseline (biggest company first)"),
+        (None, {"biggest_company": by(0.01, 0.01)}, "no better than the baseline (biggest company first)"),
         (None, {"biggest_company": by(-0.08, 0.0)}, "worse than the baseline"),
         (None, {"champion": by(0.01, -0.2), "recent_activity": by(0.1, 0.1)}, "the champion so far"),
         (figures(auc=0.51, low=0.48), {}, "no better than chance"),
@@ -50,7 +51,8 @@ def test_no_better_than_what_there_is_is_a_no(own, differences, said):
 @pytest.mark.parametrize(
     ("own", "differences", "said"),
     [
-        (None, {"recent_activity": by(0.01, 0.01)}, "by no more than chance may do"),
+        (None, {"recent_activity": by(0.015, 0.01)}, "by no more than chance may do"),
+        (None, {"champion": by(0.01, 0.01)}, "by no more than chance may do"),
         (None, {"recent_activity": by(0.05, -0.01)}, "held no more than that of most recent activity first"),
         (figures(won=60), {}, "only 60 wins"),
         (figures(wins=1.6), {}, "expected 1.60 times the wins"),
