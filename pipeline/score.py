@@ -248,6 +248,8 @@ def write_scores(
         "previous": insights.previous.said() if insights.previous else None,
         "data_fingerprint": company.fingerprint,
         "absent": result.absent,
+        "notes": stored.forecaster.notes_,
+        "totals": _totals(stored, result.scores),
         "themes": {entry.name: entry.theme for entry in catalogue.entries(stored.spec)},
         **files.bases,
         "files": {
@@ -256,6 +258,17 @@ def write_scores(
         },
     }
     staging.path(MANIFEST).write_text(json.dumps(manifest, indent=2, sort_keys=True, allow_nan=False) + "\n")
+
+
+def _totals(stored: StoredModel, scores: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Say what all leads are expected to bring together, and between what two bounds 80% of such totals lie."""
+    forecaster, found = stored.forecaster, {}
+    for name in ("this_quarter", *(f"{days}d" for days in forecaster.horizons_days)):
+        p_win, money = scores[f"p_win_{name}"], scores[f"expected_revenue_{name}"]
+        if len(scores) and forecaster.has_value_ and p_win.notna().all() and money.notna().all():
+            low, high = forecaster.total(p_win, money)
+            found[name] = {"expected": float(money.sum()), "low": float(low), "high": float(high)}
+    return found
 
 
 def _identity(

@@ -163,6 +163,7 @@ def made_up_manifest(scores: pd.DataFrame, money: bool = True) -> dict:
         "known_until": "2026-05-15T00:00:00Z",
         "themes": THEMES,
         "files": {},
+        "totals": {"90d": {"expected": 5e4, "low": 3e4, "high": 8e4}} if money else {},
         "absent": {} if money else {"deal_value": "no amounts in the deals"},
     }
 

@@ -76,6 +76,11 @@ def test_segments_of_a_trait_hold_all_leads_but_the_rare(content):
     ages = [row for row in content["overall"]["segments"] if row["by"] == "age of the lead"]
     assert 0.9 * leads <= sum(row["leads"] for row in ages) <= leads
     assert all(row["models"]["leadrev"]["wins_ratio"] > 0 or row["won"] == 0 for row in ages)
+    thirds = [row for row in content["overall"]["segments"] if row["by"] == "deal expected if won"]
+    assert [row["value"] for row in thirds] == ["smallest third", "middle third", "largest third"]
+    own = [row["models"]["leadrev"] for row in thirds]
+    assert sum(figures.get("priced", 0) for figures in own) == sum(row["won"] for row in thirds)
+    assert all(0 <= figures.get("interval_coverage", 0) <= 1 for figures in own)
 
 
 def test_leadrev_is_set_against_all_but_the_oracle_and_what_may_know_too_much(content):

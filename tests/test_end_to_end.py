@@ -137,6 +137,10 @@ class TestContract:
         assert set(manifest["files"]) == set(RESULT) - {"manifest.json"}
         assert manifest["rows"] == len(scores)
         assert manifest["absent"] == {}
+        for name, total in manifest["totals"].items():
+            assert total["expected"] == pytest.approx(scores[f"expected_revenue_{name}"].sum())
+            assert total["low"] < total["expected"] < total["high"]
+        assert {"this_quarter", "90d"} <= set(manifest["totals"])
 
     def test_nothing_but_progress_on_standard_error(self, company):
         for command in ("train", "promote", "score", "features"):

@@ -67,6 +67,14 @@ def test_an_open_deal_is_worth_what_the_rate_of_the_date_says(tmp_path):
     }
 
 
+def test_what_models_learn_from_is_converted_and_stays_so_when_rates_move_on(tmp_path):
+    loaded = load_company(tmp_path, leads=LEADS, deals=DEALS, rates=RATES, data=MANY | {"known_until": "2024-05-01"})
+    for known_at in (datetime(2024, 3, 5), datetime(2024, 5, 1)):
+        won = lifecycle.outcomes(loaded.tables, known_at=known_at, amount_window_days=90)
+        amounts = won.filter(won.amount.notnull()).to_pandas().set_index("lead_id").amount.astype(float)
+        assert amounts.to_dict() == {"L1": 90.05, "L2": 80.0, "L3": 55.55, "L5": 755.98}
+
+
 def test_without_rates_amounts_in_another_currency_are_told_and_not_guessed(tmp_path):
     told = load_company(tmp_path, deals=DEALS, data=MANY).reconciliation
     assert told.total.deals["unconverted"] == 4
