@@ -74,9 +74,8 @@ def ask(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> Asked:
     rows = snapshots.select(*KEYS).join(tables.leads.select("lead_id", *needed), "lead_id")
     rows = clock.as_they_were(rows, tables, "leads", "lead_id")
     rows = rows.select(*KEYS, **{own.get(name, name): rows[name] for name in needed})
-    # Neither has a history: when a lead was made never changes, and whose people it counts among is as known today.
-    today = tables.leads.select("lead_id", "created_at", company_id="account_id")
-    rows = rows.join(today, "lead_id")
+    # When a lead was made has no history.
+    rows = rows.join(tables.leads.select("lead_id", "created_at"), "lead_id")
     in_order = ibis.window(order_by=[rows[key] for key in KEYS])
     by_lead = ibis.window(order_by=rows.lead_id)
     rows = rows.mutate(
@@ -84,3 +83,48 @@ def ask(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> Asked:
     )
     every = kept(rows)
     return Asked(tables, spec, every, every)
+
+
+def people(tables: Tables) -> ir.Table:
+    """Give the companies that leads belonged to, each over the span in which that was known.
+
+    Returns
+    -------
+    ibis table
+        ``lead_id, account_id, known_from, known_until``; from when the lead itself was known.
+    """
+    return tables.once("people", lambda: _people(tables))
+
+
+def _people(tables: Tables) -> ir.Table:
+    leads = tables.leads
+    heard_at = ibis.coalesce(leads.known_at, clock.instant(clock.ALWAYS))
+    now = leads.select("lead_id", "account_id", known_from=heard_at, known_until=clock.instant(clock.NEVER))
+    if "account_id" in tables.tracked("leads"):
+        past = clock.change_spans(tables, "leads", "account_id").rename(lead_id="row_id", span_from="known_from")
+        moved = past.join(now.select("lead_id", heard_at="known_from"), "lead_id")
+        moved = moved.mutate(account_id=moved["value"], known_from=ibis.greatest(moved.span_from, moved.heard_at))
+        moved = moved.filter(moved.known_from < moved.known_until)
+        now = now.anti_join(past, "lead_id").union(moved.select(now.columns))
+    return now.filter(now.account_id.notnull())
+
+
+def beside(rows: ir.Table, *facts: ir.Table) -> ir.Table:
+    """Put facts of snapshots beside `rows`, null where there are none.
+
+    All in one chain: joined one by one, every join would name all columns again, and compiling takes longer than
+    building a small matrix.
+
+    Parameters
+    ----------
+    rows : ibis table
+        With ``snapshot``.
+    *facts : ibis tables
+        ``snapshot``, none twice, and columns of their own.
+    """
+    names, joined = list(rows.columns), rows
+    for place, part in enumerate(facts):
+        names += [name for name in part.columns if name != "snapshot"]
+        part = part.rename({f"snapshot_{place}": "snapshot"})
+        joined = joined.left_join(part, [("snapshot", f"snapshot_{place}")])
+    return joined.select(names)

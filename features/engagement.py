@@ -9,7 +9,7 @@ import ibis
 import ibis.expr.types as ir
 
 from features import clock, sales_activity, wording
-from features.asked import Asked
+from features.asked import Asked, beside, people
 from features.feature import Feature
 from features.sales_activity import among
 from features.spec import FeatureSpec, slugs
@@ -124,12 +124,11 @@ def counts(asked: Asked) -> ir.Table:
     pairs = _seen(asked, asked.once("events", lambda: _events(asked)))
     bundles = _bundles(pairs, spec)
     sums = _measures(bundles, spec)
-    rows = _left(rows, bundles.group_by("snapshot").agg(**sums))
-    names = list(sums)
+    parts = [bundles.group_by("snapshot").agg(**sums)]
     if spec.topics:
-        about = _about(pairs, spec)
-        rows = _left(rows, about)
-        names += [name for name in about.columns if name != "snapshot"]
+        parts.append(_about(pairs, spec))
+    names = [name for part in parts for name in part.columns if name != "snapshot"]
+    rows = beside(rows, *parts)
     return rows.select("snapshot", **_finished(rows, names, spec))
 
 
@@ -144,7 +143,6 @@ def distincts(asked: Asked) -> ir.Table:
         ``snapshot`` and the counts.
     """
     spec, events = asked.spec, asked.once("events", lambda: _events(asked))
-    rows = asked.rows.select("snapshot")
     offset = standard_offset_seconds(spec.timezone) * 1_000_000
     since = clock.microseconds_between(clock.instant(clock.ALWAYS), events.occurred_at)
     days = events.mutate(day=((since + offset) // clock.MICROSECONDS_PER_DAY).cast("int32"))
@@ -158,14 +156,15 @@ def distincts(asked: Asked) -> ir.Table:
         "touch_active_days_count": active.count(),
         f"touch_active_days_{spec.middle_window_days}d_count": active.count(where=active.age < window),
     }
-    rows = _left(rows, active.group_by("snapshot").agg(**found))
+    parts = [active.group_by("snapshot").agg(**found)]
     if spec.has("events.topic"):
         topics = events.filter(events.topic.notnull())
         topics = topics.group_by("lead", "topic").agg(visible_at=topics.visible_at.min())
         topics = _seen(asked, topics.select("lead", "visible_at", occurred_at="visible_at"))
-        rows = _left(rows, topics.group_by("snapshot").agg(touch_topics_count=topics.count()))
-        found["touch_topics_count"] = ibis.null("int64")
-    return rows.select("snapshot", **{name: ibis.coalesce(rows[name], 0).cast("float64") for name in found})
+        parts.append(topics.group_by("snapshot").agg(touch_topics_count=topics.count()))
+    rows = beside(asked.rows.select("snapshot"), *parts)
+    names = [name for name in rows.columns if name != "snapshot"]
+    return rows.select("snapshot", **{name: ibis.coalesce(rows[name], 0).cast("float64") for name in names})
 
 
 def replies(asked: Asked) -> ir.Table:
@@ -187,33 +186,34 @@ def replies(asked: Asked) -> ir.Table:
     answers = rows.join(answers, "lead")
     answers = answers.filter(clock.known_by(answers.replied_at, answers.as_of))
     delay = clock.days_between(answers.first_outbound_at, answers.replied_at)
-    return _left(rows.select("snapshot"), answers.select("snapshot", touch_reply_delay_days=delay))
+    return answers.select("snapshot", touch_reply_delay_days=delay)
 
 
 def _others(asked: Asked) -> ir.Table:
     """Count the people known of the lead's company, and the others among them who did something lately."""
     tables, spec = asked.tables, asked.spec
-    leads = tables.leads
-    people = leads.filter(leads.account_id.notnull()).select("lead_id", "known_at", company_id="account_id")
-    rows = asked.every.filter(asked.every.company_id.notnull()).select("snapshot", "lead_id", "company_id", "as_of")
-    dates = rows.select("company_id", "as_of").distinct()
-    known = people.rename(person="lead_id").join(dates, "company_id")
-    known = known.filter(clock.known_by(known.known_at, known.as_of))
-    totals = known.group_by("company_id", "as_of").agg(acct_people_count=known.count().cast("float64"))
-    rows = rows.left_join(totals, ["company_id", "as_of"]).drop("company_id_right", "as_of_right")
+    members = people(tables)
+    rows = asked.every.filter(asked.every.account_id.notnull()).select("snapshot", "lead_id", "account_id", "as_of")
+    company = ["account_id", "as_of"]
+    dates = rows.select(*company).distinct()
+    known = members.join(dates, "account_id")
+    known = known.filter(clock.current_at(known, known.as_of))
+    totals = known.group_by(company).agg(acct_people_count=known.count().cast("float64"))
+    rows = rows.left_join(totals, company).drop("account_id_right", "as_of_right")
     if not spec.has("events.kind"):
         return rows.select("snapshot", "acct_people_count")
-    shared = people.group_by("company_id").agg(size=ibis._.count())
+    shared = members.group_by("account_id").agg(size=members.lead_id.nunique())
     shared = shared.filter(shared["size"] > 1)
     # What one person did counts once a day, whoever looks: pairs stay few.
     events = clock.happened_events(tables, spec.excluded_kinds).select("lead_id", "visible_at", "occurred_at")
-    events = events.join(people.drop("known_at").semi_join(shared, "company_id"), "lead_id")
-    seen = events.join(dates, "company_id")
-    seen = seen.filter(clock.within_days(seen.visible_at, seen.occurred_at, seen.as_of, OTHERS_DAYS))
-    active = seen.group_by("company_id", "as_of", "lead_id").agg(touches=seen.count())
-    totals = active.group_by("company_id", "as_of").agg(people=active.count(), touches=active.touches.sum())
+    events = events.join(members.semi_join(shared, "account_id"), "lead_id")
+    seen = events.join(dates, "account_id")
+    lately = clock.within_days(seen.visible_at, seen.occurred_at, seen.as_of, OTHERS_DAYS)
+    seen = seen.filter(lately, clock.current_at(seen, seen.as_of))
+    active = seen.group_by(*company, "lead_id").agg(touches=seen.count())
+    totals = active.group_by(company).agg(people=active.count(), touches=active.touches.sum())
     own = active.select("lead_id", "as_of", own_touches="touches")
-    rows = rows.left_join(totals, ["company_id", "as_of"]).drop("company_id_right", "as_of_right")
+    rows = rows.left_join(totals, company).drop("account_id_right", "as_of_right")
     rows = rows.left_join(own, ["lead_id", "as_of"]).drop("lead_id_right", "as_of_right")
     others = ibis.coalesce(rows.people, 0) - rows.own_touches.notnull().cast("int64")
     touches = ibis.coalesce(rows.touches, 0) - ibis.coalesce(rows.own_touches, 0)
@@ -236,23 +236,18 @@ def features(asked: Asked) -> ir.Table:
         ``snapshot`` and the features of engagement and sales activity; nothing done counts 0, a time since something
         that never was is unknown.
     """
-    spec = asked.spec
-    rows = asked.rows.select("snapshot", "as_of")
+    spec, parts = asked.spec, []
     if spec.has("events.kind"):
-        rows = _left(_left(rows, counts(asked)), distincts(asked))
-    if spec.has("events.kind", "events.direction"):
-        rows = _left(rows, replies(asked))
-        of_won = asked.once("touches_of_won", lambda: sales_activity.touches_of_won(asked))
-        rows = rows.left_join(of_won, "as_of").drop("as_of_right")
-        share = rows.touch_outbound_count / rows.won_touch_mean.nullif(0)
-        rows = rows.mutate(touch_outbound_to_win_share=share).drop("won_touch_mean")
+        parts += [counts(asked), distincts(asked)]
     if spec.has("leads.account_id"):
-        rows = _left(rows, asked.once("others", lambda: _others(asked)))
-    return rows.drop("as_of")
-
-
-def _left(rows: ir.Table, facts: ir.Table) -> ir.Table:
-    return rows.left_join(facts, "snapshot").drop("snapshot_right")
+        parts.append(asked.once("others", lambda: _others(asked)))
+    if not spec.has("events.kind", "events.direction"):
+        return beside(asked.rows.select("snapshot"), *parts)
+    rows = beside(asked.rows.select("snapshot", "as_of"), *parts, replies(asked))
+    of_won = asked.once("touches_of_won", lambda: sales_activity.touches_of_won(asked))
+    rows = rows.left_join(of_won, "as_of").drop("as_of", "as_of_right")
+    share = rows.touch_outbound_count / rows.won_touch_mean.nullif(0)
+    return rows.mutate(touch_outbound_to_win_share=share).drop("won_touch_mean")
 
 
 def _finished(rows: ir.Table, names: list[str], spec: FeatureSpec) -> dict[str, ir.Value]:

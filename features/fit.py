@@ -8,7 +8,7 @@ import ibis
 import ibis.expr.types as ir
 
 from features import clock, wording
-from features.asked import Asked
+from features.asked import Asked, beside
 from features.feature import Feature
 from features.spec import FeatureSpec
 from features.titles import read_titles
@@ -101,7 +101,7 @@ def features(asked: Asked) -> ir.Table:
         companies["acct_filled_share"] = sum(filled[1:], start=filled[0]).cast("float64") / len(filled)
     names = spec.attribute_names("accounts")
     companies |= {names[name]: attribute(known, name, type_) for name, type_ in spec.account_attributes}
-    return told.left_join(known.select("snapshot", **companies), "snapshot").drop("snapshot_right")
+    return beside(told, known.select("snapshot", **companies))
 
 
 def _own(spec: FeatureSpec, table: str) -> Iterator[Feature]:

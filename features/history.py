@@ -9,37 +9,100 @@ import ibis
 import ibis.expr.types as ir
 
 from features import clock
-from features.asked import Asked
+from features.asked import Asked, people
 from features.feature import Feature
 from features.spec import FeatureSpec
 from features.tables import Tables
 
+FAMILY = ("accounts.account_id", "accounts.parent_id")
+"""Columns that tell which companies belong together."""
+
 
 def _deals_of_companies(tables: Tables) -> ir.Table:
-    """Give the versions of closed deals, each with its company; one that names only a lead has that lead's."""
-    leads = tables.leads.filter(tables.leads.account_id.notnull())
+    """Give the versions of closed deals, each with its company: one that names only a lead has that lead's of then."""
     versions = clock.deal_versions(tables)
     versions = versions.filter(versions.outcome != "open", versions.known_from < versions.known_until)
-    versions = versions.left_join(leads.select("lead_id", lead_account_id="account_id"), "lead_id")
-    versions = versions.mutate(company_id=ibis.coalesce(versions.account_id, versions.lead_account_id))
-    return versions.filter(versions.company_id.notnull()).select(
-        "company_id", "outcome", "amount", "closed_at", "known_from", "known_until"
+    columns = ("outcome", "amount", "closed_at", "known_from", "known_until")
+    named = versions.filter(versions.account_id.notnull()).select("account_id", *columns)
+    unnamed = versions.filter(versions.account_id.isnull()).select("lead_id", *columns)
+    members = people(tables).rename(member_from="known_from", member_until="known_until")
+    unnamed = unnamed.join(members, "lead_id")
+    unnamed = unnamed.mutate(
+        known_from=ibis.greatest(unnamed.known_from, unnamed.member_from),
+        known_until=ibis.least(unnamed.known_until, unnamed.member_until),
     )
+    unnamed = unnamed.filter(unnamed.known_from < unnamed.known_until)
+    return named.union(unnamed.select(named.columns)).rename(company_id="account_id")
+
+
+def _parents(rows: ir.Table, tables: Tables) -> ir.Table:
+    """Say what was known of the parent of the companies in `rows`, with all its columns; unknown ones fall away."""
+    versions = tables.once("account_versions", lambda: clock.account_versions(tables))
+    versions = versions.select("account_id", "parent_id", "known_from", "known_until")
+    known = rows.join(versions, [("company_id", "account_id")])
+    known = clock.as_they_were(known.filter(clock.current_at(known, known.as_of)), tables, "accounts", "account_id")
+    return known.select(*rows.columns, parent_id=known.parent_id.nullif(known.account_id))
+
+
+def _links(tables: Tables) -> ir.Table:
+    """Give each company with each parent that it has ever had."""
+    ever = tables.accounts.select(company_id="account_id", head="parent_id")
+    changes = tables.changes.filter(tables.changes["table"] == "accounts", tables.changes.field == "parent_id")
+    for value in ("old_value", "new_value"):
+        ever = ever.union(changes.select(company_id="row_id", head=value))
+    return ever.filter(ever["head"].notnull()).distinct()
+
+
+def _families(companies: ir.Table, deals: ir.Table, tables: Tables) -> ir.Table:
+    """Sum up the deals of whole families: a parent and its children, as known by each date.
+
+    Parameters
+    ----------
+    companies : ibis table
+        ``company_id, as_of``, none twice.
+    deals : ibis table
+        `_deals_of_companies`.
+    tables : Tables
+
+    Returns
+    -------
+    ibis table
+        ``company_id, as_of, family_won, family_lost, family_revenue``.
+    """
+    own = companies.left_join(_parents(companies, tables), ["company_id", "as_of"])
+    own = own.select("company_id", "as_of", head=ibis.coalesce(own.parent_id, own.company_id))
+    heads = own.select("head", "as_of").distinct()
+    children = _parents(heads.join(tables.once("account_links", lambda: _links(tables)), "head"), tables)
+    children = children.filter(children.parent_id == children["head"]).select("head", "as_of", "company_id")
+    members = heads.mutate(company_id=heads["head"]).select(children.columns).union(children)
+    pairs = members.join(deals, "company_id")
+    pairs = pairs.filter(clock.current_at(pairs, pairs.as_of))
+    won = pairs.outcome == "won"
+    sums = pairs.group_by("head", "as_of").agg(
+        family_won=pairs.count(where=won),
+        family_lost=pairs.count(where=pairs.outcome == "lost"),
+        family_revenue=pairs.amount.sum(where=won),
+    )
+    # The sums come from `own` itself: to be joined to them, it needs a name of its own.
+    return own.view().left_join(sums, ["head", "as_of"]).drop("head", "head_right", "as_of_right")
 
 
 def features(asked: Asked) -> ir.Table:
-    """Give each snapshot what its company had bought and turned down by then.
+    """Give each snapshot what its company, and the family of companies around it, had bought and turned down by then.
 
     Returns
     -------
     ibis table
         ``snapshot, acct_won_count, acct_lost_count, acct_customer_before_lead, acct_last_won_days`` and, where deals
-        have amounts, ``acct_revenue``. A lead without a company has no history: unknown.
+        have amounts, ``acct_revenue``; where companies have parents, the same counts and sum as ``acct_family_…``. A
+        lead without a company has no history: unknown.
     """
     tables, spec = asked.tables, asked.spec
     versions = tables.once("deals_of_companies", lambda: _deals_of_companies(tables))
-    rows = asked.rows.filter(asked.rows.company_id.notnull()).select("snapshot", "as_of", "created_at", "company_id")
-    pairs = rows.select("company_id", "as_of").distinct().join(versions, "company_id")
+    rows = asked.rows.filter(asked.rows.account_id.notnull())
+    rows = rows.select("snapshot", "as_of", "created_at", company_id="account_id")
+    companies = rows.select("company_id", "as_of").distinct()
+    pairs = companies.join(versions, "company_id")
     pairs = pairs.filter(clock.current_at(pairs, pairs.as_of))
     won = pairs.outcome == "won"
     sums = pairs.group_by("company_id", "as_of").agg(
@@ -49,17 +112,21 @@ def features(asked: Asked) -> ir.Table:
         last_won=clock.microseconds_between(pairs.closed_at, pairs.as_of).min(where=won),
         first_won_at=pairs.closed_at.min(where=won),
     )
-    found = rows.left_join(sums, ["company_id", "as_of"])
+    found = rows.left_join(sums, ["company_id", "as_of"]).drop("company_id_right", "as_of_right")
+    counted = {"acct_won_count": "won", "acct_lost_count": "lost"}
+    money = {"acct_revenue": "revenue"} if spec.has("deals.amount") else {}
+    if spec.has(*FAMILY):
+        found = found.left_join(_families(companies, versions, tables), ["company_id", "as_of"])
+        counted |= {"acct_family_won_count": "family_won", "acct_family_lost_count": "family_lost"}
+        money |= {"acct_family_revenue": "family_revenue"} if money else {}
     was_customer = ibis.coalesce(found.first_won_at < found.created_at, False)
-    values: dict[str, ir.Value] = {
-        "acct_won_count": ibis.coalesce(found.won, 0).cast("float64"),
-        "acct_lost_count": ibis.coalesce(found.lost, 0).cast("float64"),
-        "acct_customer_before_lead": was_customer.cast("float64"),
-        "acct_last_won_days": found.last_won.cast("float64") / clock.MICROSECONDS_PER_DAY,
-    }
-    if spec.has("deals.amount"):
-        values["acct_revenue"] = ibis.coalesce(found.revenue.cast("float64"), 0.0)
-    return found.select("snapshot", **values)
+    return found.select(
+        "snapshot",
+        acct_customer_before_lead=was_customer.cast("float64"),
+        acct_last_won_days=found.last_won.cast("float64") / clock.MICROSECONDS_PER_DAY,
+        **{name: ibis.coalesce(found[column], 0).cast("float64") for name, column in counted.items()},
+        **{name: ibis.coalesce(found[column].cast("float64"), 0.0) for name, column in money.items()},
+    )
 
 
 def entries(spec: FeatureSpec) -> Iterator[Feature]:
@@ -83,3 +150,20 @@ def entries(spec: FeatureSpec) -> Iterator[Feature]:
     if spec.has("deals.amount"):
         yield of("revenue", "money", "Revenue with the company so far", "Has bought for {value} so far",
                  "Company not known", none="No revenue with this company yet")  # fmt: skip
+    if spec.has(*FAMILY):
+        yield from _family(spec)
+
+
+def _family(spec: FeatureSpec) -> Iterator[Feature]:
+    def of(name: str, unit: str, meaning: str, text: str, none: str, **more: Any) -> Feature:
+        return Feature(f"acct_family_{name}", unit, "history", "deals, accounts.parent_id", "acct_family", meaning,
+                       text, "Company not known", none=none, **more)  # fmt: skip
+
+    whole = "with the company, its parent and the parent's other companies"
+    yield of("won_count", "count", f"Deals won so far {whole}", "{count} won with its group so far",
+             "No company of its group is a customer yet", noun="deal")  # fmt: skip
+    yield of("lost_count", "count", f"Deals lost so far {whole}", "{count} with its group so far",
+             "No lost deal with its group", noun="lost deal")  # fmt: skip
+    if spec.has("deals.amount"):
+        yield of("revenue", "money", f"Revenue so far {whole}", "Its group has bought for {value} so far",
+                 "No revenue with its group yet")  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ibis.expr.types as ir
 
 from features import catalogue, engagement, fit, history, sales_activity, source, timing
-from features.asked import KEYS, Asked, ask
+from features.asked import KEYS, Asked, ask, beside
 from features.spec import FeatureSpec, without_addresses
 from features.tables import Tables
 
@@ -46,9 +46,7 @@ def feature_block(asked: Asked) -> ir.Table:
         themes.append(sales_activity.features)
     if spec.has("leads.account_id"):
         themes.append(history.features)
-    rows = asked.rows.select("snapshot", *KEYS)
-    for features in themes:
-        rows = rows.left_join(features(asked), "snapshot").drop("snapshot_right")
+    rows = beside(asked.rows.select("snapshot", *KEYS), *(features(asked) for features in themes))
     columns = [
         without_addresses(rows[entry.name]).name(entry.name) if entry.is_category else rows[entry.name]
         for entry in catalogue.entries(spec)

@@ -9,7 +9,7 @@ import ibis
 import ibis.expr.types as ir
 
 from features import clock, lifecycle, wording
-from features.asked import Asked
+from features.asked import Asked, beside
 from features.feature import Feature
 from features.spec import FeatureSpec
 from features.tables import Tables
@@ -125,7 +125,7 @@ def features(asked: Asked) -> ir.Table:
         "changed": pairs.amount_changed.sum(where=clock.known_by(pairs.known_from, pairs.as_of)),
         "pushed": pairs.pushed.sum(where=clock.known_by(pairs.known_from, pairs.as_of)),
     }
-    found = rows.select("snapshot").left_join(pairs.group_by("snapshot").agg(**sums), "snapshot").drop("snapshot_right")
+    found = beside(rows.select("snapshot"), pairs.group_by("snapshot").agg(**sums))
     values: dict[str, ir.Value] = {
         "deal_open_count": ibis.coalesce(found.open, 0).cast("float64"),
         "deal_age_days": found.oldest.cast("float64") / day,

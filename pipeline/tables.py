@@ -25,6 +25,7 @@ from pipeline.exchange import convert, converted_sql
 from pipeline.field_history import read_changes, tracked
 from pipeline.identity import Identity, link_records
 from pipeline.mapping import Mapping, map_columns
+from pipeline.memory import duckdb_settings
 from pipeline.params import Params
 from pipeline.parsing import Conventions
 from pipeline.quarantine import check_shares, collect, count_rows, doubtful, quarantined
@@ -157,7 +158,7 @@ def load_tables(params: Params) -> LoadedCompany:
     end = _written_end(params)
     scratch = tempfile.TemporaryDirectory(prefix="leadrev-", ignore_cleanup_errors=True)
     folder = Path(scratch.name)
-    backend = ibis.duckdb.connect(folder / "company.duckdb", temp_directory=str(folder / "spill"))
+    backend = ibis.duckdb.connect(folder / "company.duckdb", temp_directory=str(folder / "spill"), **duckdb_settings())
     connection = backend.con
     with contextlib.suppress(duckdb.InvalidInputException):  # a notebook without widgets has no bar to turn off
         connection.execute("SET enable_progress_bar = false")  # it would land in what commands print

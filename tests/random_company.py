@@ -113,6 +113,9 @@ def random_frames(seed: int, leads_count: int = 40, events_per_lead: float = 6.0
             })  # fmt: skip
     for deal in deals:
         deal["written_amount"] = deal["amount"]
+    kin = np.random.default_rng([seed, 1])
+    for account in accounts:
+        account["parent_id"] = _maybe(kin, str(kin.choice(account_ids[:4])), 0.6)
     rows = {"leads": leads, "deals": deals, "accounts": accounts, "events": events, "closings": closings}
     own = {"leads": list(LEAD_ATTRIBUTES), "accounts": list(ACCOUNT_ATTRIBUTES)}
     return {

@@ -53,7 +53,7 @@ class SlowCompany:
         self.events = records(self.frames["events"])
         for event in self.events:
             event["visible_at"] = max(event["known_at"], event["occurred_at"])
-        self.accounts = records(self.frames["accounts"])
+        self.accounts, self.changes = records(self.frames["accounts"]), records(self.frames["changes"])
         self.deals = [self.statements(of_deal) for of_deal in self.rows_by_deal()]
 
     def rows_by_deal(self) -> list[list[dict]]:
@@ -165,7 +165,8 @@ class View:
     as_of: datetime
 
     def __post_init__(self) -> None:
-        self.spec, self.lead = self.company.spec, self.company.leads[self.lead_id]
+        self.spec = self.company.spec
+        self.lead = self.company.leads[self.lead_id] | {"account_id": self.company_of(self.lead_id)}
         self.every = [e for e in self.company.events if e["visible_at"] <= self.as_of]
         own = [e for e in self.every if e["lead_id"] == self.lead_id]
         self.events = [e | {"age": days(self.as_of, e["occurred_at"])} for e in own]
@@ -183,8 +184,11 @@ class View:
 
     @property
     def account(self) -> dict | None:
-        """The company's record as known: of those known the newest by its own date, else the last one heard of."""
-        of_account = [a for a in self.company.accounts if a["account_id"] == self.lead["account_id"]]
+        return self.record_of(self.lead["account_id"])
+
+    def record_of(self, account_id: str | None) -> dict | None:
+        """A company's record as known: of those known the newest by its own date, else the last one heard of."""
+        of_account = [a for a in self.company.accounts if a["account_id"] == account_id]
         known = [a for a in of_account if (a["known_at"] or ALWAYS) <= self.as_of]
         facts = sorted(set(self.company.frames["accounts"]) - {"account_id", "valid_from", "known_at"})
 
@@ -199,17 +203,33 @@ class View:
 
     @property
     def colleagues(self) -> list[str]:
-        """The leads of the company, this one among them."""
-        every = self.company.leads.items()
-        return [lead_id for lead_id, lead in every if lead["account_id"] == self.lead["account_id"]]
+        """The leads known to belong to the company, this one among them."""
+        return [lead_id for lead_id in self.company.leads if self.company_of(lead_id) == self.lead["account_id"]]
 
-    def past_deals(self, outcome: str) -> list[dict]:
-        """The company's own deals, as known, with an outcome."""
+    def company_of(self, lead_id: str) -> str | None:
+        """The company that a lead was known to belong to; None before the lead itself was known."""
+        lead = self.company.leads.get(lead_id)
+        if lead is None or (lead["known_at"] or ALWAYS) > self.as_of:
+            return None
+        past = [c for c in self.company.changes if (c["row_id"], c["field"]) == (lead_id, "account_id")]
+        known = [c for c in past if c["known_at"] <= self.as_of]
+        return known[-1]["new_value"] if known else past[0]["old_value"] if past else lead["account_id"]
 
-        def company_of(deal: dict) -> str | None:
-            return deal["account_id"] or self.company.leads.get(deal["lead_id"], {}).get("account_id")
+    def parent_of(self, account_id: str) -> str | None:
+        parent = (self.record_of(account_id) or {}).get("parent_id")
+        return None if parent == account_id else parent
 
-        mine = [d for d in self.known_deals if company_of(d) == self.lead["account_id"]]
+    @property
+    def family(self) -> set[str]:
+        """The company's parent (or itself, if it has none) and the companies under that one."""
+        head = self.parent_of(self.lead["account_id"]) or self.lead["account_id"]
+        every = {account["account_id"] for account in self.company.accounts}
+        return {head} | {account_id for account_id in every if self.parent_of(account_id) == head}
+
+    def past_deals(self, outcome: str, companies: set[str] | None = None) -> list[dict]:
+        """The deals of some companies (the lead's own, if none are named), as known, with an outcome."""
+        companies = companies or {self.lead["account_id"]}
+        mine = [d for d in self.known_deals if (d["account_id"] or self.company_of(d["lead_id"])) in companies]
         return [d for d in mine if d["outcome"] == outcome]
 
     def local_days(self) -> set[datetime]:
@@ -323,8 +343,7 @@ def deal_age(v: View) -> float | None:
 
 
 def planned_close(v: View) -> float | None:
-    planned = [d["expected_close_at"] for d in v.open_deals if d["expected_close_at"]]
-    return min((days(at, v.as_of) for at in planned), default=None)
+    return min((days(d["expected_close_at"], v.as_of) for d in v.open_deals if d["expected_close_at"]), default=None)
 
 
 KIND, WINDOW = r"(visit|demo_request|call|mail)", r"(\d+)d"
@@ -374,9 +393,7 @@ DEFINITIONS: dict[str, Callable[..., object]] = {
     r"touch_(inbound|outbound)_recency_days": lambda v, way: v.recency(direction=way),
     rf"touch_(inbound|outbound)_{WINDOW}_count": lambda v, way, window: len(v.touches(int(window), direction=way)),
     r"touch_reply_delay_days": reply_delay,
-    r"acct_people_count": with_company(
-        lambda v: sum(v.company.leads[lead_id]["known_at"] <= v.as_of for lead_id in v.colleagues)
-    ),
+    r"acct_people_count": with_company(lambda v: len(v.colleagues)),
     r"acct_others_active_count": with_company(lambda v: len({e["lead_id"] for e in v.others()})),
     r"acct_others_touch_count": with_company(lambda v: len(v.others())),
     # sales activity
@@ -400,6 +417,8 @@ DEFINITIONS: dict[str, Callable[..., object]] = {
     r"acct_last_won_days": with_company(
         lambda v: min((days(v.as_of, d["closed_at"]) for d in v.past_deals("won")), default=None)
     ),
+    r"acct_family_(won|lost)_count": lambda v, outcome: with_company(lambda v: len(v.past_deals(outcome, v.family)))(v),
+    r"acct_family_revenue": with_company(lambda v: amounts(v.past_deals("won", v.family)) or 0.0),
     r"acct_revenue": with_company(lambda v: amounts(v.past_deals("won")) or 0.0),
     # timing
     r"lead_age_days": lambda v: days(v.as_of, v.lead["created_at"]),

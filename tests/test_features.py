@@ -89,12 +89,20 @@ def test_what_became_known_later_never_changes_a_bit(seed: int) -> None:
     pd.testing.assert_frame_equal(now, then, check_exact=True)
 
 
-def with_histories(frames: dict[str, pd.DataFrame], seed: int, known_by: datetime) -> dict[str, pd.DataFrame]:
+def with_histories(
+    frames: dict[str, pd.DataFrame], seed: int, known_by: datetime, values: dict[str, dict[str, tuple]] | None = None
+) -> dict[str, pd.DataFrame]:
     """Let fields of leads and companies go through random values; of these histories, keep what was known by a date."""
     rng = np.random.default_rng(seed)
-    values = {
-        "leads": {"source": SOURCES, "owner_id": ("O1", "O2"), "title": ("Owner", "Junior clerk"), "region": ("up",)},
-        "accounts": {"industry": ("retail", "steel"), "employees": (5.0, 500.0)},
+    values = values or {
+        "leads": {
+            "source": SOURCES,
+            "owner_id": ("O1", "O2"),
+            "title": ("Owner", "Junior clerk"),
+            "region": ("up",),
+            "account_id": ("A0", "A1", "A2"),
+        },
+        "accounts": {"industry": ("retail", "steel"), "employees": (5.0, 500.0), "parent_id": ("A0", "A1")},
     }
     changed, changes = dict(frames), []
     for table, fields in values.items():
@@ -117,8 +125,8 @@ def with_histories(frames: dict[str, pd.DataFrame], seed: int, known_by: datetim
 
 
 def test_fields_with_a_history_are_what_they_were() -> None:
-    tracked = frozenset({"leads.source", "leads.owner_id", "leads.title", "leads.region", "accounts.industry",
-                         "accounts.employees"})  # fmt: skip
+    tracked = frozenset({"leads.source", "leads.owner_id", "leads.title", "leads.region", "leads.account_id",
+                         "accounts.industry", "accounts.employees", "accounts.parent_id"})  # fmt: skip
     frames = random_frames(6, leads_count=60)
     one, other = (with_histories(frames, 1, known_by=moment) for moment in (AS_OF + timedelta(days=90), AS_OF))
     tables = [replace(found, present=found.present | {"changes": tracked}) for found in map(to_tables, (one, other))]
@@ -179,7 +187,11 @@ def test_built_in_blocks_the_matrix_is_the_same(monkeypatch: pytest.MonkeyPatch)
 def test_every_feature_equals_its_slow_and_obvious_definition(seed: int, monkeypatch) -> None:
     monkeypatch.setattr(sales_activity, "WINS_NEEDED", 2)
     frames = random_frames(seed, leads_count=50, events_per_lead=8)
+    if seed:  # leads that move from company to company
+        company_ids = tuple(frames["accounts"].account_id.unique())
+        frames = with_histories(frames, seed, AS_OF, {"leads": {"account_id": company_ids}})
     tables = to_tables(frames)
+    tables = replace(tables, present=tables.present | {"changes": frozenset({"leads.account_id"} if seed else ())})
     spec = replace(
         FeatureSpec.from_tables(tables, AS_OF, timezone="Europe/Berlin", fiscal_year_start_month=2), history_days=900
     )
