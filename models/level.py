@@ -37,7 +37,7 @@ def level_sd(
     """
     exposure = exposure_of(y[["event", "duration", "as_of"]], len(X), sample_weight)
     lead = pd.factorize(y["lead_id"])[0]
-    drawn = np.random.default_rng(0).random(lead.max() + 1)[lead] < _ROWS_LIMIT / len(X)
+    drawn = np.random.default_rng(0).random(len(X)) < _ROWS_LIMIT / len(X)
     X, exposure = X[drawn], exposure.take(drawn)
     if not len(X):
         return _PRIOR_SD
