@@ -43,6 +43,10 @@ class Trained:
         ]
         lines += [f"Kept out: {column}: {why}" for column, why in facts.excluded.items()]
         lines += [f"Note: {note}" for note in self.training.stored.forecaster.notes_.values()]
+        if (value := self.training.stored.forecaster.value_) is not None:
+            apart = "the chance of any amount is learnt apart from its size" if value.in_two_parts_ else "in one part"
+            hang = "hang" if value.follows_days_ else "do not hang"
+            lines.append(f"Amounts, as held-out wins have it: they {hang} on the time it takes to win; {apart}")
         lines += [self.tuned] if self.tuned else []
         if self.held_out is None:
             lines.append(f"No hold-out: {self.held_out_absent}")
