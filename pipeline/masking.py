@@ -23,14 +23,15 @@ def masked(text: str) -> str:
 
 
 def outline(text: str) -> str:
-    """Give what a value looks like, with its letters made unreadable: enough to see why it is no date or number.
+    """Give what a value looks like, with words that may be names made unreadable: those that begin with a capital.
 
     Examples
     --------
-    >>> outline("31.02.2024 Anna Kaya")
-    '31.02.2024 xxxx xxxx'
+    >>> outline("31.02.2024 Anna Kaya"), outline("soon")
+    ('31.02.2024 xxxx xxxx', 'soon')
     """
-    return re.sub(r"[^\W\d_]", "x", masked(text))
+    words = re.compile(r"[^\W\d_]+")
+    return words.sub(lambda word: word[0] if word[0].islower() else "x" * len(word[0]), masked(text))
 
 
 def place_of(error: BaseException) -> str:
