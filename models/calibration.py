@@ -12,9 +12,9 @@ from models.exposure import Exposure
 FloatArray = NDArray[np.float64]
 
 FOLDS = 4
-_YEAR_DAYS, _YEAR_PARTS = 365.0, 3
+_YEAR_DAYS, _YEAR_PARTS = 365.0, 2
 _EARLIER_SHARE = 0.3  # of the outcomes that must lie before the last year, for its parts to be held out in turn
-_STRETCHES = 3  # of recent calendar time, each holding a tenth of the outcomes, where history is shorter
+_STRETCHES = 2  # of recent calendar time, each holding a tenth of the outcomes, where history is shorter
 _STRETCH_SHARE = 0.1
 
 _LEVEL_SD = 0.35  # how far levels are believed to wander before an outcome is seen
@@ -121,7 +121,7 @@ def share_of_lines(
 
 
 def stretches_of(exposure: Exposure) -> FloatArray:
-    """Give the days between which what came is held out, in turn: the last year in thirds where history allows.
+    """Give the days between which what came is held out, in turn: the last year in halves where history allows.
 
     A whole year, because a level that is right in spring alone is wrong by the season in summer.
 
