@@ -31,7 +31,7 @@ primary_horizon_days: 90            # the horizon that ranks
 artifacts: .                        # where results are written, relative to this file
 
 snapshots:
-  rows_limit: 20000                 # training rows; more take longer
+  rows_limit: 17000                 # training rows; more take longer
 
 features:
   windows_days: [30]                # how far back visits, mails and calls are counted
