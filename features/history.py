@@ -53,6 +53,20 @@ def _links(tables: Tables) -> ir.Table:
     return ever.filter(ever["head"].notnull()).distinct()
 
 
+def _sums(members: ir.Table, deals: ir.Table, by: str) -> ir.Table:
+    """Count and add up the deals of `members` (``company_id, as_of``) as known at ``as_of``, for each of `by`."""
+    pairs = members.join(deals, "company_id")
+    pairs = pairs.filter(clock.current_at(pairs, pairs.as_of))
+    won = pairs.outcome == "won"
+    return pairs.group_by(by, "as_of").agg(
+        won=pairs.count(where=won),
+        lost=pairs.count(where=pairs.outcome == "lost"),
+        revenue=pairs.amount.sum(where=won),
+        last_won=clock.microseconds_between(pairs.closed_at, pairs.as_of).min(where=won),
+        first_won_at=pairs.closed_at.min(where=won),
+    )
+
+
 def _families(companies: ir.Table, deals: ir.Table, tables: Tables) -> ir.Table:
     """Sum up the deals of whole families: a parent and its children, as known by each date.
 
@@ -75,14 +89,8 @@ def _families(companies: ir.Table, deals: ir.Table, tables: Tables) -> ir.Table:
     children = _parents(heads.join(tables.once("account_links", lambda: _links(tables)), "head"), tables)
     children = children.filter(children.parent_id == children["head"]).select("head", "as_of", "company_id")
     members = heads.mutate(company_id=heads["head"]).select(children.columns).union(children)
-    pairs = members.join(deals, "company_id")
-    pairs = pairs.filter(clock.current_at(pairs, pairs.as_of))
-    won = pairs.outcome == "won"
-    sums = pairs.group_by("head", "as_of").agg(
-        family_won=pairs.count(where=won),
-        family_lost=pairs.count(where=pairs.outcome == "lost"),
-        family_revenue=pairs.amount.sum(where=won),
-    )
+    sums = _sums(members, deals, "head")
+    sums = sums.select("head", "as_of", family_won="won", family_lost="lost", family_revenue="revenue")
     # The sums come from `own` itself: to be joined to them, it needs a name of its own.
     return own.view().left_join(sums, ["head", "as_of"]).drop("head", "head_right", "as_of_right")
 
@@ -102,17 +110,9 @@ def features(asked: Asked) -> ir.Table:
     rows = asked.rows.filter(asked.rows.account_id.notnull())
     rows = rows.select("snapshot", "as_of", "created_at", company_id="account_id")
     companies = rows.select("company_id", "as_of").distinct()
-    pairs = companies.join(versions, "company_id")
-    pairs = pairs.filter(clock.current_at(pairs, pairs.as_of))
-    won = pairs.outcome == "won"
-    sums = pairs.group_by("company_id", "as_of").agg(
-        won=pairs.count(where=won),
-        lost=pairs.count(where=pairs.outcome == "lost"),
-        revenue=pairs.amount.sum(where=won),
-        last_won=clock.microseconds_between(pairs.closed_at, pairs.as_of).min(where=won),
-        first_won_at=pairs.closed_at.min(where=won),
+    found = rows.left_join(_sums(companies, versions, "company_id"), ["company_id", "as_of"]).drop(
+        "company_id_right", "as_of_right"
     )
-    found = rows.left_join(sums, ["company_id", "as_of"]).drop("company_id_right", "as_of_right")
     counted = {"acct_won_count": "won", "acct_lost_count": "lost"}
     money = {"acct_revenue": "revenue"} if spec.has("deals.amount") else {}
     if spec.has(*FAMILY):

@@ -176,9 +176,9 @@ def built(tables: Tables, grid: ir.Table, spec: FeatureSpec) -> pd.DataFrame:
         As `features.matrix.feature_matrix`.
     """
     backend: Any = tables.leads.get_backend()
-    asked = ask(tables, grid, spec)
     if backend.name != "duckdb":  # Spark has means of its own
-        return to_frame(matrix.feature_block(asked).drop("snapshot"))
+        return to_frame(matrix.feature_matrix(tables, grid, spec))
+    asked = ask(tables, grid, spec)
     count = int(asked.every.count().execute())
     name = ibis.util.gen_name("leadrev_block")
     columns: dict[str, np.ndarray] = {}

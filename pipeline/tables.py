@@ -273,6 +273,8 @@ def _make_views(connection: duckdb.DuckDBPyConnection, staged: dict[str, Staged]
         convert(connection, params.currency, params.data.timezone)
     ours = literal(params.currency)
     foreign = f"coalesce(upper(currency), {ours}) <> {ours}"
+    # An amount in another currency is no amount in ours without a rate; the reconciliation lists it.
+    in_ours = f"CASE WHEN {foreign} THEN {converted_sql() if 'rates' in staged else 'NULL'} ELSE amount END"
     ended = f"({REASON} IS NULL AND outcome <> 'open')"
     special = {
         ("deals", "deal_id"): f"coalesce(deal_id, {PLACE} || ' row ' || {ROW})",
@@ -282,17 +284,10 @@ def _make_views(connection: duckdb.DuckDBPyConnection, staged: dict[str, Staged]
         "coalesce(closed_at, recorded_at, opened_at) END",
         ("deals", "expected_close_at"): "coalesce(expected_close_at, CASE WHEN outcome = 'open' THEN closed_at END)",
         ("deals", "currency"): f"coalesce(upper(currency), {ours})",
-        (
-            "deals",
-            "amount",
-        ): f"CASE WHEN {REASON} IS NULL THEN {'CASE WHEN ' + foreign + ' THEN NULL ELSE amount END'} END",
+        ("deals", "amount"): f"CASE WHEN {REASON} IS NULL THEN {in_ours} END",
         ("deals", "written_amount"): f"CASE WHEN {REASON} IS NULL THEN amount END",
         ("deals", "is_foreign"): foreign,
     }
-    if "rates" in staged:
-        special["deals", "amount"] = (
-            f"CASE WHEN {REASON} IS NULL THEN CASE WHEN {foreign} THEN {converted_sql()} ELSE amount END END"
-        )
     unreadable = (
         f"OR (NOT {REASON} LIKE 'duplicate%' AND coalesce(closed_at, recorded_at, opened_at) IS NOT NULL "
         "AND (outcome IN ('won', 'lost') OR (outcome IS NULL AND closed_at IS NOT NULL)))"

@@ -12,6 +12,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -134,3 +135,9 @@ def company(shared_folder) -> Company:
 
     only_once(shared_folder / "company", make)
     return Company(shared_folder / "company")
+
+
+@pytest.fixture(scope="session")
+def scores(company) -> pd.DataFrame:
+    """The company's scores.parquet. Look, do not write: it is everyone's."""
+    return pd.read_parquet(company.folder / "scores.parquet")

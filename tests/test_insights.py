@@ -24,11 +24,6 @@ def insights(company):
 
 
 @pytest.fixture(scope="module")
-def scores(company):
-    return pd.read_parquet(company.folder / "scores.parquet")
-
-
-@pytest.fixture(scope="module")
 def loaded(company):
     return load_tables(company.params)
 

@@ -16,11 +16,6 @@ def told(company):
     return pd.read_parquet(company.folder / "timeline.parquet")
 
 
-@pytest.fixture(scope="module")
-def scores(company):
-    return pd.read_parquet(company.folder / "scores.parquet")
-
-
 def test_every_open_lead_has_its_beginning_and_only_words_of_the_contract(told, scores):
     assert list(told) == TIMELINE.names
     assert set(told.loc[told.kind == "created", "lead_id"]) <= set(scores["lead_id"])
