@@ -15,6 +15,7 @@ from features.asked import Asked
 from features.feature import Feature
 from features.spec import FeatureSpec
 
+AGE = "lead_age_days"
 YEARS = (2000, 2045)
 
 
@@ -96,7 +97,7 @@ def features(asked: Asked) -> ir.Table:
     rows = rows.select(
         "snapshot",
         "as_of",
-        lead_age_days=clock.days_between(rows.created_at, rows.as_of),
+        clock.days_between(rows.created_at, rows.as_of).name(AGE),
         lead_created_weekday=created_here.day_of_week.index().cast("float64"),
     )
     return rows.join(calendar, "as_of").drop("as_of")
@@ -106,7 +107,7 @@ def entries(spec: FeatureSpec) -> Iterator[Feature]:
     """Describe the lead's age and the calendar."""
     made, date = "leads.created_at", "the date itself"
     yield Feature(
-        "lead_age_days", "days", "timing", made, "lead_age", "Days since the lead was created",
+        AGE, "days", "timing", made, "lead_age", "Days since the lead was created",
         "Came in {value} ago", "Unknown when it came in", against="Has been open for {value}",
         low="Just came in", low_below=1 / 24,
     )  # fmt: skip

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 FloatArray = NDArray[np.float64]
 
 _ONE_THREAD_CELLS = 20_000_000
+_FIRST_TREES, _FIRST_RATE = 20, 0.4
 
 
 def poisson_boosters(
@@ -21,6 +22,7 @@ def poisson_boosters(
     expected: FloatArray,
     weight: FloatArray,
     rising: list[list[int]],
+    first: list[int],
     trees: int,
     threads: int | None,
     **settings: Any,
@@ -44,8 +46,10 @@ def poisson_boosters(
         Weights.
     rising : list of list of int
         Of each outcome, 1 for each column that may only raise it, else 0.
+    first : list of int
+        Columns that twenty trees, made before all others and in larger steps, see alone.
     trees : int
-        Trees an outcome.
+        Further trees an outcome.
     threads : int or None
         Threads; None: all cores, or one where there is little to do.
     **settings
@@ -74,11 +78,19 @@ def poisson_boosters(
     for column in running:
         data.add_features_from(lgb.Dataset(column[:, None], params=params).construct())
     data.set_weight(weight)
+    columns = data.num_feature()
+    alone, all_of_them = [float(c in first) for c in range(columns)], [1.0] * columns  # what a split is worth
+    early = _FIRST_TREES if first else 0
+    rate = settings["learning_rate"]
     boosters = []
     for k in range(observed.shape[1]):
         # LightGBM refuses to learn of an outcome never seen: let what came be what was expected.
         data.set_label(observed[:, k] if observed[:, k].any() else expected[:, k])
         data.set_init_score(np.log(expected[:, k]))
-        trained = lgb.train(params | {"monotone_constraints": rising[k]}, data, num_boost_round=trees)
+        in_turn = lgb.reset_parameter(
+            feature_contri=lambda tree: alone if tree < early else all_of_them,
+            learning_rate=lambda tree: _FIRST_RATE if tree < early else rate,
+        )
+        trained = lgb.train(params | {"monotone_constraints": rising[k]}, data, early + trees, callbacks=[in_turn])
         boosters.append(lgb.Booster(model_str=trained.model_to_string()))  # lets go of the training data
     return boosters

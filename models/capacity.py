@@ -45,7 +45,7 @@ def fit_incidence(
     if wins_count >= FEW_WINS:
         return IncidenceBooster(**allowed).fit(X, seen, sample_weight, groups=y["lead_id"])
     weight = _FEW_COUNT_FOR * (np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight, dtype=float))
-    lines_alone = IncidenceBooster(**allowed | {"trees": 1, "recalibrate": False})
+    lines_alone = IncidenceBooster(**allowed | {"trees": 1, "first": (), "recalibrate": False})
     return lines_alone.fit(X, seen, weight, groups=y["lead_id"])
 
 

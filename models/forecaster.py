@@ -61,12 +61,10 @@ class LeadForecaster(BaseEstimator):
         The horizon that ranks, scores and is explained; one of the horizons.
     trees, leaves, learning_rate, pieces, half_life_days
         As in `IncidenceBooster`, with 1500 wins or more.
-    rising : sequence of str, default=()
-        Columns of numbers that may only raise the rate of winning; those that X lacks are left aside.
+    rising, first, threads
+        As in `IncidenceBooster`; columns that X lacks are left aside.
     random_state : int or None, default=None
         Seed; None is 0.
-    threads : int or None, default=None
-        Threads; None: all cores.
 
     Attributes
     ----------
@@ -107,6 +105,7 @@ class LeadForecaster(BaseEstimator):
         pieces: int = 8,
         half_life_days: float | None = 180.0,
         rising: Sequence[str] = (),
+        first: Sequence[str] = (),
         random_state: int | None = None,
         threads: int | None = None,
     ) -> None:
@@ -118,6 +117,7 @@ class LeadForecaster(BaseEstimator):
         self.pieces = pieces
         self.half_life_days = half_life_days
         self.rising = rising
+        self.first = first
         self.random_state = random_state
         self.threads = threads
 
@@ -171,10 +171,10 @@ class LeadForecaster(BaseEstimator):
         self.wins_count_ = int(y.loc[y["event"] == WON, "lead_id"].nunique())
         if self.wins_count_ == 0:
             raise ValueError("no lead was won: there is nothing to learn from")
-        rising = tuple(name for name in self.rising if name in X.columns)
         names = ("trees", "leaves", "learning_rate", "pieces", "half_life_days", "threads")
         settings = {name: getattr(self, name) for name in names}
-        settings |= {"rising": rising, "random_state": self.random_state or 0, "near_days": self.primary_horizon_days}
+        settings |= {n: tuple(c for c in getattr(self, n) if c in X.columns) for n in ("rising", "first")}
+        settings |= {"random_state": self.random_state or 0, "near_days": self.primary_horizon_days}
         return fit_incidence(X, y, sample_weight, self.wins_count_, settings)
 
     def predict(
@@ -290,7 +290,7 @@ class LeadForecaster(BaseEstimator):
     def to_state(self) -> State:
         """Return the fitted model as files: name to content, JSON, NumPy and LightGBM's text."""
         facts = {
-            "params": {**self.get_params(), "horizons_days": list(self.horizons_days), "rising": list(self.rising)},
+            "params": {**self.get_params(), "horizons_days": list(self.horizons_days)},
             "wins_count": self.wins_count_,
             "level_sd": self.level_sd_,
             "score_cuts": self.grading_.score_cuts.tolist(),

@@ -80,6 +80,9 @@ class IncidenceBooster(BaseEstimator):
         their trees.
     rising : sequence of str, default=()
         Columns of numbers that can only raise the rate of outcome 1.
+    first : sequence of str, default=()
+        Columns of numbers that the first trees see alone with the piece, such as a lead's age: what rates hang on most
+        is then fitted whole, where many small steps among many columns would draw its ends to the average.
     near_days : float or None, default=None
         In what features do, what happens later after ``as_of`` counts less: twice as late, half. None: all alike.
     half_life_days : float or None, default=180
@@ -134,6 +137,7 @@ class IncidenceBooster(BaseEstimator):
         min_leaf_outcomes: float = 5.0,
         clocks: Sequence[str] = (),
         rising: Sequence[str] = (),
+        first: Sequence[str] = (),
         near_days: float | None = None,
         half_life_days: float | None = 180.0,
         recalibrate: bool = True,
@@ -149,6 +153,7 @@ class IncidenceBooster(BaseEstimator):
         self.min_leaf_outcomes = min_leaf_outcomes
         self.clocks = clocks
         self.rising = rising
+        self.first = first
         self.near_days = near_days
         self.half_life_days = half_life_days
         self.recalibrate = recalibrate
@@ -186,7 +191,7 @@ class IncidenceBooster(BaseEstimator):
         """
         frame = self._check_frame(X, reset=True)
         exposure = exposure_of(y, len(frame), sample_weight)
-        for parameter in ("clocks", "rising"):
+        for parameter in ("clocks", "rising", "first"):
             unfit = [n for n in getattr(self, parameter) if n not in frame or not is_numeric_dtype(frame[n].dtype)]
             if unfit:
                 raise ValueError(f"{parameter} must name columns of numbers in X, got {unfit}")
@@ -227,24 +232,6 @@ class IncidenceBooster(BaseEstimator):
         trees, lines = self._both_margins(self._check_frame(X))
         share, (level, slope) = self.line_share_[:, None], self.calibration_.T[..., None]
         return level + slope * ((1.0 - share) * trees + share * lines)
-
-    def design(self, X: Any, piece: int) -> FloatArray:
-        """Return what the boosters see of each row in one piece of time.
-
-        Parameters
-        ----------
-        X : DataFrame or array-like of shape (n, columns)
-            The columns of training.
-        piece : int
-            0 … pieces − 1.
-
-        Returns
-        -------
-        ndarray of shape (n, len(columns_))
-            The last column is the piece.
-        """
-        check_is_fitted(self)
-        return self._design(self.encoder_.transform(self._check_frame(X))) + self._shifts()[piece]
 
     def predict_cumulative_incidence(self, X: Any, times: ArrayLike) -> FloatArray:
         """Return the probability of each outcome by each time.
@@ -387,6 +374,7 @@ class IncidenceBooster(BaseEstimator):
             expected=expected,
             weight=factor * near[kept],
             rising=[[int(k == 0 and name in self.rising) for name in self.columns_] for k in range(outcomes)],
+            first=[j for j, name in enumerate(self.columns_) if name in (*self.first, "piece")] if self.first else [],
             trees=self.trees,
             threads=self.threads,
             num_leaves=self.leaves,
@@ -433,8 +421,8 @@ class IncidenceBooster(BaseEstimator):
             self.calibration_[k, 0] += recent_level(margin, came[0][:, k], came[1][:, k], came[2])
 
     def _some(self, frame: pd.DataFrame, exposure: Exposure, lead: NDArray[np.intp]) -> tuple[Any, Any, Any]:
-        """Draw whole leads, where there are more rows than share, slope and level need."""
-        drawn = np.random.default_rng(self._seed).random(lead.max() + 1)[lead] < _CALIBRATION_ROWS_LIMIT / len(frame)
+        """Draw single rows, where there are more than share, slope and level need: whole leads would be fewer leads."""
+        drawn = np.random.default_rng(self._seed).random(len(frame)) < _CALIBRATION_ROWS_LIMIT / len(frame)
         kept = np.flatnonzero(drawn)
         return frame.iloc[kept], exposure.take(kept), pd.factorize(lead[kept])[0]
 

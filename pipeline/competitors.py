@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from features import clock, lifecycle
+from features import clock, lifecycle, timing
 from models.baselines import AalenJohansen, ColumnRanking, LogisticBaseline
 from models.scorecard import Forecast
 from pipeline.errors import UserError
@@ -17,8 +17,7 @@ from pipeline.params import Params
 from pipeline.stored_model import StoredModel
 from pipeline.tables import LoadedCompany
 
-AGE_COLUMN = "lead_age_days"
-ACTIVITY_COLUMNS = ("touch_recency_days", AGE_COLUMN)
+ACTIVITY_COLUMNS = ("touch_recency_days", timing.AGE)
 SIZE_COLUMNS = ("acct_employees", "acct_annual_revenue")
 
 Found = dict[str, Forecast]
@@ -77,7 +76,7 @@ def baselines(training: Training, X: pd.DataFrame, horizon: float, times: np.nda
             continue
         found[name] = Forecast(ColumnRanking(column, largest_first).fit(training.X, training.y).rank_score(X))
     amount = _mean_amount(training)
-    by_age = AalenJohansen(AGE_COLUMN if AGE_COLUMN in X.columns else None).fit(training.X, training.y)
+    by_age = AalenJohansen(timing.AGE if timing.AGE in X.columns else None).fit(training.X, training.y)
     p_win = by_age.p_win(X, horizon)
     incidence = by_age.predict_cumulative_incidence(X, times)
     found["aalen_johansen"] = Forecast(p_win, p_win, _worth(p_win, amount), incidence)

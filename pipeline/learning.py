@@ -11,7 +11,7 @@ import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
-from features import catalogue, labels, lifecycle, matrix, snapshots
+from features import catalogue, labels, lifecycle, matrix, snapshots, timing
 from features.asked import ask
 from features.spec import FeatureSpec
 from features.tables import Tables, kept
@@ -93,6 +93,7 @@ def learn(company: LoadedCompany, params: Params, as_of: datetime) -> Training:
         horizons_days=tuple(params.horizons_days),
         primary_horizon_days=params.primary_horizon_days,
         rising=tuple(entry.name for entry in catalogue.entries(spec) if entry.is_rising),
+        first=(timing.AGE,),
         random_state=params.seed,
         **params.model.model_dump(),
     ).fit(X, y, y["weight"])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from features import timing
 from models import metrics
 from models.resampling import LeadDraws, interval
 
@@ -33,8 +34,8 @@ LEADS_LEAST = 30
 def traits(matrix: pd.DataFrame, amount: np.ndarray | None = None) -> pd.DataFrame:
     """Sort leads into kinds by their features at the cutoff, and by the deal expected of them: a word a lead."""
     found = {}
-    if "lead_age_days" in matrix:
-        found["age of the lead"] = _bands(matrix["lead_age_days"], AGES_DAYS, " days")
+    if timing.AGE in matrix:
+        found["age of the lead"] = _bands(matrix[timing.AGE], AGES_DAYS, " days")
     if "acct_employees" in matrix:
         found["size of the company"] = _bands(matrix["acct_employees"], EMPLOYEES, " people")
     for column, name in WORDS.items():

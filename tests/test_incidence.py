@@ -226,7 +226,7 @@ def test_margins_are_affine_in_what_the_boosters_and_the_lines_say(fitted) -> No
     model, X, _ = fitted
     numbers = model.encoder_.transform(X)
     for piece in (0, model.grid_.pieces_count - 1):
-        seen = model.design(X, piece)
+        seen = np.column_stack([numbers, np.full(len(X), piece)])
         assert seen.shape[1] == len(model.columns_)
         assert model.columns_[-1] == "piece"
         for k, booster in enumerate(model.boosters_):
@@ -252,8 +252,22 @@ def test_clocks_find_what_happens_a_fixed_time_after_something() -> None:
         apart.append(np.abs(model.fit(X, y).predict_cumulative_incidence(X, times)[:, 1] - truth).mean())
     assert apart[1] < 0.8 * apart[0]
     assert model.columns_ == ["mail_days", "mail_days", "piece"]
-    np.testing.assert_array_equal(model.design(X, 3)[:, 0], since)
-    assert np.ptp(model.design(X, 3)[:, 1] - since) < 1e-9
+
+
+def test_what_rates_hang_on_most_is_not_drawn_to_the_average() -> None:
+    """Rates fall thirtyfold with age; among 60 columns of noise, many small steps do not get that far."""
+    rng = np.random.default_rng(0)
+    age = rng.exponential(100.0, size=8000)
+    X = pd.DataFrame(rng.normal(size=(8000, 60))).rename(columns=str).assign(age_days=age)
+    truth = 0.003 * np.where(age < 7, 10.0, np.where(age < 200, 1.0, 0.3))
+    time = rng.exponential(1 / truth)
+    y = pd.DataFrame({"event": (time < 60).astype(int), "duration": np.minimum(time, 60.0)})
+    wrong = []
+    for first in ((), ("age_days",)):
+        model = IncidenceBooster(random_state=0, threads=1, trees=60, recalibrate=False, first=first).fit(X, y)
+        found, wanted = model.predict_proba(X, 30.0)[:, 1], 1 - np.exp(-30 * truth)
+        wrong.append(np.log(found[age > 200].sum() / wanted[age > 200].sum()))
+    assert abs(wrong[1]) < 0.6 * wrong[0]
 
 
 def test_what_can_only_raise_the_chance_never_lowers_it() -> None:
