@@ -10,11 +10,13 @@ from sklearn.compose import make_column_selector, make_column_transformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.preprocessing import OneHotEncoder, QuantileTransformer
 
 from models.metrics import won_within
 
 FloatArray = NDArray[np.float64]
+
+_QUANTILES = 200
 
 
 class ColumnRanking(BaseEstimator):
@@ -54,9 +56,9 @@ class ColumnRanking(BaseEstimator):
 class LogisticBaseline(BaseEstimator):
     """Estimate the chance to be won within a horizon by logistic regression on the same features.
 
-    What many teams have: categories one-hot, numbers imputed and scaled. It learns from snapshots taken at least a
-    horizon before the newest day seen, of which it is known what came; the younger ones it cannot use (keeping those of
-    them that were won already would teach it that young leads always win).
+    What a good team has: categories one-hot, numbers imputed and put on the normal curve by their rank. It learns from
+    snapshots taken at least a horizon before the newest day seen, of which it is known what came; the younger ones it
+    cannot use (keeping those of them that were won already would teach it that young leads always win).
 
     Parameters
     ----------
@@ -92,12 +94,15 @@ class LogisticBaseline(BaseEstimator):
         self.pipeline_ = None
         if 0 < self.rate_ < 1:
             words = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=20, sparse_output=False)
-            numbers = make_pipeline(SimpleImputer(add_indicator=True, keep_empty_features=True), StandardScaler())
+            # By rank: no long tail decides, and what was never seen in training does not run away.
+            quantiles = min(_QUANTILES, len(rows))
+            ranks = QuantileTransformer(n_quantiles=quantiles, output_distribution="normal", random_state=0)
+            numbers = make_pipeline(SimpleImputer(add_indicator=True, keep_empty_features=True), ranks)
             columns = make_column_transformer(
                 (numbers, make_column_selector(dtype_include="number")),
                 (words, make_column_selector(dtype_exclude="number")),
             )
-            model = LogisticRegression(C=self.strength, max_iter=300)
+            model = LogisticRegression(C=self.strength, solver="newton-cholesky")
             self.pipeline_ = make_pipeline(columns, model)
             self.pipeline_.fit(_plain(X.iloc[rows]), won[rows], logisticregression__sample_weight=weight)
         return self
