@@ -144,12 +144,14 @@ def tune(
         done = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
         begun = clock()
         if len(done) >= TRIALS_LIMIT or (done and begun - started + longest > 60 * minutes):
-            return Tuned(_told(done, given), len(folds))
+            return Tuned(_told(done), len(folds))
         study.sampler = optuna.samplers.TPESampler(seed=params.seed + len(done), n_startup_trials=8)
         if not done and not study.get_trials(states=[optuna.trial.TrialState.WAITING]):
             study.enqueue_trial(given)
         trial = study.ask()
-        parts = _losses(given | _suggest(trial, given), params, training, folds)
+        settings = given | _suggest(trial, given)
+        trial.set_user_attr("settings", settings)
+        parts = _losses(settings, params, training, folds)
         trial.set_user_attr("parts", parts.tolist())
         study.tell(trial, float(parts.sum()))
         longest = max(longest, clock() - begun)
@@ -162,11 +164,12 @@ def _suggest(trial: optuna.Trial, given: dict[str, Any]) -> dict[str, Any]:
         return trial.suggest_int(name, min(low, given[name]), max(high, given[name]), log=True)
 
     step = given["learning_rate"]
+    drawn = trial.suggest_float("learning_rate", min(0.02, step), max(0.2, step), log=True)
     half_lives = [*HALF_LIVES_DAYS, *({given["half_life_days"]} - set(HALF_LIVES_DAYS))]
     return {
         "trees": whole("trees", 50, 400),
         "leaves": whole("leaves", 4, 32),
-        "learning_rate": trial.suggest_float("learning_rate", min(0.02, step), max(0.2, step), log=True),
+        "learning_rate": drawn if drawn == step else float(f"{drawn:.3g}"),  # as it is written into the params
         "pieces": whole("pieces", 2, 12),
         "half_life_days": trial.suggest_categorical("half_life_days", half_lives),
     }
@@ -188,14 +191,13 @@ def _losses(settings: dict[str, Any], params: Params, training: Training, folds:
     return total
 
 
-def _told(done: list[optuna.trial.FrozenTrial], given: dict[str, Any]) -> list[Trial]:
+def _told(done: list[optuna.trial.FrozenTrial]) -> list[Trial]:
     first = np.array(done[0].user_attrs["parts"])
     found = []
     for number, trial in enumerate(done):
         apart = np.array(trial.user_attrs["parts"]) - first
-        settings = {name: trial.params.get(name, value) for name, value in given.items()}
         noise = float(apart.std(ddof=1) * np.sqrt(BUCKETS))
-        found.append(Trial(number, settings, float(trial.value or 0.0), float(apart.sum()), noise))
+        found.append(Trial(number, trial.user_attrs["settings"], float(trial.value or 0.0), float(apart.sum()), noise))
     return found
 
 
@@ -215,4 +217,4 @@ def _folder(params: Params) -> Path:
 
 
 def _yaml(value: Any) -> str:
-    return "null" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+    return "null" if value is None else str(value)

@@ -9,6 +9,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from sklearn.metrics import log_loss
 
 from models.folds import log_losses, time_folds
@@ -129,6 +130,8 @@ def test_noise_changes_nothing_and_a_better_setting_is_taken(params, training, m
     assert "learning_rate: 0.1" in moved.summary or "learning_rate: 0.0" in moved.summary
     assert moved.apply(params).model.learning_rate == moved.chosen.settings["learning_rate"]
     assert moved.apply(params).folder == params.folder
+    written = yaml.safe_load(moved.summary.splitlines()[-1])["model"]
+    assert params.model.model_dump() | written == moved.chosen.settings, "else promote takes the backtest for another's"
 
 
 def test_training_with_a_search_logs_every_trial_inside_its_run(company, tmp_path):
