@@ -81,7 +81,8 @@ class FrameEncoder:
         fold = np.random.default_rng(self.random_state).integers(_FOLDS, size=groups.max() + 1)[groups]
         self.outcomes_count_ = observed.shape[1]
         self.categories_: dict = {}
-        self._is_words = {name: _holds_words(X[name]) for name in X.columns}
+        # None: it held nothing, so that nothing is learned of it, whatever it will hold.
+        self._is_words = {name: None if X[name].isna().all() else _holds_words(X[name]) for name in X.columns}
         blocks: list[FloatArray] = []
         for name in X.columns:
             if not self._is_words[name]:
@@ -122,12 +123,12 @@ class FrameEncoder:
         KeyError
             If a column of training is missing.
         TypeError
-            If a column that held numbers in training now holds words.
+            If a column that held numbers in training now holds words; one that held nothing may hold anything.
         """
         blocks = []
         for name, is_words in self._is_words.items():
             if not is_words:
-                blocks.append(_numbers(X[name])[:, None])
+                blocks.append(np.full((len(X), 1), np.nan) if is_words is None else _numbers(X[name])[:, None])
                 continue
             codes, words = pd.factorize(_words(X[name]))
             average = np.zeros(self.outcomes_count_)

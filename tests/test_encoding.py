@@ -53,6 +53,16 @@ def test_unseen_is_the_average_and_missing_stays_missing() -> None:
     assert design[3, 0] > 0
 
 
+def test_a_column_that_held_nothing_in_training_may_hold_anything_later() -> None:
+    encoder = FrameEncoder()
+    nothing = pd.DataFrame({"campaign": [None] * 4, "size": np.arange(4.0)})
+    design = encoder.fit_transform(nothing, np.ones((4, 2)), np.ones((4, 2)))
+    later = encoder.transform(pd.DataFrame({"campaign": ["autumn", 3.0], "size": [5.0, 6.0]}))
+    assert design.shape[1] == later.shape[1] == 2
+    assert np.isnan(later[:, 0]).all()
+    assert later[:, 1].tolist() == [5, 6]
+
+
 def test_a_category_of_one_lead_cannot_carry_its_own_outcome() -> None:
     rng = np.random.default_rng(0)
     leads = np.repeat(np.arange(400), 5)
