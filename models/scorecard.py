@@ -88,6 +88,8 @@ class Forecast:
         Cumulative incidence at the times of `Came`; index 0 still open.
     interval : pair of ndarray of shape (n,), optional
         Where 80% of the amounts should lie, if won.
+    revenue_by : ndarray of shape (n, months), optional
+        Money by the end of each month.
     """
 
     ranking: FloatArray
@@ -95,6 +97,7 @@ class Forecast:
     expected_revenue: FloatArray | None = None
     incidence: FloatArray | None = None
     interval: tuple[FloatArray, FloatArray] | None = None
+    revenue_by: FloatArray | None = None
 
     @property
     def risk(self) -> FloatArray:

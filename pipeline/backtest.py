@@ -145,7 +145,8 @@ def overall(evaluations: list[Evaluation], params: Params) -> dict[str, Any]:
         ``models``: figures as in each cutoff, with intervals from draws of leads that stand alike at every cutoff;
         ``differences``: leadrev less each of the others in `DIFFERENCES`, at the cutoffs that both have, with
         intervals from paired draws (the oracle, and what may know more than was known then, are not set against it);
-        ``calibration``, ``segments``, and ``totals``: how many months' totals lay in their interval.
+        ``calibration``, ``segments``, ``won_leads``: how many leads were won, each counting once however many cutoffs
+        it was open at, and ``totals``: how many months' totals lay in their interval.
     """
     names = list(dict.fromkeys(name for evaluation in evaluations for name in evaluation.models))
     repeats, seed = params.backtest.bootstrap_count, params.seed
@@ -181,6 +182,7 @@ def overall(evaluations: list[Evaluation], params: Params) -> dict[str, Any]:
         "differences": differences,
         "calibration": calibration(won, p_win, known, draws) if len(p_win) else [],
         "segments": segments(evaluations, repeats, seed),
+        "won_leads": int(pd.Series(_all(evaluations, lambda one: one.lead_ids))[won.astype(bool)].nunique()),
         "totals": {"inside": int(np.sum(totals)), "count": len(totals)},
     }
 
@@ -233,7 +235,8 @@ def summary(result: Backtest) -> str:
         ]
         for name, said in evaluation.models.items():
             low, high = said["intervals"]["auc"]
-            cells = [f"  {MODELS[name]:34}", f"{_shown(said['auc'], '.3f')} ({low:.2f}–{high:.2f})".rjust(20)]
+            between = f" ({low:.2f}–{high:.2f})" if np.isfinite(low) else ""
+            cells = [f"  {MODELS[name]:34}", f"{_shown(said['auc'], '.3f')}{between}".rjust(20)]
             cells += [
                 _shown(said.get(metric, np.nan), form).rjust(width)
                 for metric, form, width in (

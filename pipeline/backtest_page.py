@@ -96,6 +96,11 @@ def render_backtest(backtest: Mapping[str, Any]) -> str:
             "date": formatting.instant(cutoff["cutoff"], zone),
             "cutoff": cutoff,
             "tables": _tables(cutoff["models"], columns),
+            "beside": [
+                (name, called)
+                for name, called in story.MODELS.items()
+                if any(name in month.get("ratios", {}) for month in cutoff["months"])
+            ],
             "without": {story.MODELS[name]: why for name, why in (cutoff["absent"] | cutoff["caveats"]).items()},
         }
         for cutoff in reversed(backtest["cutoffs"])
@@ -111,7 +116,7 @@ def render_backtest(backtest: Mapping[str, Any]) -> str:
             (row["p_mean"], row["observed"], int(row["count"]), row["low"], row["high"])
             for row in overall["calibration"]
         ],
-        segments=_segments(overall["segments"]),
+        segments=_segments(overall["segments"], overall["differences"]),
         totals=overall["totals"],
         covered=[
             (formatting.instant(cutoff["cutoff"], zone), cutoff["models"]["leadrev"]["interval_coverage"])
@@ -140,7 +145,9 @@ def _tables(models: Mapping[str, Any], columns: Mapping[str, list[Column]]) -> l
         for name in story.MODELS:
             figures = models.get(name, {})
             if any(known(figures.get(column.key)) for column in shown):
-                rows.append((name, story.MODELS[name], [_cell(figures, column) for column in shown]))
+                there, dates = (models[one].get("cutoffs_count") for one in (name, "leadrev"))
+                called = story.MODELS[name] + (f", on {there} of {dates} dates" if there != dates else "")
+                rows.append((name, called, [_cell(figures, column) for column in shown]))
         if shown:
             found.append({"title": title, "columns": shown, "rows": rows})
     return found
@@ -185,8 +192,8 @@ def _difference(row: Mapping[str, Any] | None, column: Column) -> tuple[str, str
     return write(row["difference"]) + unit, f"{write(low)} to {write(high)}", word
 
 
-def _segments(segments: list[Mapping[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Gather kinds of leads by their trait, with the ratio of wins and its interval."""
+def _segments(segments: list[Mapping[str, Any]], compared: Mapping[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """Gather kinds of leads by their trait, with the ratio of wins and its interval, beside the best other."""
     found: dict[str, list[dict[str, Any]]] = {}
     for row in segments:
         own = row["models"].get("leadrev", {})
@@ -194,7 +201,7 @@ def _segments(segments: list[Mapping[str, Any]]) -> list[tuple[str, list[dict[st
         others = [
             (figures["auc"], story.MODELS[name])
             for name, figures in row["models"].items()
-            if name not in ("leadrev", "oracle") and known(figures["auc"])
+            if name in compared and known(figures["auc"])
         ]
         found.setdefault(row["by"], []).append(
             {

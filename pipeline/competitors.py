@@ -12,7 +12,7 @@ from features import clock, lifecycle, timing
 from models.baselines import AalenJohansen, ColumnRanking, LogisticBaseline
 from models.scorecard import Forecast
 from pipeline.errors import UserError
-from pipeline.learning import Training, open_leads_matrix
+from pipeline.learning import WON, Training, open_leads_matrix
 from pipeline.params import Params
 from pipeline.stored_model import StoredModel
 from pipeline.tables import LoadedCompany
@@ -26,7 +26,7 @@ Absent = dict[str, str]
 
 def own_forecast(
     stored: StoredModel, matrix: pd.DataFrame, horizon: float, times: np.ndarray, month_ends: np.ndarray
-) -> tuple[Forecast, np.ndarray | None, np.ndarray]:
+) -> tuple[Forecast, np.ndarray]:
     """Say what a model of leadrev says of the leads.
 
     Parameters
@@ -41,8 +41,8 @@ def own_forecast(
 
     Returns
     -------
-    forecast, revenue, wins : Forecast, ndarray of shape (n, months) or None, ndarray of shape (n, months)
-        With the money, and the chance to be won, by each month's end.
+    forecast, wins : Forecast, ndarray of shape (n, months)
+        With the chance to be won by each month's end.
     """
     forecaster = stored.forecaster
     shown = stored.forecast(matrix)
@@ -57,11 +57,14 @@ def own_forecast(
         expected_revenue=ranking if valued else None,
         incidence=incidence[:, :, : len(times)],
         interval=interval if valued else None,
+        revenue_by=None if revenue is None else revenue[:, len(times) :],
     )
-    return forecast, None if revenue is None else revenue[:, len(times) :], incidence[:, 1, len(times) :]
+    return forecast, incidence[:, 1, len(times) :]
 
 
-def baselines(training: Training, X: pd.DataFrame, horizon: float, times: np.ndarray) -> tuple[Found, Absent]:
+def baselines(
+    training: Training, X: pd.DataFrame, horizon: float, times: np.ndarray, month_ends: np.ndarray
+) -> tuple[Found, Absent]:
     """Score what a company would use instead; say which of it the company has no columns for.
 
     Where a baseline has chances, its money is the chance times the mean amount of the deals won so far.
@@ -79,7 +82,8 @@ def baselines(training: Training, X: pd.DataFrame, horizon: float, times: np.nda
     by_age = AalenJohansen(timing.AGE if timing.AGE in X.columns else None).fit(training.X, training.y)
     p_win = by_age.p_win(X, horizon)
     incidence = by_age.predict_cumulative_incidence(X, times)
-    found["aalen_johansen"] = Forecast(p_win, p_win, _worth(p_win, amount), incidence)
+    by_month = _worth(by_age.predict_cumulative_incidence(X, month_ends)[:, WON], amount)
+    found["aalen_johansen"] = Forecast(p_win, p_win, _worth(p_win, amount), incidence, revenue_by=by_month)
     p_win = LogisticBaseline(horizon).fit(training.X, training.y).p_win(X)
     found["logistic_regression"] = Forecast(p_win, p_win, _worth(p_win, amount))
     return found, absent
@@ -122,7 +126,13 @@ def may_know_more(company: LoadedCompany, forecasts: Found) -> Absent:
 
 
 def champion(
-    params: Params, company: LoadedCompany, cutoff: datetime, horizon: float, times: np.ndarray, lead_ids: pd.Series
+    params: Params,
+    company: LoadedCompany,
+    cutoff: datetime,
+    horizon: float,
+    times: np.ndarray,
+    month_ends: np.ndarray,
+    lead_ids: pd.Series,
 ) -> tuple[Found, Absent]:
     """Score with the model that is champion now, if it was trained by the cutoff: a later one knows what came."""
     if params.tracking_uri.startswith("sqlite:///") and not _exists(params.tracking_uri):
@@ -146,7 +156,7 @@ def champion(
     matrix = open_leads_matrix(company, stored.spec, cutoff)
     if not matrix["lead_id"].equals(lead_ids):
         return {}, {"champion": f"version {version} was made of other tables"}
-    return {"champion": own_forecast(stored, matrix, horizon, times, np.empty(0))[0]}, {}
+    return {"champion": own_forecast(stored, matrix, horizon, times, month_ends)[0]}, {}
 
 
 def oracle(truth: pd.DataFrame, lead_ids: pd.Series) -> Forecast:

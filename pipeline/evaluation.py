@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -53,7 +54,8 @@ class Evaluation:
         Share of the revenue (of the wins, without amounts) in the top 0, 5, … 100% of each ranking.
     months : list of dict
         Calendar months within the horizon: ``month``, ``until``, ``expected_wins``, ``actual_wins``,
-        ``expected_revenue``, ``actual_revenue`` and where 80% of such totals should lie (``low``, ``high``).
+        ``expected_revenue``, ``actual_revenue``, where 80% of such totals should lie (``low``, ``high``), and
+        ``ratios``: of each model that says money by month, expected over actual revenue and its 90% interval.
     absent : dict of str to str
         Models that cannot be compared with, and why.
     notes : dict of str to str
@@ -129,15 +131,15 @@ def evaluate(
     times = np.linspace(1, max(2, min(horizon, followed)), IBS_TIMES)
     months = _month_ends(cutoff, min(horizon, followed), params.data.timezone)
     ends = np.array([days for _, days in months])
-    own, revenue, wins = competitors.own_forecast(stored, matrix, horizon, times, ends)
+    own, wins = competitors.own_forecast(stored, matrix, horizon, times, ends)
     forecasts = {"leadrev": own}
     absent: dict[str, str] = {}
     caveats: dict[str, str] = {}
     if baselines:
         for found, missing in (
-            competitors.champion(params, company, cutoff, horizon, times, lead_ids),
+            competitors.champion(params, company, cutoff, horizon, times, ends, lead_ids),
             competitors.of_the_company(company, training, lead_ids, cutoff),
-            competitors.baselines(training, stored.feature_columns(matrix), horizon, times),
+            competitors.baselines(training, stored.feature_columns(matrix), horizon, times, ends),
         ):
             forecasts |= found
             absent |= missing
@@ -161,12 +163,12 @@ def evaluate(
             name: metrics.capture_curve(came.value, forecast.ranking, shares).tolist()
             for name, forecast in forecasts.items()
         },
-        months=_months(training, own, came, months, revenue, wins),
+        months=_months(training, forecasts, came, months, wins, draws),
         absent=absent,
         caveats=caveats,
         notes=dict(stored.forecaster.notes_),
         came=came,
-        forecasts={name: replace(forecast, incidence=None) for name, forecast in forecasts.items()},
+        forecasts={name: replace(forecast, incidence=None, revenue_by=None) for name, forecast in forecasts.items()},
         lead_ids=lead_ids,
         kinds=traits(
             matrix, None if own.expected_revenue is None or own.p_win is None else own.expected_revenue / own.p_win
@@ -254,11 +256,11 @@ def _month_ends(cutoff: datetime, days: float, timezone: str) -> list[tuple[str,
 
 def _months(
     training: Training,
-    own: Forecast,
+    forecasts: dict[str, Forecast],
     came: Came,
     months: list[tuple[str, float]],
-    revenue: np.ndarray | None,
     wins: np.ndarray,
+    draws: LeadDraws,
 ) -> list[dict[str, Any]]:
     """Compare wins and money month by month, and in total, with where the totals should lie."""
     found: list[dict[str, Any]] = []
@@ -269,14 +271,25 @@ def _months(
         start = 0.0 if first else months[place - 1][1]
         place = -1 if is_total else place
         inside = (came.event == WON) & (came.duration > start) & (came.duration <= end)
-        p = wins[:, place] - (0.0 if first else wins[:, place - 1])
+
+        def within(by: np.ndarray, place: int = place, first: bool = first) -> np.ndarray:
+            return by[:, place] - (0.0 if first else by[:, place - 1])
+
+        p = within(wins)
         row: dict[str, Any] = {"month": name, "from_days": start, "until_days": end}
         row |= {"expected_wins": float(p.sum()), "actual_wins": int(inside.sum())}
-        if revenue is not None:
-            money = revenue[:, place] - (0.0 if first else revenue[:, place - 1])
+        if (by_month := forecasts["leadrev"].revenue_by) is not None:
+            money = within(by_month)
             low, high = training.stored.forecaster.total(p, money)
             row |= {"expected_revenue": float(money.sum()), "low": float(low), "high": float(high)}
-            row["actual_revenue"] = float(np.nan_to_num(came.amount[inside]).sum())
+            brought = np.where(inside, np.nan_to_num(came.amount), 0.0)
+            row["actual_revenue"] = float(brought.sum())
+            said = {name: within(one.revenue_by) for name, one in forecasts.items() if one.revenue_by is not None}
+            samples = draws.measure({name: partial(metrics.forecast_ratio, one, brought) for name, one in said.items()})
+            row["ratios"] = {
+                name: {"ratio": float(values[0]), **dict(zip(("low", "high"), interval(values), strict=True))}
+                for name, values in samples.items()
+            }
         found.append(row)
     return found
 

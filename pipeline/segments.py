@@ -29,6 +29,7 @@ WORDS = {
 THIRDS = ("smallest third", "middle third", "largest third")
 VALUES_LIMIT = 6
 LEADS_LEAST = 30
+SAID = ("risk", "p_win", "expected_revenue")
 
 
 def traits(matrix: pd.DataFrame, amount: np.ndarray | None = None) -> pd.DataFrame:
@@ -58,11 +59,11 @@ def segments(evaluations: list[Evaluation], repeats: int, seed: int) -> list[dic
     Returns
     -------
     list of dict
-        ``by`` (the trait), ``value``, ``leads``, ``won``, ``revenue``, and ``models``: for each one with
-        chances its ``auc``, ``wins_ratio`` and ``forecast_ratio`` with their ``intervals``, and where it has
-        80% intervals of the amounts ``interval_coverage`` and ``priced``, the share of the amounts inside and
-        their number. At most six values a trait, those with most leads; kinds of fewer than 30 leads are left
-        out.
+        ``by`` (the trait), ``value``, ``leads``, ``won``, ``revenue``, and ``models``: for each one that was there
+        at every cutoff its ``auc``, where it has chances ``expected_wins``, ``wins_ratio`` and ``forecast_ratio``,
+        with their ``intervals``, and where it has 80% intervals of the amounts ``interval_coverage`` and
+        ``priced``, the share of the amounts inside and their number. At most six values a trait, those with most
+        leads; kinds of fewer than 30 leads are left out.
     """
     kinds = pd.concat([evaluation.kinds for evaluation in evaluations], ignore_index=True)
     lead_ids = pd.concat([evaluation.lead_ids for evaluation in evaluations], ignore_index=True)
@@ -80,24 +81,19 @@ def segments(evaluations: list[Evaluation], repeats: int, seed: int) -> list[dic
             draws = LeadDraws(lead_ids[rows], repeats, seed)
             models = {}
             for name in evaluations[0].forecasts:
-                said = _pooled(evaluations, name, rows)
-                if said is not None:
-                    models[name] = _figures(*said, won[rows], known[rows], revenue[rows], draws)
+                if all(name in evaluation.forecasts for evaluation in evaluations):
+                    said = {kind: _pooled(evaluations, name, rows, kind) for kind in SAID}
+                    models[name] = _figures(said, won[rows], known[rows], revenue[rows], draws)
                     _add_coverage(models[name], evaluations, name, rows, won & np.isfinite(amount), amount, draws)
             row = {"by": trait, "value": str(value), "leads": int(rows.sum()), "won": int(won[rows].sum())}
             found.append(row | {"revenue": float(revenue[rows].sum()), "models": models})
     return found
 
 
-def _pooled(evaluations: list[Evaluation], name: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray | None] | None:
-    """Give chances and money of a model over all cutoffs; None where it has no chances at one of them."""
-    forecasts = [evaluation.forecasts.get(name) for evaluation in evaluations]
-    p_win = [forecast.p_win for forecast in forecasts if forecast is not None and forecast.p_win is not None]
-    if len(p_win) < len(evaluations):
-        return None
-    money = [forecast.expected_revenue for forecast in forecasts if forecast is not None]
-    priced = [part for part in money if part is not None]
-    return np.concatenate(p_win)[rows], np.concatenate(priced)[rows] if len(priced) == len(p_win) else None
+def _pooled(evaluations: list[Evaluation], name: str, rows: np.ndarray, kind: str) -> np.ndarray | None:
+    """Give what a model said at all cutoffs; None where it did not at one of them."""
+    parts = [getattr(evaluation.forecasts[name], kind) for evaluation in evaluations]
+    return None if any(part is None for part in parts) else np.concatenate(parts)[rows]
 
 
 def _add_coverage(
@@ -122,21 +118,17 @@ def _add_coverage(
 
 
 def _figures(
-    p_win: np.ndarray,
-    money: np.ndarray | None,
-    won: np.ndarray,
-    known: np.ndarray,
-    revenue: np.ndarray,
-    draws: LeadDraws,
+    said: dict[str, np.ndarray | None], won: np.ndarray, known: np.ndarray, revenue: np.ndarray, draws: LeadDraws
 ) -> dict[str, Any]:
-    statistics = {
-        "auc": lambda w: metrics.auc(won[known], p_win[known], w[:, known]),
-        "wins_ratio": lambda w: metrics.forecast_ratio(p_win, won, w),
-    }
-    if money is not None:
+    risk, p_win, money = (said[kind] for kind in SAID)
+    assert risk is not None, "every model ranks"
+    statistics = {"auc": lambda w: metrics.auc(won[known], risk[known], w[:, known])}
+    if p_win is not None:
+        statistics["wins_ratio"] = lambda w: metrics.forecast_ratio(p_win, won, w)
+    if p_win is not None and money is not None:
         statistics["forecast_ratio"] = lambda w: metrics.forecast_ratio(money, revenue, w)
     samples = draws.measure(statistics)
-    found: dict[str, Any] = {"expected_wins": float(p_win.sum())}
+    found: dict[str, Any] = {} if p_win is None else {"expected_wins": float(p_win.sum())}
     found |= {name: float(values[0]) for name, values in samples.items()}
     return found | {"intervals": {name: list(interval(values)) for name, values in samples.items()}}
 

@@ -12,6 +12,8 @@ from pipeline.formatting import known
 from pipeline.story import MODELS
 
 FEW_WINS, FEW_WINS_OF_KIND = 100, 20
+LEAST_WINS = 10
+"""Fewer say nothing: draws of one win always agree with each other."""
 RATIO_BOUNDS = (0.75, 1.33)
 UNMEASURED = 0.02
 """What an AUC may be off by, where no leads were drawn to measure it."""
@@ -25,16 +27,18 @@ ORDER = {"auc": "the order of the wins", "capture_at_10": "what the top tenth br
 def verdict(overall: Mapping[str, Any], cutoffs_count: int, has_value: bool = True) -> dict[str, Any]:
     """Judge a backtest.
 
-    *No* where leadrev orders leads no better than chance, worse than something the company has or could have
-    instead, or ahead of it by less than a standard error (of a champion: not at all). *With care* where it is
-    better, but not beyond chance, where wins or revenue in total were off by more than a quarter beyond chance,
-    where its chances are no nearer to what came than rates by age, where amounts or monthly totals miss their
-    intervals, where another's top tenth held more, or where there were too few wins to judge by.
+    *No* where hardly anything was won at the dates to judge by, where leadrev orders leads no better than chance,
+    worse than something the company has or could have instead, or ahead of it by less than a standard error (of a
+    champion: not at all). *With care* where it is better, but not beyond chance, where wins or revenue in total
+    were off by more than a quarter beyond chance, where its chances are no nearer to what came than rates by age,
+    where another's chances are nearer or another's order of the wins is better beyond chance, where amounts or
+    monthly totals miss their intervals, where another's top tenth held more, or where there were too few wins to
+    judge by.
 
     Parameters
     ----------
     overall : mapping
-        ``models`` and ``differences`` over all cutoffs, as in ``backtest.json``.
+        ``models``, ``differences`` and ``won_leads`` over all cutoffs, as in ``backtest.json``.
     cutoffs_count : int
         How many dates were tested.
     has_value : bool
@@ -50,6 +54,7 @@ def verdict(overall: Mapping[str, Any], cutoffs_count: int, has_value: bool = Tr
     auc, (auc_low, _) = own["auc"], own["intervals"]["auc"]
     watch = _watch(overall.get("segments", []))
     won = int(own["actual_wins"])
+    won_leads = int(overall.get("won_leads", won))  # fewer than wins where the spans after the dates overlap
     what = "revenue" if has_value else "wins"
     dates = "1 date" if cutoffs_count == 1 else f"{cutoffs_count} dates"
     if not known(auc):
@@ -59,15 +64,18 @@ def verdict(overall: Mapping[str, Any], cutoffs_count: int, has_value: bool = Tr
     holds = f"its top tenth holds {own['capture_at_10']:.0%} of the {what}{_beside(best['capture_at_10'], '.0%')}"
     level = ""
     if known(own["wins_ratio"]):
-        level = f"it expected {own['wins_ratio']:.2f} times the {won:,} wins that came"
+        again = f" ({won_leads:,} leads, as the spans after the dates overlap)" if won_leads < won else ""
+        level = f"it expected {own['wins_ratio']:.2f} times the {_wins(won)} that came{again}"
         if known(own["forecast_ratio"]):
             level += f", and {own['forecast_ratio']:.2f} times the revenue"
     facts = [text for text in (ranks, holds, level) if text]
+    if won_leads < LEAST_WINS:
+        return _said("no", [f"only {_wins(won_leads)} came: too few to judge anything by"], facts, [])
     if (auc_low if known(auc_low) else auc - UNMEASURED) <= 0.5:
         return _said("no", ["no better than chance: the interval of its AUC reaches 0.50"], facts, watch)
     beaten = [name for name, by in differences.items() if _worse(by)]
     if beaten:
-        return _said("no", [f"worse than the baseline: {_names(beaten)} orders leads better"], facts, watch)
+        return _said("no", [f"worse than the baseline: leads are in a better order by {_names(beaten)}"], facts, watch)
     equal = [name for name, by in differences.items() if not _better(by)]
     useless = [name for name in equal if all(_is_nothing(name, differences[name], metric) for metric in ORDER)]
     if useless:
@@ -75,8 +83,8 @@ def verdict(overall: Mapping[str, Any], cutoffs_count: int, has_value: bool = Tr
     doubts = []
     if equal:
         doubts.append(f"better than {_names(equal)}, but by no more than chance may do")
-    if won < FEW_WINS:
-        doubts.append(f"only {won} wins to judge by")
+    if won_leads < FEW_WINS:
+        doubts.append(f"only {_wins(won_leads)} to judge by")
     for metric, named in (("wins_ratio", "wins"), ("forecast_ratio", "revenue")):
         ratio, bounds = own.get(metric), own["intervals"].get(metric, (None, None))
         off = known(ratio) and not RATIO_BOUNDS[0] <= ratio <= RATIO_BOUNDS[1]
@@ -86,12 +94,18 @@ def verdict(overall: Mapping[str, Any], cutoffs_count: int, has_value: bool = Tr
     less = [name for name, by in differences.items() if _at(by, "capture_at_10", 0) < 0]
     if less:
         doubts.append(f"its top tenth held no more than that of {_names(less)}")
+    ahead = [name for name, by in differences.items() if _at(by, "auc", 2) < 0]
+    if ahead:
+        doubts.append(f"{_names(ahead)} put the wins in a better order, beyond chance")
     totals = overall.get("totals", {"inside": 0, "count": 0})
     if totals["count"] and binom.cdf(totals["inside"], totals["count"], 0.8) < UNLIKELY:
         doubts.append(f"only {totals['inside']} of {totals['count']} months' revenue lay in its 80% interval")
     by_age = differences.get("aalen_johansen", {}).get("brier")
     if by_age and known(by_age["difference"]) and by_age["difference"] >= 0:
         doubts.append("its chances were no nearer to what came than plain rates by age of the lead")
+    nearer = [name for name, by in differences.items() if name != "aalen_johansen" and _at(by, "brier", 1) > 0]
+    if nearer:
+        doubts.append(f"the chances of {_names(nearer)} were nearer to what came, beyond chance")
     covered = own.get("interval_coverage")
     if known(covered) and not COVERAGE_BOUNDS[0] <= covered <= COVERAGE_BOUNDS[1]:
         doubts.append(f"{covered:.0%} of the amounts lay in their interval, where 80% should")
@@ -140,12 +154,21 @@ def _is_nothing(name: str, differences: Mapping[str, Any], metric: str) -> bool:
 
 
 def _best(models: Mapping[str, Any], differences: Mapping[str, Any], metric: str) -> tuple[str, float] | None:
-    found = [(models[name][metric], name) for name in differences if known(models[name].get(metric))]
+    dates = models["leadrev"].get("cutoffs_count")  # what was there at fewer dates cannot stand beside it
+    found = [
+        (models[name][metric], name)
+        for name in differences
+        if known(models[name].get(metric)) and models[name].get("cutoffs_count") == dates
+    ]
     return (max(found)[1], max(found)[0]) if found else None
 
 
 def _beside(best: tuple[str, float] | None, form: str) -> str:
     return f" (the best of the others, {MODELS[best[0]]}: {best[1]:{form}})" if best else ""
+
+
+def _wins(count: int) -> str:
+    return "1 win" if count == 1 else f"{count:,} wins"
 
 
 def _names(names: list[str]) -> str:

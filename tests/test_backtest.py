@@ -69,6 +69,13 @@ def test_months_add_up_to_what_came(content):
         own = cutoff["models"]["leadrev"]
         assert total["expected_wins"] == pytest.approx(own["expected_wins"])
         assert total["expected_revenue"] == pytest.approx(own["forecast_ratio"] * cutoff["actual_revenue"])
+        by_age = cutoff["models"]["aalen_johansen"]
+        assert total["ratios"]["aalen_johansen"]["ratio"] == pytest.approx(by_age["forecast_ratio"])
+        assert [total["ratios"]["leadrev"][key] for key in ("low", "high")] == own["intervals"]["forecast_ratio"]
+        for month in months:
+            if month["actual_revenue"]:
+                expected = month["ratios"]["leadrev"]["ratio"] * month["actual_revenue"]
+                assert expected == pytest.approx(month["expected_revenue"])
 
 
 def test_segments_of_a_trait_hold_all_leads_but_the_rare(content):
@@ -81,6 +88,8 @@ def test_segments_of_a_trait_hold_all_leads_but_the_rare(content):
     own = [row["models"]["leadrev"] for row in thirds]
     assert sum(figures.get("priced", 0) for figures in own) == sum(row["won"] for row in thirds)
     assert all(0 <= figures.get("interval_coverage", 0) <= 1 for figures in own)
+    assert all(set(row["models"]) == set(content["overall"]["models"]) for row in thirds), "rankings have an AUC too"
+    assert content["overall"]["won_leads"] == sum(cutoff["won_count"] for cutoff in content["cutoffs"])
 
 
 def test_leadrev_is_set_against_all_but_the_oracle_and_what_may_know_too_much(content):

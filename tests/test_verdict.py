@@ -39,6 +39,7 @@ def test_better_than_all_beyond_chance_is_a_yes_with_its_figures():
         (None, {"biggest_company": by(-0.08, 0.0)}, "worse than the baseline"),
         (None, {"champion": by(0.01, -0.2), "recent_activity": by(0.1, 0.1)}, "the champion so far"),
         (figures(auc=0.51, low=0.48), {}, "no better than chance"),
+        (figures(auc=0.95, won=1), {"recent_activity": by(-0.1, -0.1)}, "only 1 win came: too few"),
         (figures(auc=float("nan"), low=float("nan")), {}, "nothing was won"),
     ],
 )
@@ -59,12 +60,30 @@ def test_no_better_than_what_there_is_is_a_no(own, differences, said):
         (figures(money=0.5), {}, "do not budget with it"),
         (figures(interval_coverage=0.5), {}, "50% of the amounts"),
         (None, {"aalen_johansen": by(0.1, 0.1, brier=0.001)}, "plain rates by age"),
+        (None, {"logistic_regression": by(-0.05, 0.1)}, "logistic regression put the wins in a better order"),
+        (None, {"champion": by(0.1, 0.1, brier=0.03)}, "chances of the champion so far were nearer"),
     ],
 )
 def test_a_doubt_asks_for_care_and_is_named(own, differences, said):
     found = judged(own, **differences)
     assert found["use"] == "with care"
     assert said.lower() in found["text"].lower()
+
+
+def test_a_win_that_several_dates_share_counts_once():
+    rows = {"models": {"leadrev": figures(), "champion": figures(auc=0.7)}, "differences": {"champion": by(0.1, 0.1)}}
+    assert verdict(rows | {"won_leads": 400}, 5)["use"] == "yes"
+    found = verdict(rows | {"won_leads": 60}, 5)
+    assert found["use"] == "with care"
+    assert "only 60 wins to judge by" in found["text"].lower()
+    assert "400 wins that came (60 leads" in found["text"]
+
+
+def test_what_was_there_at_fewer_dates_is_not_set_beside_all_of_them():
+    models = {"leadrev": figures(cutoffs_count=3), "champion": figures(auc=0.9, cutoffs_count=1)}
+    models["recent_activity"] = figures(auc=0.7, cutoffs_count=3)
+    found = verdict({"models": models, "differences": {name: by(0.1, 0.1) for name in models if name != "leadrev"}}, 3)
+    assert "most recent activity first: 0.70" in found["text"]
 
 
 def test_a_level_that_is_off_by_chance_alone_is_no_doubt():
