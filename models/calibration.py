@@ -51,12 +51,18 @@ def recent_level(margin: FloatArray, observed: FloatArray, expected: FloatArray,
 
 
 def slope_of(
-    margin: FloatArray, observed: FloatArray, expected: FloatArray, weight: FloatArray, stretch: NDArray[np.intp]
+    margin: FloatArray,
+    observed: FloatArray,
+    expected: FloatArray,
+    weight: FloatArray,
+    stretch: NDArray[np.intp],
+    learnt_share: float = 1.0,
 ) -> tuple[float, float]:
     """Fit b so that rows with margin m happen in proportion to exp(b·m); the level stays where outcomes are expected.
 
     Poisson regression with one slope, b ~ N(1, 0.25²), and a level for each stretch of time, which is that stretch's
-    luck. With few outcomes the margins stay as they are.
+    luck. With few outcomes the margins stay as they are. Margins are signal and noise, and noise falls with the outcomes
+    learnt from, so that 1/b − 1 does: the model of all outcomes gets less of it than the one that was held out.
 
     Parameters
     ----------
@@ -68,6 +74,8 @@ def slope_of(
         Weights, in leads: a lead looked at ten times counts once.
     stretch : ndarray of int, shape (rows,)
         Stretch of calendar time, 0 ….
+    learnt_share : float, default=1
+        Of the outcomes of the model that b is for, those which the model that made the margins had learnt from.
 
     Returns
     -------
@@ -80,7 +88,8 @@ def slope_of(
     basis = np.vstack([(stretch == s).astype(float) for s in range(int(stretch.max()) + 1)] + [margin - centre])
     theta = _penalised_poisson(basis, weight * observed, weight * expected * np.exp(centre))
     # Stretching margins (b > 1) helps the likelihood of the first hours and hurts the Brier score of the weeks after.
-    slope = min(float(theta[-1]), 1.0)
+    held_out = min(max(float(theta[-1]), 0.0), 1.0)
+    slope = held_out / (held_out + (1.0 - held_out) * learnt_share)
     return (1.0 - slope) * centre, slope
 
 

@@ -405,10 +405,12 @@ class IncidenceBooster(BaseEstimator):
         stretches = np.repeat([part[-1] for part in scored], [len(part[0]) for part in scored])
         stretches = np.unique(stretches, return_inverse=True)[1]
         trees, lines, observed, expected, weight = (np.concatenate(v) for v in list(zip(*scored, strict=True))[:-1])
-        for k in range(len(self.outcomes_)):
+        for k, outcome in enumerate(self.outcomes_):
             came = (observed[:, k], expected[:, k], weight, stretches)
             share = self.line_share_[k] = share_of_lines(trees[:, k], lines[:, k], *came)
-            self.calibration_[k] = slope_of((1.0 - share) * trees[:, k] + share * lines[:, k], *came)
+            learnt = np.mean([(known.event == outcome).sum() for _, known, *_ in parts])
+            learnt_share = max(1.0, learnt) / max(1, (exposure.event == outcome).sum())
+            self.calibration_[k] = slope_of((1.0 - share) * trees[:, k] + share * lines[:, k], *came, learnt_share)
 
     def _follow_drift(self, frame: pd.DataFrame, exposure: Exposure, lead: NDArray[np.intp]) -> None:
         """Add to each level what recently came over what was expected of the fitted model."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.calibration import share_of_lines
+from models.calibration import share_of_lines, slope_of
 from models.lines import Lines
 
 PIECES = 4
@@ -85,3 +85,16 @@ def test_the_share_goes_to_what_foretold_and_half_where_nothing_came(truth):
     ones, stretch = np.ones(20_000), np.arange(20_000) // 10_000
     assert share_of_lines(trees, lines, observed, expected, ones, stretch) == truth
     assert share_of_lines(trees, lines, observed, expected, ones * 1e-6, stretch) == 0.5
+
+
+def test_the_slope_is_that_of_a_model_that_learns_from_all_outcomes() -> None:
+    """Half of the outcomes leave twice the noise in the margins; the slope is fitted on those, and used on the others."""
+    rng = np.random.default_rng(0)
+    signal = rng.normal(size=40_000)
+    observed = (rng.random(40_000) < np.minimum(0.05 * np.exp(signal), 1.0)).astype(float)
+    of_all, of_half = (signal + rng.normal(scale=scale, size=40_000) for scale in (0.5, 0.5 * np.sqrt(2)))
+    expected, weight, stretch = np.full(40_000, 0.05), np.ones(40_000), np.zeros(40_000, dtype=int)
+    wanted = slope_of(of_all, observed, expected, weight, stretch)[1]
+    assert wanted < 0.9
+    assert slope_of(of_half, observed, expected, weight, stretch)[1] < wanted - 0.08
+    assert slope_of(of_half, observed, expected, weight, stretch, 0.5)[1] == pytest.approx(wanted, abs=0.03)
