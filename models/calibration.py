@@ -61,8 +61,8 @@ def slope_of(
     """Fit b so that rows with margin m happen in proportion to exp(b·m); the level stays where outcomes are expected.
 
     Poisson regression with one slope, b ~ N(1, 0.25²), and a level for each stretch of time, which is that stretch's
-    luck. With few outcomes the margins stay as they are. Margins are signal and noise, and noise falls with the outcomes
-    learnt from, so that 1/b − 1 does: the model of all outcomes gets less of it than the one that was held out.
+    luck. With few outcomes the margins stay as they are. The noise in margins falls with the outcomes learnt from, and
+    1/b − 1 with it: the model of all outcomes is drawn together less than the one that was held out.
 
     Parameters
     ----------

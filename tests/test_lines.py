@@ -88,7 +88,7 @@ def test_the_share_goes_to_what_foretold_and_half_where_nothing_came(truth):
 
 
 def test_the_slope_is_that_of_a_model_that_learns_from_all_outcomes() -> None:
-    """Half of the outcomes leave twice the noise in the margins; the slope is fitted on those, and used on the others."""
+    """Half of the outcomes leave twice the noise in margins: the slope is fitted on those, and used on the others."""
     rng = np.random.default_rng(0)
     signal = rng.normal(size=40_000)
     observed = (rng.random(40_000) < np.minimum(0.05 * np.exp(signal), 1.0)).astype(float)
