@@ -102,9 +102,10 @@ def learn_order(wins: Wins, pieces_count: int, settings: Settings) -> Order:
     """Learn the order of amounts.
 
     Labels are capped at their 99th percentile, because one giant deal would otherwise draw a whole leaf, and have a
-    mean of 1, so that the settings mean the same in any currency.
+    mean of 1, so that the settings mean the same in any currency. Where nearly all are zero, nothing is capped.
     """
-    cap = max(quantile(wins.amount, wins.weight, _CAP_SHARE), 0.0)
+    cap = quantile(wins.amount, wins.weight, _CAP_SHARE)
+    cap = cap if cap > 0 else float(wins.amount.max())
     label = np.clip(wins.amount, 0.0, cap)
     label /= (wins.weight @ label / wins.weight.sum()) or 1.0
     encoder = FrameEncoder(prior_outcomes=20.0, random_state=settings.seed)

@@ -19,6 +19,7 @@ _SLOPE_SD = 0.5  # how far below 1 a slope is believed before any deal is held o
 _LEVEL_SD = 0.1  # how far amounts are believed to drift between learning and scoring
 _INTERVAL = (0.1, 0.9)
 _SEGMENTS, _WINS_A_SEGMENT = 3, 60
+_WINS_AN_INTERVAL, _WIDE = 9, (0.17, 2.2)  # the quantiles of a log-normal whose logarithm has a spread of 1
 _ZEROS_LEAST = 0.05
 
 
@@ -37,7 +38,8 @@ class ValueBooster(BaseEstimator):
     far as these deals leave it uncertain, so that few deals, or features that say nothing, give the mean amount; a
     moves the level by the share of the held-out drift that stands out of its noise. The same forecasts give the 80%
     interval: the quantiles of amount ÷ V by thirds of V, with the finite-sample correction of conformal prediction;
-    with fewer than 60 held-out wins a third, by halves, or over all.
+    with fewer than 60 held-out wins a third, by halves, or over all; with fewer than nine no narrower than log-normal
+    amounts are.
 
     Parameters
     ----------
@@ -144,7 +146,7 @@ class ValueBooster(BaseEstimator):
         amount = np.asarray(amount, dtype=float)
         if not np.isfinite(amount).all():
             raise ValueError("amount must be finite in every row: leave out won leads whose amount is not known")
-        lead = np.unique(np.arange(len(amount)) if groups is None else np.asarray(groups), return_inverse=True)[1]
+        lead = pd.factorize(np.arange(len(amount)) if groups is None else np.asarray(groups), sort=True)[0]
         weight = 1.0 / np.bincount(lead)[lead]
         if len(amount) == 0 or weight @ amount <= 0:
             raise ValueError("the amounts of the won leads must add up to more than 0")
@@ -265,7 +267,7 @@ class ValueBooster(BaseEstimator):
             # The sum hangs on its large deals. One deal more, off by its own size: the few held-out ones there may be
             # seldom show how they scatter.
             off = np.bincount(wins.lead[rows], share * (actual - ratio * expected))
-            noise = (off @ off + (share @ expected**2) / share.sum()) / (share @ actual) ** 2
+            noise = (off @ off + (share @ (ratio * expected) ** 2) / share.sum()) / (share @ actual) ** 2
             drift = float(np.log(ratio) * _LEVEL_SD**2 / (_LEVEL_SD**2 + noise))
             expected *= np.exp(drift)
         else:
@@ -288,6 +290,9 @@ class ValueBooster(BaseEstimator):
             levels = np.floor(_INTERVAL[0] * (leads + 1)) / leads, np.ceil(_INTERVAL[1] * (leads + 1)) / leads
             factors.append([quantile(residual[mine], share[mine], min(level, 1.0)) for level in levels])
         self.interval_factors_ = np.array(factors)
+        if share.sum() < _WINS_AN_INTERVAL:  # so few hold less than 80% between their least and their most
+            low, high = self.interval_factors_.T
+            self.interval_factors_ = np.column_stack([np.minimum(low, _WIDE[0]), np.maximum(high, _WIDE[1])])
 
 
 def _level(score: FloatArray, amount: FloatArray, weight: FloatArray) -> float:

@@ -169,6 +169,18 @@ def test_a_handful_of_deals_gives_numbers(count):
     assert np.isfinite(value.interval_factors_).all()
     total = np.average(wins[1], weights=per_lead(wins[3]))
     assert 0.3 < np.exp(value.margins(wins[0])).mean() / total < 3
+    low, high = value.interval_factors_.T
+    assert (low < 0.2).all()
+    assert (high > 2).all(), "a handful tells no narrow interval"
+
+
+@pytest.mark.parametrize("paid", [0, 150, 299])
+def test_amounts_may_be_zero_in_all_wins_but_one(paid):
+    X, amount, days, lead, won_at, _ = won_leads(300)
+    amount = np.where(lead == paid, amount, 0.0)
+    value = fit((X, amount, days, lead, won_at, None))
+    total = np.average(expected(value, X, days), weights=per_lead(lead))
+    assert total == pytest.approx(np.average(amount, weights=per_lead(lead)), rel=0.05)
 
 
 def test_a_refund_counts_in_the_level():
