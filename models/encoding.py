@@ -20,8 +20,8 @@ class FrameEncoder:
     """Encode a data frame as floats, categories by observed over expected outcomes.
 
     For category c and outcome k: log((O + s) / (E + s)), with O the outcomes seen in c, E those expected from its time
-    at risk alone, both per lead, and s the prior strength. One design column an outcome. A column of numbers, booleans
-    or missing values is passed on as it is.
+    at risk alone, both per lead, and s the prior strength. One design column an outcome. A column of numbers or
+    booleans is passed on as it is; one that held nothing in training says nothing, whatever it may hold later.
 
     In training a row's category is encoded from the *other* folds' leads (`fit_transform`), so that a category with one
     lead in it cannot carry that lead's own outcome (Micci-Barreca 2001; scikit-learn's ``TargetEncoder`` does so too).

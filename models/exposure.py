@@ -82,7 +82,8 @@ class Exposure:
         weight = self.weight * len(np.unique(lead)) / len(lead)
         if half_life_days is None or self.as_of_days is None:
             return Clock(0.0, weight)
-        growth = np.log(2) / half_life_days
+        # e⁶⁰ times as much is all the difference: more would overflow where a row was watched a hundred half-lives.
+        growth = min(np.log(2) / half_life_days, 60.0 / self.stop_days.max())
         age = (self.as_of_days + self.stop_days).max() - self.as_of_days
         return Clock(growth, weight * np.exp(-growth * age))
 
@@ -194,7 +195,7 @@ def base_rates(exposure: Exposure, clock: Clock, edges: FloatArray, at_risk: NDA
     for k in range(outcomes):
         of_k = exposure.event == k + 1
         seen = np.bincount(at[of_k], weights=counted[of_k], minlength=bins)
-        overall = max(seen.sum(), 0.5) / days.sum()
+        overall = (seen.sum() or 0.5) / days.sum()
         rates[k] = (seen + 1.0) / (days + 1.0 / overall)
     return rates
 
@@ -268,6 +269,8 @@ def exposure_of(y: pd.DataFrame, rows: int, sample_weight: ArrayLike | None) -> 
         raise ValueError(f"y must be a data frame with the columns event and duration, got {type(y).__name__}")
     if len(y) != rows:
         raise ValueError(f"y has {len(y)} rows, X has {rows}")
+    if pd.api.types.is_timedelta64_dtype(y["duration"].dtype):
+        raise ValueError("y['duration'] must be days as numbers, got time differences: divide by pd.Timedelta('1D')")
     event, duration = y["event"].to_numpy(), y["duration"].to_numpy(dtype=float)
     if not np.array_equal(event, event.astype(np.intp)) or (event.astype(np.intp) < 0).any():
         raise ValueError("y['event'] must hold whole numbers: 0 still open, 1 … K the outcome")
@@ -286,10 +289,8 @@ def calendar_days(as_of: pd.Series) -> FloatArray:
     """Return dates or numbers as days (float) since 1970."""
     if pd.api.types.is_numeric_dtype(as_of.dtype):
         return as_of.to_numpy(dtype=float)
-    stamps = pd.to_datetime(as_of)
-    if stamps.dt.tz is not None:
-        stamps = stamps.dt.tz_convert("UTC").dt.tz_localize(None)
-    return (stamps - pd.Timestamp(0)).dt.total_seconds().to_numpy() / 86400
+    stamps = pd.to_datetime(as_of, utc=True)  # a date without a time zone is one in UTC
+    return (stamps - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy() / 86400
 
 
 def thinned(

@@ -298,7 +298,7 @@ class LeadForecaster(BaseEstimator):
             "incidence": incidence_facts(self.incidence_),
             "value": None if self.value_ is None else value_facts(self.value_),
         }
-        state = {"forecaster.json": json.dumps(facts, ensure_ascii=False).encode()}
+        state = {"forecaster.json": json.dumps(facts, ensure_ascii=False, default=np.generic.item).encode()}
         for outcome, booster in zip(self.incidence_.outcomes_, self.incidence_.boosters_, strict=True):
             state[f"outcome_{outcome}.txt"] = booster_bytes(booster)
         if self.value_ is not None:

@@ -69,10 +69,11 @@ def recent_rows(as_of_days: FloatArray, weight: ArrayLike | None, seed: int) -> 
     ndarray of int
         At most 5,000 rows, in ascending order.
     """
-    recent = np.flatnonzero(as_of_days >= as_of_days.max() - _REFERENCE_DAYS)
+    counted = np.ones(len(as_of_days)) if weight is None else np.asarray(weight, dtype=float)
+    recent = np.flatnonzero((as_of_days >= as_of_days[counted > 0].max() - _REFERENCE_DAYS) & (counted > 0))
     rng = np.random.default_rng(seed)
     if weight is not None:
-        share = np.asarray(weight, dtype=float)[recent]
+        share = counted[recent]
         recent = recent[rng.random(len(recent)) * share.max() < share]
     if len(recent) > _REFERENCE_ROWS:
         recent = np.sort(rng.choice(recent, _REFERENCE_ROWS, replace=False))

@@ -157,7 +157,7 @@ def quantile_days(
     """
     margins = check_margins(margins, grid)
     quantiles = np.atleast_1d(np.asarray(quantiles, dtype=float))
-    if (quantiles < 0).any() or (quantiles > 1).any() or not until_days > 0:
+    if not ((quantiles >= 0) & (quantiles <= 1)).all() or not until_days > 0:
         raise ValueError(f"quantiles must lie in [0, 1] and until_days above 0, got {quantiles!r} and {until_days!r}")
     result = np.empty((len(margins), len(quantiles)))
     for rows in _chunks(len(margins), (grid.outcomes_count + 2) * max(grid.bins_count, len(quantiles))):

@@ -196,10 +196,13 @@ class IncidenceBooster(BaseEstimator):
             if unfit:
                 raise ValueError(f"{parameter} must name columns of numbers in X, got {unfit}")
         lead = np.arange(len(frame)) if groups is None else pd.factorize(np.asarray(groups))[0]
-        if len(lead) != len(frame):
-            raise ValueError(f"groups has {len(lead)} values for {len(frame)} rows")
+        if len(lead) != len(frame) or (lead < 0).any():
+            raise ValueError(f"groups must have {len(frame)} values, none of them missing; got {(lead >= 0).sum()}")
         self._seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         self.outcomes_ = np.arange(1, max(1, int(exposure.event.max())) + 1)
+        if not exposure.weight.all():  # a row of weight 0 is no row
+            kept = np.flatnonzero(exposure.weight)
+            frame, exposure, lead = frame.iloc[kept], exposure.take(kept), pd.factorize(lead[kept])[0]
         self.longest_days_ = float(exposure.stop_days.max())
         with warnings.catch_warnings():  # here, because threads share the filters
             warnings.filterwarnings("ignore", message="Cannot add features|Resetting categorical")  # there are none
@@ -307,6 +310,9 @@ class IncidenceBooster(BaseEstimator):
         else:
             X = pd.DataFrame(validate_data(self, X, reset=reset, dtype=None, ensure_all_finite="allow-nan"))
             X = X.infer_objects()
+        learnt = X.columns if reset else list(self.encoder_._is_words)
+        if not set(learnt) <= set(X.columns):  # an array where there was a frame, or the other way round: by place
+            X = X.set_axis(learnt, axis=1)
         refuse_infinite(X)
         return X
 
@@ -353,7 +359,8 @@ class IncidenceBooster(BaseEstimator):
         self.encoder_ = FrameEncoder(random_state=self._seed)
         weight = clock.factor[:, None]
         numbers = self.encoder_.fit_transform(frame, weight * observed, weight * (at_risk @ rates.T), lead)
-        self.columns_ = [*self.encoder_.columns_, *self.clocks, "piece"]
+        names = [*self.encoder_.columns_, *self.clocks]
+        self.columns_ = [*names, "piece"]
         row, piece, expected, is_last = pieces_at_risk(exposure, at_risk, self.grid_)
         near = nearness(self.grid_, self.near_days)[piece]
         rising = np.array([name in self.rising for name in self.encoder_.columns_])
@@ -373,8 +380,8 @@ class IncidenceBooster(BaseEstimator):
             observed=observed[row] * is_last[:, None],
             expected=expected,
             weight=factor * near[kept],
-            rising=[[int(k == 0 and name in self.rising) for name in self.columns_] for k in range(outcomes)],
-            first=[j for j, name in enumerate(self.columns_) if name in (*self.first, "piece")] if self.first else [],
+            rising=[[*(int(k == 0 and name in self.rising) for name in names), 0] for k in range(outcomes)],
+            first=[*(j for j, name in enumerate(names) if name in self.first), len(names)] if self.first else [],
             trees=self.trees,
             threads=self.threads,
             num_leaves=self.leaves,
@@ -407,7 +414,8 @@ class IncidenceBooster(BaseEstimator):
         trees, lines, observed, expected, weight = (np.concatenate(v) for v in list(zip(*scored, strict=True))[:-1])
         for k, outcome in enumerate(self.outcomes_):
             came = (observed[:, k], expected[:, k], weight, stretches)
-            share = self.line_share_[k] = share_of_lines(trees[:, k], lines[:, k], *came)
+            share = share_of_lines(trees[:, k], lines[:, k], *came) if self.trees > 1 else 1.0
+            self.line_share_[k] = share
             learnt = np.mean([(known.event == outcome).sum() for _, known, *_ in parts])
             learnt_share = max(1.0, learnt) / max(1, (exposure.event == outcome).sum())
             self.calibration_[k] = slope_of((1.0 - share) * trees[:, k] + share * lines[:, k], *came, learnt_share)

@@ -184,7 +184,7 @@ def total_quantiles(
     money = np.asarray(expected_revenue, dtype=float)
     total = float(money.sum())
     if not total > 0:
-        return np.zeros(len(quantiles))
+        return np.full(len(quantiles), min(total, 0.0))  # NaN where money cannot be said
     chance = np.maximum(np.asarray(p_win, dtype=float), 1e-12)
     variance = float((money**2 * (amount_spread / chance - 1)).sum()) + (level_sd * total) ** 2
     variance = max(variance, (1e-6 * total) ** 2)

@@ -112,7 +112,7 @@ def incidence_from(facts: dict[str, Any], boosters: list[lgb.Booster]) -> Incide
     incidence.line_share_ = np.asarray(facts["line_share"])
     incidence.lines_ = [Lines.of(lines) for lines in facts["lines"]]
     incidence.encoder_ = encoder_from(facts["encoder"])
-    incidence.columns_ = [*incidence.encoder_.columns_, "piece"]
+    incidence.columns_ = [*incidence.encoder_.columns_, *incidence.clocks, "piece"]
     incidence.feature_names_in_ = np.asarray(facts["features"], dtype=object)
     incidence.n_features_in_ = len(facts["features"])
     incidence.boosters_ = boosters

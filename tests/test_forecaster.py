@@ -274,6 +274,20 @@ def test_a_total_lies_between_its_bounds_and_a_level_that_wanders_widens_them(co
     assert seasonal.level_sd_ > 0.5
 
 
+def test_what_cannot_be_said_has_no_bounds(forecaster):
+    assert np.isnan(forecaster.total([0.5], [np.nan])).all()
+    np.testing.assert_array_equal(forecaster.total([], []), [0.0, 0.0])
+
+
+def test_leads_without_weight_and_numbers_of_numpy(company):
+    X, y = company[0].iloc[:2000], company[1].iloc[:2000]
+    old = (y["as_of"] < y["as_of"].median()).astype(float)
+    settings = {**SETTINGS, "trees": 5, "random_state": np.int64(1), "horizons_days": np.array([30, 90])}
+    forecaster = LeadForecaster(**settings).fit(X, y, old)
+    again = LeadForecaster.from_state(forecaster.to_state())
+    pd.testing.assert_frame_equal(again.predict(X), forecaster.predict(X))
+
+
 def test_a_users_mistakes_are_named(company, forecaster):
     X, y, *_ = company
     with pytest.raises(ValueError, match="no lead was won"):

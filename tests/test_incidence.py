@@ -285,6 +285,85 @@ def test_columns_that_cannot_run_or_rise_are_refused() -> None:
             IncidenceBooster(**settings).fit(X, y)
 
 
+QUICK = {"random_state": 0, "threads": 1, "trees": 10, "pieces": 3}
+
+
+def test_rows_without_weight_are_no_rows() -> None:
+    X, y = company(400)
+    for counted in (y["as_of"] < y["as_of"].median(), y["as_of"] > y["as_of"].quantile(0.9)):
+        weighed = IncidenceBooster(**QUICK).fit(X, y, sample_weight=counted.astype(float))
+        alone = IncidenceBooster(**QUICK).fit(X[counted], y[counted])
+        np.testing.assert_array_equal(weighed.margins(X), alone.margins(X))
+
+
+def test_weights_that_add_up_to_one_leave_the_level() -> None:
+    X, y = company(400)
+    constant = 1 - np.exp(-30 * (y["event"] == 1).sum() / y["duration"].sum())
+    found = IncidenceBooster(**QUICK).fit(X, y[["event", "duration"]], np.full(400, 1 / 400)).predict_proba(X, 30.0)
+    assert found[:, 1].mean() == pytest.approx(constant, rel=0.25)
+
+
+def test_a_word_that_came_into_use_lately_is_learnt_and_one_never_seen_says_nothing() -> None:
+    X, y = company(400)
+    late = X["source"].where(y["as_of"] > y["as_of"].quantile(0.9), None)
+    found = IncidenceBooster(**QUICK).fit(X.assign(source=late), y).predict_proba(X, 30.0)
+    assert np.isfinite(found).all()
+    for nothing in (None, np.nan):
+        model = IncidenceBooster(**QUICK).fit(X.assign(new=nothing), y)
+        filled = [model.margins(X.assign(new=value)) for value in (nothing, "word", 3.0)]
+        np.testing.assert_array_equal(filled[1], filled[0])
+        np.testing.assert_array_equal(filled[2], filled[0])
+
+
+def test_a_half_life_may_be_short_and_follow_up_long() -> None:
+    X, y = company(400)
+    y["duration"] *= 50
+    assert np.isfinite(IncidenceBooster(**QUICK, half_life_days=7.0).fit(X, y).margins(X)).all()
+
+
+def test_with_one_tree_there_are_lines_alone() -> None:
+    X, y = company(400)
+    assert (IncidenceBooster(**QUICK | {"trees": 1, "first": ("size",)}).fit(X, y).line_share_ == 1).all()
+
+
+def test_the_first_trees_see_their_columns_and_the_piece_alone() -> None:
+    X, y = company(400)
+    X["piece"] = X["noise"] = X["size"] ** 2
+    model = IncidenceBooster(**QUICK, first=("size",), clocks=("size",), rising=("piece",)).fit(X, y)
+    for booster in model.boosters_:
+        splits = booster.trees_to_dataframe().dropna(subset="split_feature").query("tree_index < 20")
+        places = {booster.feature_name().index(name) for name in splits["split_feature"]}
+        assert places <= {0, len(model.columns_) - 2, len(model.columns_) - 1}
+
+
+def test_a_frame_and_an_array_are_read_alike() -> None:
+    X, y = company(200)
+    framed, bare = (IncidenceBooster(**QUICK).fit(seen, y) for seen in (X, X.to_numpy(dtype=object)))
+    with pytest.warns(UserWarning, match="feature names"):
+        np.testing.assert_array_equal(framed.margins(X.to_numpy(dtype=object)), framed.margins(X))
+    with pytest.warns(UserWarning, match="feature names"):
+        np.testing.assert_array_equal(bare.margins(X), framed.margins(X))
+
+
+def test_dates_may_be_given_in_any_way() -> None:
+    X, y = company(200)
+    dates = y["as_of"]
+    local = dates.dt.tz_localize("UTC").dt.tz_convert("Europe/Berlin")
+    one = IncidenceBooster(**QUICK).fit(X, y).margins(X)
+    for given in (local, local.map(lambda d: d.isoformat()), (dates - pd.Timestamp(0)) / pd.Timedelta("1D")):
+        np.testing.assert_allclose(IncidenceBooster(**QUICK).fit(X, y.assign(as_of=given)).margins(X), one, atol=1e-9)
+
+
+def test_time_differences_and_missing_leads_are_refused(fitted) -> None:
+    X, y = company(50)
+    with pytest.raises(ValueError, match="days as numbers"):
+        IncidenceBooster().fit(X, y.assign(duration=pd.to_timedelta(y["duration"], unit="D")))
+    with pytest.raises(ValueError, match="none of them missing"):
+        IncidenceBooster().fit(X, y, groups=[None, *range(49)])
+    with pytest.raises(ValueError, match="quantiles must lie"):
+        fitted[0].predict_days(fitted[1], [np.nan])
+
+
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [("duration", 0.0, "above 0"), ("duration", np.nan, "finite"), ("event", -1, "whole"), ("as_of", None, "missing")],
