@@ -163,7 +163,8 @@ def total_quantiles(
     """Quantiles of what a set of leads brings in total, within the same time.
 
     Leads are won independently of each other given the forecast, each amount is spread around its expectation, and all
-    of them share one unknown error of the level; a gamma distribution of that mean and variance gives the quantiles.
+    of them share one unknown error of the level. The total is 0 with the chance that none is won; beyond that a gamma
+    distribution of the mean and variance that are left gives the quantiles.
 
     Parameters
     ----------
@@ -185,10 +186,14 @@ def total_quantiles(
     total = float(money.sum())
     if not total > 0:
         return np.full(len(quantiles), min(total, 0.0))  # NaN where money cannot be said
-    chance = np.maximum(np.asarray(p_win, dtype=float), 1e-12)
+    chance = np.clip(np.asarray(p_win, dtype=float), 1e-12, 1.0)
     variance = float((money**2 * (amount_spread / chance - 1)).sum()) + (level_sd * total) ** 2
-    variance = max(variance, (1e-6 * total) ** 2)
-    return stats.gamma.ppf(quantiles, total**2 / variance, scale=variance / total)
+    with np.errstate(divide="ignore"):
+        some = -float(np.expm1(np.log1p(-chance).sum()))
+    mean = total / some
+    variance = max((variance + total**2) / some - mean**2, (1e-6 * mean) ** 2)
+    beyond = np.maximum(np.asarray(quantiles, dtype=float) - (1.0 - some), 0.0) / some
+    return stats.gamma.ppf(beyond, mean**2 / variance, scale=variance / mean)
 
 
 def gradients(

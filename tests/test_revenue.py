@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from models.hazards import TimeGrid, cumulative_incidence
-from models.revenue import Gradients, expected_revenue, gradients, mean_days_to_win, p_win
+from models.revenue import Gradients, expected_revenue, gradients, mean_days_to_win, p_win, total_quantiles
 
 HORIZON, EVER = 90.0, 365.0
 
@@ -118,6 +118,17 @@ def test_nothing_breaks_down_where_there_is_no_hazard():
     slopes = gradients(lead_last(margins), lead_last(values), grid, HORIZON, EVER)
     assert all(np.isfinite(slope).all() for slope in slopes)
     assert np.isfinite(mean_days_to_win(margins, grid, EVER)).all()
+
+
+@pytest.mark.parametrize(("count", "chance"), [(1, 0.02), (1, 0.3), (3, 0.3), (50, 0.02), (300, 0.1)])
+def test_bounds_of_a_total_hold_however_few_leads_there_are(count, chance):
+    rng = np.random.default_rng(count)
+    p, amount = np.full(count, chance), rng.lognormal(7, 0.5, count)
+    low, high = total_quantiles(p, p * amount, np.exp(0.5**2), 0.0)
+    won = rng.random((20_000, count)) < p
+    total = (won * amount * np.exp(0.5 * rng.normal(size=won.shape) - 0.125)).sum(axis=1)
+    assert np.mean(total < low) < 0.11, "where none is often won, nothing lies within the bounds"
+    assert np.mean(total > high) == pytest.approx(0.1, abs=0.04) if chance * count > 0.1 else high == 0
 
 
 def test_shapes_that_do_not_fit_are_named():
