@@ -142,16 +142,15 @@ class LeadForecaster(BaseEstimator):
         Raises
         ------
         ValueError
-            If no lead was won, or y is not as described.
+            If no lead was won, y is not as described, or a column of X has no name.
         """
         missing = {"event", "duration", "amount", "as_of", "lead_id"} - set(y.columns)
         if missing:
             raise ValueError(f"y lacks {sorted(missing)}")
         if self.primary_horizon_days not in self.horizons_days:
-            raise ValueError(
-                f"primary_horizon_days must be one of horizons_days {self.horizons_days}, "
-                f"got {self.primary_horizon_days}"
-            )
+            raise ValueError(f"primary_horizon_days {self.primary_horizon_days} is none of {self.horizons_days}")
+        if not all(isinstance(name, str) for name in X.columns):
+            raise ValueError("the columns of X must have strings as names: reasons are told by them")
         self.incidence_, seed = self.fit_incidence(X, y, sample_weight), self.random_state or 0
         self.value_ = self._fit_value(X, y, y["event"].to_numpy() == WON, seed)
         self.level_sd_ = level_sd(self.incidence_, X, y, sample_weight, self.primary_horizon_days / 3)

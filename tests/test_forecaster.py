@@ -294,6 +294,8 @@ def test_a_users_mistakes_are_named(company, forecaster):
         LeadForecaster(**SETTINGS).fit(X, y.assign(event=y["event"].where(y["event"] != 1, 0)))
     with pytest.raises(ValueError, match="y lacks"):
         LeadForecaster(**SETTINGS).fit(X, y.drop(columns="lead_id"))
+    with pytest.raises(ValueError, match="strings as names"):
+        LeadForecaster(**SETTINGS).fit(X.set_axis(range(X.shape[1]), axis=1), y)
     with pytest.raises(ValueError, match="primary_horizon_days"):
         LeadForecaster(primary_horizon_days=45).fit(X, y)
     with pytest.raises(ValueError, match="acct_size"):
