@@ -43,13 +43,21 @@ class Grading:
         return cls(cuts, {grade: float(np.quantile(values, share)) for grade, share in GRADES.items()})
 
     def score(self, values: ArrayLike) -> NDArray[np.int64]:
-        """Return the percentile of ranking values, 1 to 99: (n,) from (n,)."""
-        return 1 + np.searchsorted(self.score_cuts, np.asarray(values, dtype=float), side="right")
+        """Return the percentile of ranking values, 1 to 99, equal ones in their middle: (n,) from (n,)."""
+        below, up_to = (np.searchsorted(self.score_cuts, values, side=side) for side in ("left", "right"))
+        return 1 + (below + up_to + 1) // 2
 
     def grade(self, values: ArrayLike) -> NDArray[np.object_]:
-        """Return the grade of ranking values: A the best tenth, B the next fifth, C the next 30%, D; (n,) from (n,)."""
+        """Return the grade of ranking values: A the best tenth, B the next fifth, C the next 30%, D; (n,) from (n,).
+
+        Where so many are equal that they would fill several grades, they have the lowest of these.
+        """
         values = np.asarray(values, dtype=float)
-        return np.select([values >= cut for cut in self.grade_cuts.values()], list(self.grade_cuts), "D").astype(object)
+        cuts = list(self.grade_cuts.values())
+        reached = [
+            values > cut if cut == lower else values >= cut for cut, lower in zip(cuts, [*cuts[1:], None], strict=True)
+        ]
+        return np.select(reached, list(self.grade_cuts), "D").astype(object)
 
 
 def recent_rows(as_of_days: FloatArray, weight: ArrayLike | None, seed: int) -> NDArray[np.intp]:

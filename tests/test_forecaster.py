@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from models.forecaster import LeadForecaster
+from models.grading import Grading
 from models.hazards import cumulative_incidence
 
 DAYS = 600
@@ -180,6 +181,16 @@ def test_scores_and_grades_are_places_in_the_frozen_population(company, forecast
     assert 0.05 < (forecast["grade"] == "A").mean() < 0.15
     few = forecaster.predict(company[0].iloc[value.argmax() : value.argmax() + 1], QUARTERS)
     assert few["score"].iloc[0] == forecaster.grading_.score(few["expected_revenue_90d"])[0]
+
+
+def test_leads_that_cannot_be_told_apart_are_in_the_middle():
+    grading = Grading.of_population(np.full(50, 7.0))
+    assert set(grading.score([7.0])) == {50}
+    assert [*grading.grade([6.0, 7.0, 8.0])] == ["D", "C", "A"]
+    apart = Grading.of_population(np.arange(1000.0))
+    assert [*apart.grade(list(apart.grade_cuts.values()))] == ["A", "B", "C"]
+    assert (np.diff(apart.score(apart.score_cuts)) == 1).all()
+    assert apart.score(apart.score_cuts)[-1] == 99
 
 
 def test_without_amounts_there_is_no_money_and_chances_rank():
