@@ -19,7 +19,7 @@ _STRETCH_SHARE = 0.1
 
 _LEVEL_SD = 0.35  # how far levels are believed to wander before an outcome is seen
 _SLOPE_SD = 0.25
-_SHARE_SD = 0.25
+_SHARE_SD = 0.12
 
 
 def recent_level(margin: FloatArray, observed: FloatArray, expected: FloatArray, weight: FloatArray) -> float:
@@ -104,7 +104,7 @@ def share_of_lines(
     """Say how much of the margin the lines should give: s in (1 − s) · trees + s · lines.
 
     The share with the highest likelihood of what came, each stretch of time having a level of its own, under the prior
-    N(0.5, 0.25²): with few outcomes both count half (stacking; Wolpert 1992).
+    N(0.5, 0.12²): with few outcomes both count half (stacking; Wolpert 1992).
 
     Parameters
     ----------
