@@ -254,6 +254,21 @@ def test_clocks_find_what_happens_a_fixed_time_after_something() -> None:
     assert model.columns_ == ["mail_days", "mail_days", "piece"]
 
 
+def test_stale_leads_decay_as_the_data_say_and_young_ones_do_not_count_as_lost() -> None:
+    """Rates fall with silence to a hundredth; leads of this week were hardly watched, and are as good as the others."""
+    rng = np.random.default_rng(1)
+    silent, is_new = rng.uniform(0, 300, size=12_000), rng.random(12_000) < 0.3
+    truth = 0.01 * np.exp(-silent / 60)
+    time, seen = rng.exponential(1 / truth), np.where(is_new, rng.uniform(0.5, 7, size=12_000), 90.0)
+    X = pd.DataFrame({"silent_days": silent, "is_new": is_new})
+    y = pd.DataFrame({"event": (time < seen).astype(int), "duration": np.minimum(time, seen)})
+    found = IncidenceBooster(random_state=0, threads=1).fit(X, y).predict_proba(X, 90.0)[:, 1]
+    wanted = 1 - np.exp(-90 * truth)
+    for some in (silent < 30, (silent > 120) & (silent < 180), is_new, ~is_new):
+        assert found[some].sum() == pytest.approx(wanted[some].sum(), rel=0.3)
+    assert found[silent > 240].mean() < 0.05 * found[silent < 30].mean()
+
+
 def test_what_rates_hang_on_most_is_not_drawn_to_the_average() -> None:
     """Rates fall thirtyfold with age; among 60 columns of noise, many small steps do not get that far."""
     rng = np.random.default_rng(0)
