@@ -82,15 +82,15 @@ def poisson_boosters(
     alone, all_of_them = [float(c in first) for c in range(columns)], [1.0] * columns  # what a split is worth
     early = _FIRST_TREES if first else 0
     rate = settings["learning_rate"]
+    in_turn = lgb.reset_parameter(
+        feature_contri=lambda tree: alone if tree < early else all_of_them,
+        learning_rate=lambda tree: _FIRST_RATE if tree < early else rate,
+    )
     boosters = []
     for k in range(observed.shape[1]):
         # LightGBM refuses to learn of an outcome never seen: let what came be what was expected.
         data.set_label(observed[:, k] if observed[:, k].any() else expected[:, k])
         data.set_init_score(np.log(expected[:, k]))
-        in_turn = lgb.reset_parameter(
-            feature_contri=lambda tree: alone if tree < early else all_of_them,
-            learning_rate=lambda tree: _FIRST_RATE if tree < early else rate,
-        )
         trained = lgb.train(params | {"monotone_constraints": rising[k]}, data, early + trees, callbacks=[in_turn])
         boosters.append(lgb.Booster(model_str=trained.model_to_string()))  # lets go of the training data
     return boosters

@@ -36,14 +36,13 @@ def level_sd(
         Length of a stretch.
     """
     exposure = exposure_of(y[["event", "duration", "as_of"]], len(X), sample_weight)
-    lead = pd.factorize(y["lead_id"])[0]
     drawn = np.random.default_rng(0).random(len(X)) < _ROWS_LIMIT / len(X)
     X, exposure = X[drawn], exposure.take(drawn)
     if not len(X):
         return _PRIOR_SD
     assert exposure.as_of_days is not None
     margins = incidence.margins(X[list(incidence.feature_names_in_)])[:, 0]
-    lead = pd.factorize(lead[drawn])[0]
+    lead = pd.factorize(y["lead_id"].to_numpy()[drawn])[0]
     end = float((exposure.as_of_days + exposure.stop_days).max())
     came, hoped, weights = [], [], []
     for place in range(_STRETCHES):
