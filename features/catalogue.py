@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import calendar
 
-from features import engagement, fit, history, sales_activity, source, timing, wording
+from features import account_history, engagement, firmographics, lead_source, sales_activity, timing, wording
 from features.feature import THEMES, Feature
 from features.spec import FeatureSpec
 
@@ -21,7 +21,7 @@ def entries(spec: FeatureSpec) -> list[Feature]:
     ----------
     spec : FeatureSpec
     """
-    parts = (fit, source, engagement, sales_activity, history, timing)
+    parts = (firmographics, lead_source, engagement, sales_activity, account_history, timing)
     return [feature for part in parts for feature in part.entries(spec)]
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 
-from features import clock, sales_activity, wording
-from features.asked import Asked, beside, people
+from features import point_in_time, sales_activity, wording
 from features.feature import Feature
 from features.sales_activity import among
+from features.snapshot_context import Asked, beside, people
 from features.spec import FeatureSpec, slugs
 from features.timing import standard_offset_seconds
 
@@ -31,7 +31,7 @@ def _places(column: ir.StringColumn, words: tuple[str, ...]) -> ir.IntegerValue:
 def _events(asked: Asked) -> ir.Table:
     """Slim the events of the leads asked for to what is counted: words as places in lists, direction as flags."""
     spec = asked.spec
-    events = clock.happened_events(asked.tables, spec.excluded_kinds)
+    events = point_in_time.happened_events(asked.tables, spec.excluded_kinds)
     events = events.join(asked.every.select("lead_id", "lead").distinct(), "lead_id")
     columns = {
         f"{name}_place": _places(events[name], words)
@@ -48,7 +48,7 @@ def _events(asked: Asked) -> ir.Table:
 
 def _seen(asked: Asked, happened: ir.Table) -> ir.Table:
     rows = asked.rows.select("snapshot", "lead", "as_of")
-    return clock.seen(rows, happened, "lead")
+    return point_in_time.seen(rows, happened, "lead")
 
 
 def _bundles(pairs: ir.Table, spec: FeatureSpec) -> ir.Table:
@@ -61,7 +61,7 @@ def _bundles(pairs: ir.Table, spec: FeatureSpec) -> ir.Table:
         microseconds), ``decayed``, and ``events_{d}d`` of the last d days; integers, so that no order of adding changes
         a sum.
     """
-    day, age = clock.MICROSECONDS_PER_DAY, pairs.age
+    day, age = point_in_time.MICROSECONDS_PER_DAY, pairs.age
     weight = (2.0 ** (-age.cast("float64") / (HALF_LIFE_DAYS * day)) * WEIGHT_SCALE).round().cast("int64")
     windows = {f"events_{days}d": pairs.count(where=age < days * day) for days in (*MOMENTUM_DAYS, *spec.windows_days)}
     # A topic tells nearly every event of a lead from the others: topics are counted by themselves.
@@ -144,14 +144,14 @@ def distincts(asked: Asked) -> ir.Table:
     """
     spec, events = asked.spec, asked.once("events", lambda: _events(asked))
     offset = standard_offset_seconds(spec.timezone) * 1_000_000
-    since = clock.microseconds_between(clock.instant(clock.ALWAYS), events.occurred_at)
-    days = events.mutate(day=((since + offset) // clock.MICROSECONDS_PER_DAY).cast("int32"))
+    since = point_in_time.microseconds_between(point_in_time.instant(point_in_time.ALWAYS), events.occurred_at)
+    days = events.mutate(day=((since + offset) // point_in_time.MICROSECONDS_PER_DAY).cast("int32"))
     days = days.group_by("lead", "day").agg(visible_at=days.visible_at.min())
-    starts_at = clock.instant(clock.ALWAYS) + (
-        days.day.cast("int64") * clock.MICROSECONDS_PER_DAY - offset
+    starts_at = point_in_time.instant(point_in_time.ALWAYS) + (
+        days.day.cast("int64") * point_in_time.MICROSECONDS_PER_DAY - offset
     ).as_interval("us")
     active = _seen(asked, days.select("lead", "visible_at", occurred_at=starts_at))
-    window = spec.middle_window_days * clock.MICROSECONDS_PER_DAY
+    window = spec.middle_window_days * point_in_time.MICROSECONDS_PER_DAY
     found = {
         "touch_active_days_count": active.count(),
         f"touch_active_days_{spec.middle_window_days}d_count": active.count(where=active.age < window),
@@ -184,8 +184,8 @@ def replies(asked: Asked) -> ir.Table:
     answers = answers.join(first, ["lead", answers.visible_at > first.first_outbound_at])
     answers = answers.group_by("lead", "first_outbound_at").agg(replied_at=answers.visible_at.min())
     answers = rows.join(answers, "lead")
-    answers = answers.filter(clock.known_by(answers.replied_at, answers.as_of))
-    delay = clock.days_between(answers.first_outbound_at, answers.replied_at)
+    answers = answers.filter(point_in_time.known_by(answers.replied_at, answers.as_of))
+    delay = point_in_time.days_between(answers.first_outbound_at, answers.replied_at)
     return answers.select("snapshot", touch_reply_delay_days=delay)
 
 
@@ -197,7 +197,7 @@ def _others(asked: Asked) -> ir.Table:
     company = ["account_id", "as_of"]
     dates = rows.select(*company).distinct()
     known = members.join(dates, "account_id")
-    known = known.filter(clock.current_at(known, known.as_of))
+    known = known.filter(point_in_time.current_at(known, known.as_of))
     totals = known.group_by(company).agg(acct_people_count=known.count().cast("float64"))
     rows = rows.left_join(totals, company).drop("account_id_right", "as_of_right")
     if not spec.has("events.kind"):
@@ -205,11 +205,11 @@ def _others(asked: Asked) -> ir.Table:
     shared = members.group_by("account_id").agg(size=members.lead_id.nunique())
     shared = shared.filter(shared["size"] > 1)
     # What one person did counts once a day, whoever looks: pairs stay few.
-    events = clock.happened_events(tables, spec.excluded_kinds).select("lead_id", "visible_at", "occurred_at")
+    events = point_in_time.happened_events(tables, spec.excluded_kinds).select("lead_id", "visible_at", "occurred_at")
     events = events.join(members.semi_join(shared, "account_id"), "lead_id")
     seen = events.join(dates, "account_id")
-    lately = clock.within_days(seen.visible_at, seen.occurred_at, seen.as_of, OTHERS_DAYS)
-    seen = seen.filter(lately, clock.current_at(seen, seen.as_of))
+    lately = point_in_time.within_days(seen.visible_at, seen.occurred_at, seen.as_of, OTHERS_DAYS)
+    seen = seen.filter(lately, point_in_time.current_at(seen, seen.as_of))
     active = seen.group_by(*company, "lead_id").agg(touches=seen.count())
     totals = active.group_by(company).agg(people=active.count(), touches=active.touches.sum())
     own = active.select("lead_id", "as_of", own_touches="touches")
@@ -252,7 +252,7 @@ def features(asked: Asked) -> ir.Table:
 
 def _finished(rows: ir.Table, names: list[str], spec: FeatureSpec) -> dict[str, ir.Value]:
     """Turn sums into features: counts and days as numbers, momentum, decay and shares worked out."""
-    day = clock.MICROSECONDS_PER_DAY
+    day = point_in_time.MICROSECONDS_PER_DAY
     values: dict[str, ir.Value] = {}
     for name in names:
         if name.endswith("_count"):

@@ -7,7 +7,7 @@ from datetime import datetime
 import ibis
 import ibis.expr.types as ir
 
-from features import clock
+from features import point_in_time
 
 EVENTS = {"won": 1, "lost": 2}
 
@@ -37,7 +37,7 @@ def labels(snapshots: ir.Table, outcomes: ir.Table, cutoff: datetime) -> ir.Tabl
     facts = outcomes.select("lead_id", "episode", "outcome", "ended_at", "end_known_at", "amount")
     rows = snapshots.select("lead_id", "episode", "as_of").join(facts, ["lead_id", "episode"])
     end = ibis.ifelse(rows.ended_at > rows.as_of, rows.ended_at, rows.end_known_at)
-    rows = rows.mutate(end=ibis.ifelse(rows.outcome == "open", clock.instant(cutoff), end))
+    rows = rows.mutate(end=ibis.ifelse(rows.outcome == "open", point_in_time.instant(cutoff), end))
     rows = rows.filter(rows.end > rows.as_of)
     is_won = rows.outcome == "won"
     return rows.select(
@@ -45,6 +45,6 @@ def labels(snapshots: ir.Table, outcomes: ir.Table, cutoff: datetime) -> ir.Tabl
         "episode",
         "as_of",
         event=ibis.cases((is_won, EVENTS["won"]), (rows.outcome == "lost", EVENTS["lost"]), else_=0).cast("int64"),
-        duration_days=clock.days_between(rows.as_of, rows.end),
+        duration_days=point_in_time.days_between(rows.as_of, rows.end),
         amount=ibis.ifelse(is_won, rows.amount, ibis.null("float64")),
     )

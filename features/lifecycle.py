@@ -15,8 +15,8 @@ from datetime import datetime
 import ibis
 import ibis.expr.types as ir
 
-from features import clock
-from features.tables import TIME, Tables
+from features import point_in_time
+from features.schema import TIME, Tables
 
 DEAL_COLUMNS = ("deal_id", "system", "account_id", "outcome", "opened_at", "closed_at", "amount", "owner_id", "kind")
 
@@ -26,7 +26,7 @@ def _attached(tables: Tables) -> ir.Table:
 
     Where such a lead becomes known only during the version's span, the span is split there.
     """
-    versions, leads = clock.deal_versions(tables), tables.leads
+    versions, leads = point_in_time.deal_versions(tables), tables.leads
     named = versions.filter(versions.lead_id.notnull() | versions.account_id.isnull())
     unnamed = versions.filter(versions.lead_id.isnull() & versions.account_id.notnull()).drop("lead_id")
     candidates = leads.filter(leads.account_id.notnull()).select(
@@ -34,7 +34,7 @@ def _attached(tables: Tables) -> ir.Table:
     )
     version = ["deal_id", "system", "known_from", "known_until"]
     pairs = unnamed.join(candidates, "account_id")
-    heard_at = ibis.coalesce(pairs.heard_at, clock.instant(clock.ALWAYS))
+    heard_at = ibis.coalesce(pairs.heard_at, point_in_time.instant(point_in_time.ALWAYS))
     pairs = pairs.mutate(start=ibis.greatest(pairs.known_from, heard_at))
     pairs = pairs.filter(
         pairs.made_at <= ibis.coalesce(pairs.opened_at, pairs.closed_at), pairs.start < pairs.known_until
@@ -87,9 +87,9 @@ def deal_versions(tables: Tables) -> ir.Table:
 def unattached_deals(tables: Tables, known_at: datetime) -> ir.Table:
     """Give the deals known at ``known_at`` that belong to no lead known then, so that no revenue goes missing."""
     versions = deal_versions(tables)
-    deals = versions.filter(clock.current_at(versions, known_at))
+    deals = versions.filter(point_in_time.current_at(versions, known_at))
     leads = tables.leads
-    leads = leads.filter(clock.known_by(leads.known_at, known_at))
+    leads = leads.filter(point_in_time.known_by(leads.known_at, known_at))
     return deals.anti_join(leads, "lead_id").select("lead_id", *DEAL_COLUMNS)
 
 
@@ -99,8 +99,10 @@ def _counting_deals(tables: Tables) -> ir.Table:
     deals = deals.filter(deals.lead_id.notnull())
     if "status" not in tables.tracked("leads"):
         return deals
-    closings = clock.closing_dates(tables)
-    taken_up = closings.filter((closings.outcome == "lost") & (closings.known_until < clock.instant(clock.NEVER)))
+    closings = point_in_time.closing_dates(tables)
+    taken_up = closings.filter(
+        (closings.outcome == "lost") & (closings.known_until < point_in_time.instant(point_in_time.NEVER))
+    )
     taken_up = taken_up.select("lead_id", taken_up_at="known_until")
     pairs = deals.filter(deals.outcome == "lost").join(taken_up, "lead_id")
     pairs = pairs.filter(pairs.taken_up_at > pairs.known_from)
@@ -119,7 +121,7 @@ def _closings(tables: Tables) -> ir.Table:
     ibis table
         As `clock.closing_dates`; ``outcome`` is also 'reopened', at most over the span of the closing it lifts.
     """
-    closings = clock.closing_dates(tables)
+    closings = point_in_time.closing_dates(tables)
     deals = deal_versions(tables)
     deals = deals.select("lead_id", "opened_at", deal_from="known_from", deal_until="known_until")
     later = closings.filter(closings.outcome == "lost").join(deals, "lead_id")
@@ -157,12 +159,12 @@ def standings(tables: Tables, known_at: datetime, amount_window_days: int = 90) 
         One row per lead known then, with the columns of `outcomes`.
     """
     leads = tables.leads
-    leads = leads.filter(clock.known_by(leads.known_at, known_at)).select("lead_id")
+    leads = leads.filter(point_in_time.known_by(leads.known_at, known_at)).select("lead_id")
     spells = open_spells(tables)
-    spells = spells.filter(clock.known_by(spells.known_from, known_at))
+    spells = spells.filter(point_in_time.known_by(spells.known_from, known_at))
     last = spells.group_by("lead_id").agg(episode=spells.episode.max(), started_at=spells.episode_started_at.max())
     last = leads.left_join(last, "lead_id").drop("lead_id_right")
-    last = last.mutate(episode=ibis.coalesce(last.episode, 1), moment=clock.instant(known_at))
+    last = last.mutate(episode=ibis.coalesce(last.episode, 1), moment=point_in_time.instant(known_at))
     return _outcomes_at(tables, last, amount_window_days)
 
 
@@ -183,7 +185,7 @@ def outcomes(tables: Tables, known_at: datetime, amount_window_days: int = 90) -
         closed_before_created`` (by more than its day: entered after the fact).
     """
     spells = open_spells(tables)
-    spells = spells.filter(clock.known_by(spells.known_from, known_at))
+    spells = spells.filter(point_in_time.known_by(spells.known_from, known_at))
     ended = spells.group_by("lead_id", "episode").agg(
         moment=spells.known_until.max(), started_at=spells.episode_started_at.max()
     )
@@ -201,7 +203,7 @@ def _outcomes_at(tables: Tables, moments: ir.Table, amount_window_days: int) -> 
     deals, closings = _facts(tables)
     when = moments.select(*keys, "moment")
     closings = closings.join(when, "lead_id")
-    closings = closings.filter(clock.current_at(closings, closings.moment))
+    closings = closings.filter(point_in_time.current_at(closings, closings.moment))
     by_status = closings.group_by(keys).agg(
         reopened_count=(closings.outcome == "reopened").sum(),
         status_lost_at=closings.closed_at.min(where=closings.outcome == "lost"),
@@ -210,7 +212,7 @@ def _outcomes_at(tables: Tables, moments: ir.Table, amount_window_days: int) -> 
         lead_unknown_known_at=closings.known_from.min(where=closings.outcome == "unknown"),
     )
     deals = deals.join(when, "lead_id")
-    deals = deals.filter(clock.current_at(deals, deals.moment))
+    deals = deals.filter(point_in_time.current_at(deals, deals.moment))
     won, lost, unknown = (deals.outcome == word for word in ("won", "lost", "unknown"))
     by_deals = deals.group_by(keys).agg(
         won_at=deals.closed_at.min(where=won),
@@ -233,10 +235,10 @@ def _outcomes_at(tables: Tables, moments: ir.Table, amount_window_days: int) -> 
         "lead_id", "account_id", "owner_id", "created_at", lead_known_at="known_at",
     )  # fmt: skip
     state = moments.join(leads, "lead_id")
-    state = clock.as_they_were(state, tables, "leads", "lead_id", as_of="moment")
+    state = point_in_time.as_they_were(state, tables, "leads", "lead_id", as_of="moment")
     for facts in (by_deals, by_status, amounts):
         state = state.left_join(facts, keys).drop("lead_id_right", "episode_right")
-    never = clock.instant(clock.NEVER)
+    never = point_in_time.instant(point_in_time.NEVER)
     is_reopened = ibis.coalesce(state.reopened_count, 0) > 0
     state = state.mutate(status_lost_at=ibis.ifelse(is_reopened, ibis.null(TIME), state.status_lost_at))
     lost_by_deals = (ibis.coalesce(state.lost_deals_count, 0) > 0) & (state.open_deals_count == 0)
@@ -280,7 +282,7 @@ def _outcomes_at(tables: Tables, moments: ir.Table, amount_window_days: int) -> 
         amount=ibis.ifelse(state.outcome == "won", state.amount, ibis.null("float64")),
         won_deals_count=ibis.coalesce(state.won_deals_count, 0).cast("int64"),
         # A date without a time stands at its day's end: closed on the day of creation is less than a day before it.
-        closed_before_created=ibis.coalesce(clock.days_between(state.ended_at, state.created_at) >= 1, False),
+        closed_before_created=ibis.coalesce(point_in_time.days_between(state.ended_at, state.created_at) >= 1, False),
     )
 
 
@@ -301,7 +303,7 @@ def _open_spells(tables: Tables) -> ir.Table:
     leads = tables.leads
     deals, closings = _facts(tables)
     deals = deals.filter(deals.known_from < deals.known_until)
-    never, zero = clock.instant(clock.NEVER), ibis.literal(0, "int64")
+    never, zero = point_in_time.instant(point_in_time.NEVER), ibis.literal(0, "int64")
     counts = ("won", "open", "lost", "unknown", "status_lost", "reopened")
     of_deals = deals.select(
         "lead_id",

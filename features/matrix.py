@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ibis.expr.types as ir
 
-from features import catalogue, engagement, fit, history, sales_activity, source, timing
-from features.asked import KEYS, Asked, ask, beside
+from features import account_history, catalogue, engagement, firmographics, lead_source, sales_activity, timing
+from features.schema import Tables
+from features.snapshot_context import KEYS, Asked, ask, beside
 from features.spec import FeatureSpec, without_addresses
-from features.tables import Tables
 
 __all__ = ["FeatureSpec", "feature_block", "feature_matrix"]
 
@@ -41,11 +41,11 @@ def feature_block(asked: Asked) -> ir.Table:
         ``snapshot`` and the columns of `feature_matrix`.
     """
     spec = asked.spec
-    themes = [timing.features, fit.features, source.features, engagement.features]
+    themes = [timing.features, firmographics.features, lead_source.features, engagement.features]
     if spec.has_open_deals():
         themes.append(sales_activity.features)
     if spec.has("leads.account_id"):
-        themes.append(history.features)
+        themes.append(account_history.features)
     rows = beside(asked.rows.select("snapshot", *KEYS), *(features(asked) for features in themes))
     columns = [
         without_addresses(rows[entry.name]).name(entry.name) if entry.is_category else rows[entry.name]

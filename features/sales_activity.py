@@ -8,11 +8,11 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 
-from features import clock, lifecycle, wording
-from features.asked import Asked, beside
+from features import lifecycle, point_in_time, wording
 from features.feature import Feature
+from features.schema import Tables
+from features.snapshot_context import Asked, beside
 from features.spec import FeatureSpec
-from features.tables import Tables
 
 WINS_NEEDED = 10
 """So many leads have to be won before anybody can say how many touches winning takes."""
@@ -51,13 +51,13 @@ def finished(rows: ir.Table) -> dict[str, ir.Value]:
     rows : ibis table
         ``as_of``, ``created_at`` and the sums of `measures`.
     """
-    age = clock.microseconds_between(rows.created_at, rows.as_of)
+    age = point_in_time.microseconds_between(rows.created_at, rows.as_of)
     # Touched before it was a lead (a cold call): no delay at all.
     wait = ibis.greatest(age - rows.touch_outbound_oldest, 0)
     wait = ibis.ifelse(rows.touch_outbound_oldest.isnull(), ibis.null("int64"), wait)
     inbound, outbound = (ibis.coalesce(rows[f"touch_{way}_count"], 0) for way in ("inbound", "outbound"))
     return {
-        "touch_speed_to_lead_days": wait.cast("float64") / clock.MICROSECONDS_PER_DAY,
+        "touch_speed_to_lead_days": wait.cast("float64") / point_in_time.MICROSECONDS_PER_DAY,
         "touch_inbound_share": inbound.cast("float64") / (inbound + outbound).cast("float64").nullif(0),
     }
 
@@ -74,12 +74,12 @@ def touches_of_won(asked: Asked) -> ir.Table:
     versions = lifecycle.deal_versions(tables)
     won = versions.filter(versions.lead_id.notnull(), versions.outcome == "won")
     won = won.group_by("lead_id").agg(known_from=won.known_from.min())
-    events = clock.happened_events(tables, asked.spec.excluded_kinds)
+    events = point_in_time.happened_events(tables, asked.spec.excluded_kinds)
     ours = events.filter(events.direction == "outbound").select("lead_id", "visible_at").join(won, "lead_id")
-    ours = ours.filter(clock.known_by(ours.visible_at, ours.known_from))
+    ours = ours.filter(point_in_time.known_by(ours.visible_at, ours.known_from))
     facts = won.select("known_from", wins=ibis.literal(1, "int64"), touches=ibis.literal(0, "int64"))
     facts = facts.union(ours.select("known_from", wins=ibis.literal(0, "int64"), touches=ibis.literal(1, "int64")))
-    sums = clock.sums_by(facts, asked.every.select("as_of").distinct(), ["wins", "touches"])
+    sums = point_in_time.sums_by(facts, asked.every.select("as_of").distinct(), ["wins", "touches"])
     mean = sums.touches.cast("float64") / sums.wins.cast("float64")
     return sums.select("as_of", won_touch_mean=ibis.ifelse(sums.wins >= WINS_NEEDED, mean, ibis.null("float64")))
 
@@ -111,19 +111,19 @@ def features(asked: Asked) -> ir.Table:
     spec, tables = asked.spec, asked.tables
     rows = asked.rows.select("snapshot", "lead_id", "as_of")
     pairs = rows.join(tables.once("deal_moves", lambda: _moves(tables)), "lead_id")
-    now = clock.current_at(pairs, pairs.as_of) & (pairs.outcome == "open")
+    now = point_in_time.current_at(pairs, pairs.as_of) & (pairs.outcome == "open")
     # Deals without any date are known since ever; their age is not.
-    opened_at = ibis.coalesce(pairs.opened_at, pairs.known_from.nullif(clock.instant(clock.ALWAYS)))
-    day = clock.MICROSECONDS_PER_DAY
-    ahead = clock.microseconds_between(pairs.as_of, pairs.expected_close_at)
+    opened_at = ibis.coalesce(pairs.opened_at, pairs.known_from.nullif(point_in_time.instant(point_in_time.ALWAYS)))
+    day = point_in_time.MICROSECONDS_PER_DAY
+    ahead = point_in_time.microseconds_between(pairs.as_of, pairs.expected_close_at)
     sums: dict[str, ir.Value] = {
         "open": pairs.count(where=now),
-        "oldest": clock.microseconds_between(opened_at, pairs.as_of).max(where=now),
+        "oldest": point_in_time.microseconds_between(opened_at, pairs.as_of).max(where=now),
         "amount": pairs.amount.sum(where=now),
         "stage": pairs.stage.max(where=now),
         "close": ahead.min(where=now),
-        "changed": pairs.amount_changed.sum(where=clock.known_by(pairs.known_from, pairs.as_of)),
-        "pushed": pairs.pushed.sum(where=clock.known_by(pairs.known_from, pairs.as_of)),
+        "changed": pairs.amount_changed.sum(where=point_in_time.known_by(pairs.known_from, pairs.as_of)),
+        "pushed": pairs.pushed.sum(where=point_in_time.known_by(pairs.known_from, pairs.as_of)),
     }
     found = beside(rows.select("snapshot"), pairs.group_by("snapshot").agg(**sums))
     values: dict[str, ir.Value] = {

@@ -8,8 +8,8 @@ from datetime import datetime
 import ibis
 import ibis.expr.types as ir
 
-from features import clock, lifecycle
-from features.tables import TIME, Tables
+from features import lifecycle, point_in_time
+from features.schema import TIME, Tables
 
 EVERY_DAYS_LIMIT = 28
 
@@ -23,8 +23,8 @@ def open_leads(tables: Tables, as_of: datetime) -> ir.Table:
         ``lead_id, episode, as_of``; one row per open lead.
     """
     spells = lifecycle.open_spells(tables)
-    seen = spells.filter(clock.current_at(spells, as_of))
-    return seen.select("lead_id", "episode", as_of=clock.instant(as_of))
+    seen = spells.filter(point_in_time.current_at(spells, as_of))
+    return seen.select("lead_id", "episode", as_of=point_in_time.instant(as_of))
 
 
 def training_snapshots(tables: Tables, cutoff: datetime, rows_limit: int = 150_000, seed: int = 0) -> ir.Table:
@@ -53,23 +53,23 @@ def training_snapshots(tables: Tables, cutoff: datetime, rows_limit: int = 150_0
         before they were created (entered after the fact) are left out.
     """
     spells = lifecycle.open_spells(tables)
-    spells = spells.filter(clock.known_by(spells.known_from, cutoff))
-    spells = spells.mutate(known_until=ibis.least(spells.known_until, clock.instant(cutoff)))
+    spells = spells.filter(point_in_time.known_by(spells.known_from, cutoff))
+    spells = spells.mutate(known_until=ibis.least(spells.known_until, point_in_time.instant(cutoff)))
     late = lifecycle.outcomes(tables, cutoff)
     entered_late = late.filter(late.closed_before_created & (late.episode == 1)).select("lead_id")
     spells = spells.anti_join(entered_late, "lead_id")
     # A spell holds the grid dates from the first at or after its start to the last before its end.
-    first_back = clock.microseconds_between(spells.known_from, cutoff)
-    last_back = clock.microseconds_between(spells.known_until, cutoff)
+    first_back = point_in_time.microseconds_between(spells.known_from, cutoff)
+    last_back = point_in_time.microseconds_between(spells.known_until, cutoff)
     spells = spells.select("lead_id", "episode", first_back=first_back, last_back=last_back)
     won = late.filter(late.outcome == "won").select("lead_id", "episode", is_won=True)
     spells = spells.left_join(won, ["lead_id", "episode"]).drop("lead_id_right", "episode_right")
     spells = spells.mutate(is_won=ibis.coalesce(spells.is_won, False))
     lengths = spells.group_by("is_won").agg(total=(spells.first_back - spells.last_back).sum().cast("float64"))
-    days = {row.is_won: row.total / clock.MICROSECONDS_PER_DAY for row in lengths.to_pandas().itertuples()}
+    days = {row.is_won: row.total / point_in_time.MICROSECONDS_PER_DAY for row in lengths.to_pandas().itertuples()}
     every_days = min(max(math.ceil(sum(days.values()) / rows_limit), 1), EVERY_DAYS_LIMIT)
     won_share, other_share = _shares(days.get(True, 0.0) / every_days, days.get(False, 0.0) / every_days, rows_limit)
-    step = every_days * clock.MICROSECONDS_PER_DAY
+    step = every_days * point_in_time.MICROSECONDS_PER_DAY
     spells = spells.mutate(
         first_step=(spells.first_back / step).floor().cast("int64"),
         last_step=ibis.greatest((spells.last_back / step).floor().cast("int64"), 0),
@@ -83,7 +83,7 @@ def training_snapshots(tables: Tables, cutoff: datetime, rows_limit: int = 150_0
         limits = (f"{min(int(share * 16**8), 16**8 - 1):08x}" for share in (won_share, other_share))
         steps = steps.filter(name.hexdigest("md5").substr(0, 8) <= ibis.ifelse(steps.is_won, *limits))
     back = (steps["step"] * every_days).as_interval("D")
-    return steps.select("lead_id", "episode", "weight", as_of=(clock.instant(cutoff) - back).cast(TIME))
+    return steps.select("lead_id", "episode", "weight", as_of=(point_in_time.instant(cutoff) - back).cast(TIME))
 
 
 def _shares(won_rows: float, other_rows: float, rows_limit: int) -> tuple[float, float]:

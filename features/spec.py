@@ -12,8 +12,8 @@ from datetime import datetime
 import ibis
 import ibis.expr.types as ir
 
-from features import clock
-from features.tables import Tables
+from features import point_in_time
+from features.schema import Tables
 
 KINDS_LIMIT = 15
 WORDS_LIMIT = 30
@@ -156,8 +156,8 @@ class FeatureSpec:
         topics: tuple[str, ...] = ()
         outbound: tuple[str, ...] = ()
         if tables.has("events"):
-            events = clock.happened_events(tables)
-            events = events.filter(clock.known_by(events.visible_at, known_at))
+            events = point_in_time.happened_events(tables)
+            events = events.filter(point_in_time.known_by(events.visible_at, known_at))
             if excluded_kinds:
                 left_out = events.filter(events.kind.isin(sorted(excluded_kinds))).select("kind").distinct()
                 kinds_out = tuple(sorted(left_out.to_pandas()["kind"]))
@@ -174,11 +174,12 @@ class FeatureSpec:
                 shares = shares.to_pandas()
                 ours_mostly = set(shares.kind[shares.ours * 2 > shares.rows])
                 outbound = tuple(kind for kind in kinds if kind in ours_mostly)
-        leads = tables.leads.filter(clock.known_by(tables.leads.known_at, known_at))
+        leads = tables.leads.filter(point_in_time.known_by(tables.leads.known_at, known_at))
         words = [name for name in WORDS if f"leads.{name}" in columns]
         words += [name for name, type_ in attributes["leads"] if type_ == "category"]
         facts = leads.agg(
-            first=clock.days_between(leads.known_at.min(), known_at), **{name: leads[name].nunique() for name in words}
+            first=point_in_time.days_between(leads.known_at.min(), known_at),
+            **{name: leads[name].nunique() for name in words},
         )
         found = facts.to_pandas().iloc[0]
         return cls(

@@ -10,9 +10,9 @@ from zoneinfo import ZoneInfo
 import ibis
 import ibis.expr.types as ir
 
-from features import clock
-from features.asked import Asked
+from features import point_in_time
 from features.feature import Feature
+from features.snapshot_context import Asked
 from features.spec import FeatureSpec
 
 AGE = "lead_age_days"
@@ -29,7 +29,7 @@ def _offset_changes(timezone: str) -> tuple[tuple[datetime, int], ...]:
 
     changes = []
     day, end = datetime(YEARS[0], 1, 1, tzinfo=UTC), datetime(YEARS[1], 1, 1, tzinfo=UTC)
-    changes.append((clock.ALWAYS, offset(day)))
+    changes.append((point_in_time.ALWAYS, offset(day)))
     while day < end:
         following = day + timedelta(days=1)
         if offset(day) != offset(following):
@@ -50,7 +50,7 @@ def local(moment: ir.TimestampValue, timezone: str) -> ir.TimestampValue:
     changes = _offset_changes(timezone)
     if len(changes) == 1:
         return moment + ibis.interval(seconds=changes[0][1])
-    branches = [(moment >= clock.instant(since), ibis.literal(seconds)) for since, seconds in reversed(changes)]
+    branches = [(moment >= point_in_time.instant(since), ibis.literal(seconds)) for since, seconds in reversed(changes)]
     return moment + ibis.cases(*branches, else_=ibis.literal(changes[0][1])).as_interval("s")
 
 
@@ -69,7 +69,7 @@ def _quarter_end_days(moment: ir.TimestampValue, fiscal_year_start_month: int) -
         (month_of_quarter == 1, month + ibis.interval(months=2)),
         else_=month + ibis.interval(months=1),
     )
-    return clock.days_between(moment, end)
+    return point_in_time.days_between(moment, end)
 
 
 def features(asked: Asked) -> ir.Table:
@@ -97,7 +97,7 @@ def features(asked: Asked) -> ir.Table:
     rows = rows.select(
         "snapshot",
         "as_of",
-        clock.days_between(rows.created_at, rows.as_of).name(AGE),
+        point_in_time.days_between(rows.created_at, rows.as_of).name(AGE),
         lead_created_weekday=created_here.day_of_week.index().cast("float64"),
     )
     return rows.join(calendar, "as_of").drop("as_of")

@@ -11,15 +11,14 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
-from models.attribution import Attributions, Attributor
-from models.capacity import FEW_WINS, few_wins_note, fit_incidence
+from models.deal_value import ValueBooster
 from models.exposure import calendar_days
 from models.grading import Grading, recent_rows
 from models.hazards import cumulative_incidence, quantile_days
 from models.incidence import IncidenceBooster
-from models.level import level_sd
+from models.level_uncertainty import level_sd
 from models.revenue import expected_revenue, mean_days_to_win, p_win, total_quantiles
-from models.state import (
+from models.serialization import (
     State,
     array_bytes,
     array_from,
@@ -30,7 +29,8 @@ from models.state import (
     value_facts,
     value_from,
 )
-from models.value import ValueBooster
+from models.shapley import Attributions, Attributor
+from models.small_samples import FEW_WINS, few_wins_note, fit_incidence
 
 FloatArray = NDArray[np.float64]
 

@@ -32,7 +32,7 @@ from models.exposure import (
     time_at_risk,
 )
 from models.hazards import TimeGrid, cumulative_incidence, quantile_days
-from models.lines import Lines
+from models.linear import Lines
 
 FloatArray = NDArray[np.float64]
 

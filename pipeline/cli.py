@@ -10,8 +10,8 @@ from typing import Annotated
 
 import typer
 
-from pipeline.errors import UserError
-from pipeline.masking import masked
+from pipeline.common.errors import UserError
+from pipeline.common.masking import masked
 
 app = typer.Typer(
     name="leadrev",
@@ -60,7 +60,7 @@ def demo(
 
     Example: `leadrev demo --leads 20000 --out demo`
     """
-    from pipeline.demo import demo as run
+    from pipeline.commands.demo import demo as run
 
     run(out, leads=leads)
 
@@ -80,8 +80,8 @@ def simulate(
 
     Example: `leadrev simulate --out company --leads 5000 --seed 7`
     """
-    from pipeline.progress import step
-    from pipeline.simulate import simulate as run
+    from pipeline.common.progress import step
+    from pipeline.simulation.simulate import simulate as run
 
     with step(f"simulating {leads:,} leads"):
         run(out, leads=leads, events_per_lead=events_per_lead, seed=seed, mess=mess)
@@ -94,9 +94,9 @@ def check(params: ParamsFile = Path("params.yaml"), out: Out = None, debug: Debu
 
     Example: `leadrev check -p company/params.yaml`
     """
-    from pipeline.check import check as run
-    from pipeline.check import summary
-    from pipeline.params import load_params
+    from pipeline.commands.check import check as run
+    from pipeline.commands.check import summary
+    from pipeline.config.params import load_params
 
     loaded = load_params(params)
     folder = out or loaded.artifacts_folder
@@ -116,8 +116,8 @@ def features(
 
     Example: `leadrev features --as-of 2026-05-01 --out matrix.parquet`
     """
-    from pipeline.build_features import describe_features, write_features
-    from pipeline.params import load_params
+    from pipeline.commands.features import describe_features, write_features
+    from pipeline.config.params import load_params
 
     loaded = load_params(params)
     if describe:
@@ -145,8 +145,8 @@ def train(
 
     Example: `leadrev train --as-of 2026-05-01 --tune 20`
     """
-    from pipeline.params import load_params
-    from pipeline.train import train as run
+    from pipeline.commands.train import train as run
+    from pipeline.config.params import load_params
 
     typer.echo(run(load_params(params), as_of, tune_minutes=tune).summary())
 
@@ -167,9 +167,9 @@ def backtest(
 
     Example: `leadrev backtest --cutoffs 2025-10-01,2026-01-01`
     """
-    from pipeline.backtest import backtest as run
-    from pipeline.backtest import summary
-    from pipeline.params import load_params
+    from pipeline.commands.backtest import backtest as run
+    from pipeline.commands.backtest import summary
+    from pipeline.config.params import load_params
 
     loaded = load_params(params)
     folder = out or loaded.artifacts_folder
@@ -198,8 +198,8 @@ def score(
 
     Example: `leadrev score --as-of 2026-05-15 --explain 500`
     """
-    from pipeline.params import load_params
-    from pipeline.score import score as run
+    from pipeline.commands.score import score as run
+    from pipeline.config.params import load_params
 
     loaded = load_params(params)
     folder = out or loaded.artifacts_folder
@@ -218,8 +218,8 @@ def explain(
 
     Example: `leadrev explain L000123`
     """
-    from pipeline.explain import explain as run
-    from pipeline.params import load_params
+    from pipeline.commands.explain import explain as run
+    from pipeline.config.params import load_params
 
     typer.echo(run(load_params(params), lead_id, as_of, model=model))
 
@@ -230,8 +230,8 @@ def report(params: ParamsFile = Path("params.yaml"), out: Out = None, debug: Deb
 
     Example: `leadrev report`
     """
-    from pipeline.params import load_params
-    from pipeline.report import report as run
+    from pipeline.config.params import load_params
+    from pipeline.reporting.sales_report import report as run
 
     loaded = load_params(params)
     typer.echo(f"Written: {run(loaded, out or loaded.artifacts_folder)}")
@@ -257,8 +257,8 @@ def serve(
 
     Example: `leadrev serve --port 8000`
     """
-    from pipeline.params import load_params
-    from pipeline.serve import serve as run
+    from pipeline.config.params import load_params
+    from pipeline.web.server import serve as run
 
     run(load_params(params), host, port, tokens, certificate, key)
 
@@ -278,7 +278,7 @@ def token(
 
     Example: `leadrev token "Ana Costa" --owner ana --tokens tokens.yaml`
     """
-    from pipeline.access import add_token
+    from pipeline.web.auth import add_token
 
     made = add_token(tokens, name, owner)
     typer.echo(f"{made}\nThis is shown once. Pass it on safely; next: leadrev serve --host 0.0.0.0 --tokens {tokens}")
@@ -294,8 +294,8 @@ def feedback(
 
     Example: `leadrev feedback --out answers.parquet`
     """
-    from pipeline.feedback import export
-    from pipeline.params import load_params
+    from pipeline.archive.feedback import export
+    from pipeline.config.params import load_params
 
     count = export(load_params(params).artifacts_folder, out)
     typer.echo(f"{count:,} answers written to {out}; to learn from them, name it among data.sources.events")
@@ -314,8 +314,8 @@ def promote(
 
     Example: `leadrev promote latest --by "Ana" --because "beats version 3 in the backtest of May"`
     """
-    from pipeline.params import load_params
-    from pipeline.promote import promote as run
+    from pipeline.config.params import load_params
+    from pipeline.model_registry.promotion import promote as run
 
     typer.echo(run(load_params(params), version, by=by, because=because, force=force))
 
@@ -331,8 +331,8 @@ def rollback(
 
     Example: `leadrev rollback --by "Ana" --because "scores of version 4 look off"`
     """
-    from pipeline.params import load_params
-    from pipeline.promote import rollback as run
+    from pipeline.config.params import load_params
+    from pipeline.model_registry.promotion import rollback as run
 
     typer.echo(run(load_params(params), by=by, because=because))
 

@@ -69,7 +69,7 @@ class Company:
     @property
     def params(self):
         """Its params."""
-        from pipeline.params import load_params
+        from pipeline.config.params import load_params
 
         return load_params(self.params_file)
 
@@ -91,7 +91,7 @@ class Company:
 
 def simulated(folder: Path, leads: int, **changes) -> Company:
     """Simulate a company whose runs are short."""
-    from pipeline.simulate import simulate
+    from pipeline.simulation.simulate import simulate
 
     simulate(folder, leads=leads, events_per_lead=6, seed=1)
     content = yaml.safe_load((folder / "params.yaml").read_text()) | SMALL | changes

@@ -10,8 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.names import NAMES
-from pipeline.timeline import TIMELINE
+from pipeline.insights.timeline import TIMELINE
+from pipeline.reporting.lead_names import NAMES
 
 HORIZONS_DAYS = (30, 90, 180, 365)
 PRIMARY = 90

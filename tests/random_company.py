@@ -8,7 +8,7 @@ import ibis
 import numpy as np
 import pandas as pd
 
-from features.tables import SCHEMAS, TIME, Tables
+from features.schema import SCHEMAS, TIME, Tables
 
 START = datetime(2023, 1, 1)
 DAYS = 400

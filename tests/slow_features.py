@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
-from features import fit, sales_activity
+from features import firmographics, sales_activity
 from features.spec import FeatureSpec
 from features.timing import standard_offset_seconds
 
@@ -274,7 +274,7 @@ def with_company(value: Callable[[View], object]) -> Callable[..., object]:
 
 
 def is_sound(name: str, value: str) -> bool:
-    if value.lower() in fit.PLACEHOLDERS:
+    if value.lower() in firmographics.PLACEHOLDERS:
         return False
     if name == "email":
         return bool(re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s.]{2,}", value))
@@ -299,7 +299,7 @@ def filled(v: View) -> dict[str, str]:
 
 def free_mail(v: View) -> float | None:
     found = re.search(r"@([^@\s.]+)\.[^@\s]+$", v.lead["email"] or "")
-    return float(found[1] in fit.FREE_MAIL) if found else None
+    return float(found[1] in firmographics.FREE_MAIL) if found else None
 
 
 def reply_delay(v: View) -> float | None:

@@ -12,9 +12,9 @@ from conftest import leadrev
 from fastapi.testclient import TestClient
 from made_up_scores import made_up_backtest, write_scores
 
-from pipeline import access, serve
-from pipeline.errors import UserError
-from pipeline.ranking import Ranking
+from pipeline.common.errors import UserError
+from pipeline.reporting.ranked_leads import Ranking
+from pipeline.web import auth, server
 
 HOST = "https://leads.example"
 
@@ -26,13 +26,13 @@ def served(tmp_path_factory):
     (folder / "backtest.json").write_text(json.dumps(made_up_backtest()))
     tokens = folder / "tokens.yaml"
     made = {
-        "Max": access.add_token(tokens, "Max", None),
-        "Ana": access.add_token(tokens, "Ana", "ana"),
-        "Zoe": access.add_token(tokens, "Zoe", "an owner without leads"),
+        "Max": auth.add_token(tokens, "Max", None),
+        "Ana": auth.add_token(tokens, "Ana", "ana"),
+        "Zoe": auth.add_token(tokens, "Zoe", "an owner without leads"),
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(serve, "open_ranking", lambda params: Ranking(folder, names))
-        app = serve.create_app(SimpleNamespace(artifacts_folder=folder), access.read_tokens(tokens))
+        patch.setattr(server, "open_ranking", lambda params: Ranking(folder, names))
+        app = server.create_app(SimpleNamespace(artifacts_folder=folder), auth.read_tokens(tokens))
         yield SimpleNamespace(app=app, tokens=made, file=tokens)
 
 
@@ -71,9 +71,9 @@ def test_a_token_in_an_address_opens_nothing(served):
 
 def test_every_token_is_compared_whole_whoever_was_found(served, monkeypatch):
     compared = []
-    honest = access.hmac.compare_digest
-    monkeypatch.setattr(access.hmac, "compare_digest", lambda a, b: compared.append((a, b)) or honest(a, b))
-    tokens = access.read_tokens(served.file)
+    honest = auth.hmac.compare_digest
+    monkeypatch.setattr(auth.hmac, "compare_digest", lambda a, b: compared.append((a, b)) or honest(a, b))
+    tokens = auth.read_tokens(served.file)
     for given in (served.tokens["Max"], served.tokens["Zoe"], "wrong", ""):
         compared.clear()
         tokens.person(given)
@@ -93,9 +93,9 @@ def test_a_browser_logs_in_and_out_and_never_holds_the_token(served):
     for word in ("HttpOnly", "SameSite=lax", "Secure"):
         assert word in cookie
     assert "Max" in client.get("/").text
-    key = client.cookies[access.COOKIE]
+    key = client.cookies[auth.COOKIE]
     client.post("/logout")
-    client.cookies.set(access.COOKIE, key)
+    client.cookies.set(auth.COOKIE, key)
     assert client.get("/").status_code == 303, "the old key opens nothing any more"
 
 
@@ -156,7 +156,7 @@ def test_another_site_cannot_make_a_browser_answer(served, headers):
 
 def test_a_request_is_bounded(served):
     client = browser(served, headers=bearer(served, "Max"))
-    assert client.post("/answers", content=b"x" * (serve.BODY_BYTES + 1)).status_code == 413
+    assert client.post("/answers", content=b"x" * (server.BODY_BYTES + 1)).status_code == 413
     assert client.post("/answers", content=iter([b"x"])).status_code == 413, "without a length"
     assert client.post("/answers", data={str(n): "x" for n in range(30)}).status_code == 422
 
@@ -164,11 +164,11 @@ def test_a_request_is_bounded(served):
 def test_other_addresses_need_tokens(tmp_path):
     for host in ("0.0.0.0", "192.168.1.4", "example.com", "::"):
         with pytest.raises(UserError, match="--tokens"):
-            serve.serve(SimpleNamespace(artifacts_folder=None), host, 8000)
+            server.serve(SimpleNamespace(artifacts_folder=None), host, 8000)
     with pytest.raises(UserError, match="leadrev token"):
-        serve.serve(SimpleNamespace(artifacts_folder=None), "0.0.0.0", 8000, tmp_path / "none.yaml")
+        server.serve(SimpleNamespace(artifacts_folder=None), "0.0.0.0", 8000, tmp_path / "none.yaml")
     with pytest.raises(UserError, match="--key"):
-        serve.serve(SimpleNamespace(artifacts_folder=None), certificate=tmp_path / "a.pem")
+        server.serve(SimpleNamespace(artifacts_folder=None), certificate=tmp_path / "a.pem")
 
 
 def test_a_token_is_shown_once_and_kept_as_a_digest(tmp_path):
@@ -177,10 +177,10 @@ def test_a_token_is_shown_once_and_kept_as_a_digest(tmp_path):
     token = ran.out.split()[0]
     assert token not in file.read_text()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert access.read_tokens(file).person(token) == access.Person("Ana: [Costa]", "007")
+    assert auth.read_tokens(file).person(token) == auth.Person("Ana: [Costa]", "007")
     again = leadrev("token", "Ana: [Costa]", "--tokens", file)
     assert again.code == 2
-    assert len(access.read_tokens(file).people) == 1
+    assert len(auth.read_tokens(file).people) == 1
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_a_token_is_shown_once_and_kept_as_a_digest(tmp_path):
 def test_a_file_of_tokens_that_is_not_one_is_refused(tmp_path, content):
     (tmp_path / "tokens.yaml").write_text(content)
     with pytest.raises(UserError, match=r"tokens\.yaml"):
-        access.read_tokens(tmp_path / "tokens.yaml")
+        auth.read_tokens(tmp_path / "tokens.yaml")
 
 
 def test_the_log_tells_where_it_failed_and_not_with_what():
@@ -198,7 +198,7 @@ def test_the_log_tells_where_it_failed_and_not_with_what():
         raise ValueError("alma@costa.example: Alma Costa")
     except ValueError:
         record = logger.makeRecord("test", logging.ERROR, "", 0, "Exception in ASGI\n", (), sys.exc_info())
-    assert serve.without_data(record)
+    assert server.without_data(record)
     text = logging.Formatter().format(record)
     assert "ValueError at test_access.py:" in text
     assert "costa" not in text.lower()

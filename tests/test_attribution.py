@@ -5,11 +5,11 @@ import lightgbm as lgb
 import numpy as np
 import pytest
 
-from models import attribution
-from models.attribution import Attributor
+from models import shapley
 from models.hazards import TimeGrid
-from models.lines import Lines
+from models.linear import Lines
 from models.revenue import expected_revenue, mean_days_to_win, p_win
+from models.shapley import Attributor
 
 PIECES = 3
 
@@ -208,7 +208,7 @@ def test_margins_far_from_the_typical_lead_still_add_up():
 def test_blocks_are_what_one_piece_is(monkeypatch):
     attributor, X = make(n=900, trees=10)
     whole = attributor.explain([X[:130]] * 3, check_count=0)
-    monkeypatch.setattr(attribution, "_LEADS_AT_ONCE", 40)
+    monkeypatch.setattr(shapley, "_LEADS_AT_ONCE", 40)
     margins = attributor.margins([X[:130]] * 3)
     blocks = list(attributor.explain_in_blocks(lambda rows: [X[:130][rows]] * 3, margins, check_count=0))
     assert [len(block.points) for block in blocks] == [40, 40, 40, 10]
@@ -237,7 +237,7 @@ def test_without_amounts_there_is_no_money_and_the_rest_stands():
     assert reasons.largest_gap < 1e-6
 
 
-@pytest.mark.filterwarnings("error::models.attribution.AttributionWarning")
+@pytest.mark.filterwarnings("error::models.shapley.AttributionWarning")
 def test_agrees_with_shap_also_on_gaps_that_training_never_saw():
     attributor, X = make()
     leads = X[:20].copy()
@@ -258,7 +258,7 @@ def test_falls_back_to_shap_with_a_warning(monkeypatch):
 
     monkeypatch.setattr(Attributor, "_fast", wrong)
     for check_count in (0, 4):  # found by the sum of each lead's parts, and by the comparison with shap
-        with pytest.warns(attribution.AttributionWarning, match=r"shap\.TreeExplainer takes over"):
+        with pytest.warns(shapley.AttributionWarning, match=r"shap\.TreeExplainer takes over"):
             slow = attributor.explain([X[:10]] * 3, check_count=check_count)
         assert slow.method == "shap"
         np.testing.assert_allclose(slow.money, right.money, rtol=1e-4, atol=1e-4)
@@ -283,7 +283,7 @@ def test_woodelf_wrong_on_purpose_is_found_out(monkeypatch, wrong):
             yield pieces, parts
 
     monkeypatch.setattr(Attributor, "_fast", spoilt)
-    with pytest.warns(attribution.AttributionWarning):
+    with pytest.warns(shapley.AttributionWarning):
         found = attributor.explain([X[:60]] * 3, check_count=8)
     assert found.method == "shap"
     assert found.largest_gap < 1e-3

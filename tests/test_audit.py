@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.audit import audit
-from pipeline.endings import Endings
-from pipeline.params import load_params
-from pipeline.tables import load_tables
-from pipeline.telling import single_column_auc
+from pipeline.audit.leakage_audit import audit
+from pipeline.audit.outcome_groups import Endings
+from pipeline.audit.single_feature_auc import single_column_auc
+from pipeline.config.params import load_params
+from pipeline.ingest.load import load_tables
 
 N = 1200
 START = datetime(2023, 1, 1)

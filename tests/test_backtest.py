@@ -10,7 +10,7 @@ import pytest
 from conftest import Company, only_once
 from test_cli import refusal
 
-from pipeline.backtest_page import render_backtest
+from pipeline.reporting.backtest_page import render_backtest
 
 CUTOFFS = ("2025-08-15", "2025-11-15")
 CONTRACT = {"auc", "brier", "ece", "ibs", "capture_at_10", "forecast_ratio", "interval_coverage"}

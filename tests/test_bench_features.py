@@ -14,9 +14,9 @@ from bench import features as bench
 from random_company import random_tables
 
 from features import catalogue, matrix, snapshots
-from features.asked import KEYS
+from features.schema import Tables, kept
+from features.snapshot_context import KEYS
 from features.spec import FeatureSpec
-from features.tables import Tables, kept
 
 AS_OF = datetime(2023, 11, 10)
 

@@ -9,9 +9,10 @@ from types import SimpleNamespace
 import pytest
 from made_up_scores import NASTY_NAME, made_up_backtest, write_scores
 
-from pipeline import pages, report, serve
-from pipeline.details import Details
-from pipeline.ranking import Ranking
+from pipeline.reporting import html, sales_report
+from pipeline.reporting.lead_details import Details
+from pipeline.reporting.ranked_leads import Ranking
+from pipeline.web import server
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
@@ -36,25 +37,25 @@ def site(tmp_path_factory):
     (folder / "backtest.json").write_text(json.dumps(made_up_backtest()))
     ranking = Ranking(folder, names, "Europe/Berlin")
     (folder / "report.html").write_text(
-        pages.render_report(report.report_content(ranking, made_up_backtest(), Details(folder)))
+        html.render_report(sales_report.report_content(ranking, made_up_backtest(), Details(folder)))
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(serve, "open_ranking", lambda params: Ranking(folder, names, "Europe/Berlin"))
-        app = serve.create_app(SimpleNamespace(artifacts_folder=folder))
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
+        patch.setattr(server, "open_ranking", lambda params: Ranking(folder, names, "Europe/Berlin"))
+        app = server.create_app(SimpleNamespace(artifacts_folder=folder))
+    running = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+    thread = threading.Thread(target=running.run, daemon=True)
     thread.start()
-    while not server.started:
+    while not running.started:
         assert thread.is_alive()
         time.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
-    lead = ranking.page(report.Filters(), limit=3)[2]["lead_id"]
+    port = running.servers[0].sockets[0].getsockname()[1]
+    lead = ranking.page(sales_report.Filters(), limit=3)[2]["lead_id"]
     nasty = next(row["lead_id"] for row in names.to_pylist() if row["name"] == NASTY_NAME)
     home = f"http://127.0.0.1:{port}"
     yield SimpleNamespace(home=home, lead=f"{home}/leads/{lead}", nasty=f"{home}/leads/{nasty}",
                           compare=f"{home}/compare?lead={lead}&lead={nasty}", report=f"file://{folder}/report.html",
                           folder=folder, lead_id=lead)  # fmt: skip
-    server.should_exit = True
+    running.should_exit = True
     thread.join(20)
 
 

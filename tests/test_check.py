@@ -4,8 +4,8 @@ import pandas as pd
 import pytest
 from company_files import DEALS, LEADS, load_company, small_params
 
-from pipeline.check import check, summary
-from pipeline.errors import UserError
+from pipeline.commands.check import check, summary
+from pipeline.common.errors import UserError
 
 
 def test_check_opens_with_the_reconciliation_and_writes_three_files(tmp_path):

@@ -11,8 +11,8 @@ from company_files import write_company
 from conftest import leadrev
 
 from pipeline import cli
-from pipeline.errors import UserError
-from pipeline.writing import check_writable
+from pipeline.common.atomic_write import check_writable
+from pipeline.common.errors import UserError
 
 COMMANDS = {
     "demo": ("--leads", "--out"),
@@ -128,7 +128,7 @@ def test_what_nobody_foresaw_gives_one_line_and_another_code(tmp_path, monkeypat
     def breaks(*_):
         raise RuntimeError("two\nlines")
 
-    monkeypatch.setattr("pipeline.check.check", breaks)
+    monkeypatch.setattr("pipeline.commands.check.check", breaks)
     ran = leadrev("check", folder=tmp_path)
     assert ran.code == 1
     assert ran.mistakes == ["leadrev: unexpected RuntimeError: two lines (--debug shows where)"]

@@ -5,12 +5,12 @@ from decimal import Decimal
 import pytest
 from company_files import DEALS, load_company, small_params, write_company
 
-from pipeline.audit import audit
-from pipeline.backtest import backtest
-from pipeline.errors import UserError
-from pipeline.learning import company_at
-from pipeline.params import load_params
-from pipeline.tables import load_tables
+from pipeline.audit.leakage_audit import audit
+from pipeline.commands.backtest import backtest
+from pipeline.common.errors import UserError
+from pipeline.config.params import load_params
+from pipeline.ingest.load import load_tables
+from pipeline.training.fit import company_at
 
 END = {"known_until": "2024-04-01", "quarantined_share_limit": 0.5}
 

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 from conftest import TABLES, leadrev
 
-from pipeline.registry import Registry
-from pipeline.writing import sha256_of
+from pipeline.common.atomic_write import sha256_of
+from pipeline.model_registry.mlflow_registry import Registry
 
 HORIZONS = ("30d", "90d", "180d", "365d", "ever")
 COLUMNS = [
@@ -167,8 +167,8 @@ class TestRepeated:
 
 def trained_state(company, as_of=None):
     """The model that training on a company gives, as bytes."""
-    from pipeline.learning import learn
-    from pipeline.tables import load_tables, parse_as_of
+    from pipeline.ingest.load import load_tables, parse_as_of
+    from pipeline.training.fit import learn
 
     loaded = load_tables(company.params)
     instant = parse_as_of(as_of, company.params) if as_of else loaded.known_until

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from company_files import LEADS, load_company
 
-from features import clock, lifecycle
+from features import lifecycle, point_in_time
 
 RATES = [
     {"currency": "USD", "valid_from": "2024-02-01", "rate": "0.9"},
@@ -58,7 +58,11 @@ def test_an_open_deal_is_worth_what_the_rate_of_the_date_says(tmp_path):
     versions = lifecycle.deal_versions(loaded.tables)
     worth = {}
     for day in ("2024-01-20", "2024-02-10", "2024-04-01"):
-        rows = versions.filter(clock.current_at(versions, datetime.fromisoformat(day))).to_pandas().set_index("deal_id")
+        rows = (
+            versions.filter(point_in_time.current_at(versions, datetime.fromisoformat(day)))
+            .to_pandas()
+            .set_index("deal_id")
+        )
         worth[day] = rows.amount.get("D6"), rows.written_amount.get("D6"), rows.outcome.get("D6")
     assert worth == {
         "2024-01-20": (None, Decimal("1000"), "open"),

@@ -13,9 +13,9 @@ from random_company import SOURCES, random_frames, to_tables
 from slow_features import SlowCompany, View, definition
 
 from features import catalogue, lifecycle, matrix, sales_activity, snapshots
+from features.schema import SCHEMAS, Tables
 from features.spec import FeatureSpec
-from features.tables import SCHEMAS, Tables
-from pipeline import learning
+from pipeline.training import fit
 
 AS_OF = datetime(2023, 11, 10)
 DATES = (AS_OF - timedelta(days=120), AS_OF - timedelta(days=30), AS_OF)
@@ -175,11 +175,11 @@ def test_a_lead_alone_looks_as_it_does_among_others() -> None:
 def test_built_in_blocks_the_matrix_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     tables = to_tables(random_frames(3, leads_count=60))
     spec = FeatureSpec.from_tables(tables, AS_OF)
-    whole = learning.to_frame(matrix.feature_matrix(tables, seen(tables), spec))
+    whole = fit.to_frame(matrix.feature_matrix(tables, seen(tables), spec))
     assert len(whole) > 60
-    monkeypatch.setattr(learning, "ROWS_AT_ONCE", 25)
-    pd.testing.assert_frame_equal(learning.built(tables, seen(tables), spec), whole, check_exact=True)
-    nobody = learning.built(tables, snapshots.open_leads(tables, datetime(1990, 1, 1)), spec)
+    monkeypatch.setattr(fit, "ROWS_AT_ONCE", 25)
+    pd.testing.assert_frame_equal(fit.built(tables, seen(tables), spec), whole, check_exact=True)
+    nobody = fit.built(tables, snapshots.open_leads(tables, datetime(1990, 1, 1)), spec)
     pd.testing.assert_frame_equal(nobody, whole.head(0), check_exact=True, check_index_type=False)
 
 

@@ -17,22 +17,23 @@ import pytest
 from fastapi.testclient import TestClient
 from made_up_scores import write_scores
 
-from pipeline import feedback, serve
-from pipeline.errors import UserError
-from pipeline.params import load_params
-from pipeline.ranking import Ranking
-from pipeline.tables import load_tables
+from pipeline.archive import feedback
+from pipeline.common.errors import UserError
+from pipeline.config.params import load_params
+from pipeline.ingest.load import load_tables
+from pipeline.reporting.ranked_leads import Ranking
+from pipeline.web import server
 
 SERVER = """
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 import pyarrow.parquet as pq, uvicorn
-from pipeline import serve
+from pipeline.web import server
 from pipeline.ranking import Ranking
 folder = Path(sys.argv[1])
-serve.open_ranking = lambda params: Ranking(folder, pq.read_table(folder / "names.parquet"))
-app = serve.create_app(SimpleNamespace(artifacts_folder=folder))
+server.open_ranking = lambda params: Ranking(folder, pq.read_table(folder / "names.parquet"))
+app = server.create_app(SimpleNamespace(artifacts_folder=folder))
 config = uvicorn.Config(app, port=0, log_level="error")
 server = uvicorn.Server(config)
 async def started(sockets=None, honest=server.startup):
@@ -55,8 +56,8 @@ def answer(n=0, **changes):
 @pytest.fixture
 def client(tmp_path, monkeypatch):
     names = write_scores(tmp_path, 30)
-    monkeypatch.setattr(serve, "open_ranking", lambda params: Ranking(tmp_path, names))
-    app = serve.create_app(SimpleNamespace(artifacts_folder=tmp_path))
+    monkeypatch.setattr(server, "open_ranking", lambda params: Ranking(tmp_path, names))
+    app = server.create_app(SimpleNamespace(artifacts_folder=tmp_path))
     return TestClient(app, base_url="http://127.0.0.1:8000", follow_redirects=False)
 
 

@@ -11,16 +11,16 @@ import pytest
 from company_files import write_company
 
 from features import lifecycle, matrix, snapshots
-from features.fit import FREE_MAIL
+from features.firmographics import FREE_MAIL
+from features.schema import SCHEMAS, TIME
 from features.spec import FeatureSpec
-from features.tables import SCHEMAS, TIME
-from pipeline import identity, identity_model
-from pipeline.check import check
-from pipeline.identity_keys import names_agree, people_sql, same_name
-from pipeline.params import IdentityParams, load_params
-from pipeline.simulate import chapters
-from pipeline.simulation.mess import spoil
-from pipeline.tables import load_tables
+from pipeline.commands.check import check
+from pipeline.config.params import IdentityParams, load_params
+from pipeline.identity import linkage, match_model
+from pipeline.identity.match_keys import names_agree, people_sql, same_name
+from pipeline.ingest.load import load_tables
+from pipeline.simulation.data_errors import spoil
+from pipeline.simulation.simulate import chapters
 
 WANTED_PRECISION, WANTED_RECALL = 0.98, 0.9
 COLUMNS = ("lead_id", "system", "created_at", "known_at", "email", "phone", "name", "company_name", "title")
@@ -219,7 +219,7 @@ def linked(records, *, until=None, **params):
         columns = ", ".join(f"{name} {type_}" for name, type_ in types.items())
         connection.execute(f"CREATE TABLE {table} ({columns})")
     columns = frozenset(records.columns)
-    identity.link_records(connection, columns, IdentityParams(**params), 0, with_events=False)
+    linkage.link_records(connection, columns, IdentityParams(**params), 0, with_events=False)
     return connection.execute("FROM identity").df()
 
 
@@ -245,11 +245,11 @@ def test_an_address_that_very_many_have_is_nobodys():
     records = records.head(60).assign(email="forms@firm.de", phone=None, name=None, company_name=None, status="open",
                                       closed_at=pd.NaT, created_at=days, known_at=days)  # fmt: skip
     found = linked(records, link="everywhere")
-    assert 0 < found["joined_id"].notna().sum() < identity.ONE_PERSONS
+    assert 0 < found["joined_id"].notna().sum() < linkage.ONE_PERSONS
 
 
 def test_later_records_change_no_earlier_answer(monkeypatch):
-    monkeypatch.setattr(identity_model, "FIRST_BATCH", 300)
+    monkeypatch.setattr(match_model, "FIRST_BATCH", 300)
     records, _ = people_of(1_500, 5)
     whole = linked(records).set_index("lead_id")
     assert (whole["reason"] == "alike").sum() > 3
@@ -299,7 +299,7 @@ def test_personal_data_go_no_further(tmp_path, capfd):
         "text": text, "why_not": None, "records": 3, "people": 2, "joined": {"same mail": 1},
     }  # fmt: skip
     assert text in (tmp_path / "out" / "audit.html").read_text()
-    record = identity.record_at(loaded.connection, loaded.known_until).to_pandas()
+    record = linkage.record_at(loaded.connection, loaded.known_until).to_pandas()
     out, err = capfd.readouterr()
     told = record.to_csv() + json.dumps(content["identity"]) + out + err
     for secret in ("anna", "bauer", "firm", "3307068", "voss"):
@@ -308,15 +308,15 @@ def test_personal_data_go_no_further(tmp_path, capfd):
 
 def test_the_record_holds_only_what_was_known_by_then(tmp_path):
     loaded = two_systems(tmp_path, [person("1", "01-03"), STRANGER], [person("1", "01-10")], deals=DEALS)
-    early = identity.record_at(loaded.connection, pd.Timestamp("2024-01-09").to_pydatetime()).to_pandas()
+    early = linkage.record_at(loaded.connection, pd.Timestamp("2024-01-09").to_pydatetime()).to_pandas()
     assert early["lead_id"].tolist() == ["web:1", "web:9"]
-    assert identity.canonical_id(loaded.connection, "centre:1") == "web:1"
+    assert linkage.canonical_id(loaded.connection, "centre:1") == "web:1"
 
 
 def test_without_anything_to_tell_people_by_splink_is_not_even_imported(tmp_path):
     write_company(tmp_path)
     code = (
-        "import sys; from pipeline.params import load_params; from pipeline.tables import load_tables;"
+        "import sys; from pipeline.config.params import load_params; from pipeline.ingest.load import load_tables;"
         f"loaded = load_tables(load_params(r'{tmp_path / 'params.yaml'}'));"
         "print(loaded.identity.why_not, 'splink' in sys.modules)"
     )

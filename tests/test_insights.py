@@ -9,13 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from features import catalogue
-from pipeline.actions import _with_one_more, possible_actions
-from pipeline.insights import SCHEMA, THEMES
-from pipeline.learning import open_leads_matrix
-from pipeline.previous import read_previous
-from pipeline.registry import Registry
-from pipeline.signals import Signals
-from pipeline.tables import load_tables
+from pipeline.ingest.load import load_tables
+from pipeline.insights.feature_groups import Signals
+from pipeline.insights.lead_insights import SCHEMA, THEMES
+from pipeline.insights.score_changes import read_previous
+from pipeline.insights.what_if import _with_one_more, possible_actions
+from pipeline.model_registry.mlflow_registry import Registry
+from pipeline.training.fit import open_leads_matrix
 
 
 @pytest.fixture(scope="module")

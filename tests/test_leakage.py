@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.audited import Column, strata
-from pipeline.endings import Endings
-from pipeline.judging import CANNOT_TELL, Judged, decide, name_keys
-from pipeline.leakage import signs
+from pipeline.audit.audit_sample import Column, strata
+from pipeline.audit.decisions import CANNOT_TELL, Judged, decide, name_keys
+from pipeline.audit.leakage_tests import signs
+from pipeline.audit.outcome_groups import Endings
 
 DAYS = 900
 

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from features.spec import FeatureSpec
-from pipeline.audit import audit
-from pipeline.errors import UserError
-from pipeline.learning import feature_spec
-from pipeline.params import load_params
-from pipeline.tables import load_tables
+from pipeline.audit.leakage_audit import audit
+from pipeline.common.errors import UserError
+from pipeline.config.params import load_params
+from pipeline.ingest.load import load_tables
+from pipeline.training.fit import feature_spec
 
 N = 500
 START, END = datetime(2023, 1, 1), datetime(2024, 6, 1)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from random_company import random_frames, random_tables, to_tables
 
-from features import clock, lifecycle
+from features import lifecycle, point_in_time
 
 DATES = [datetime(2023, 4, 1), datetime(2023, 8, 15, 12, 30), datetime(2024, 1, 10), datetime(2024, 6, 1)]
 
@@ -27,7 +27,7 @@ def known_deals(frames: dict[str, pd.DataFrame], as_of: datetime) -> list[dict]:
             if pd.notna(row["opened_at"]):
                 facts.append((min(row["opened_at"], row["closed_at"]) if closed else row["opened_at"], blank))
             elif not closed:
-                facts.append((clock.ALWAYS, blank))
+                facts.append((point_in_time.ALWAYS, blank))
             if closed:
                 facts.append((row["closed_at"], row))
         for since, fact in facts:
@@ -56,7 +56,7 @@ def slow_outcomes(frames: dict[str, pd.DataFrame], as_of: datetime) -> dict[str,
     unknown: dict[str, datetime] = {}
     for row in frames["closings"].to_dict("records"):
         if max(row["known_at"], row["closed_at"]) <= as_of:
-            unknown[row["lead_id"]] = min(unknown.get(row["lead_id"], clock.NEVER), row["closed_at"])
+            unknown[row["lead_id"]] = min(unknown.get(row["lead_id"], point_in_time.NEVER), row["closed_at"])
     found = {}
     for lead_id, lead in leads.items():
         deals = of_lead[lead_id]
@@ -110,7 +110,7 @@ def test_open_spells_are_the_times_when_outcomes_say_open(seed: int) -> None:
     tables = random_tables(seed)
     spells = lifecycle.open_spells(tables)
     for as_of in DATES:
-        seen = spells.filter(clock.current_at(spells, as_of)).lead_id.to_pandas()
+        seen = spells.filter(point_in_time.current_at(spells, as_of)).lead_id.to_pandas()
         rows = lifecycle.standings(tables, as_of).to_pandas()
         assert sorted(seen) == sorted(rows.lead_id[rows.outcome == "open"])
 
@@ -120,7 +120,7 @@ def test_every_known_deal_has_a_lead_or_stands_in_its_own_line(seed: int) -> Non
     tables = random_tables(seed)
     as_of = DATES[2]
     versions = lifecycle.deal_versions(tables)
-    deals = versions.filter(clock.current_at(versions, as_of)).to_pandas()
+    deals = versions.filter(point_in_time.current_at(versions, as_of)).to_pandas()
     left = lifecycle.unattached_deals(tables, as_of).to_pandas()
     leads = set(lifecycle.standings(tables, as_of).lead_id.to_pandas())
     assert sorted(deals.deal_id) == sorted([*left.deal_id, *deals.deal_id[deals.lead_id.isin(leads)]])

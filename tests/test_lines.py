@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.calibration import share_of_lines, slope_of
-from models.lines import Lines
+from models.linear import Lines
 
 PIECES = 4
 

@@ -10,12 +10,13 @@ from random_company import random_frames, to_tables
 
 from features import matrix, snapshots
 from features.spec import FeatureSpec
-from pipeline import cli, masking
-from pipeline.errors import UserError
-from pipeline.params import load_params
-from pipeline.quarantine import TooManyQuarantinedError
-from pipeline.remembering import _called
-from pipeline.tables import load_tables
+from pipeline import cli
+from pipeline.common import masking
+from pipeline.common.errors import UserError
+from pipeline.config.params import load_params
+from pipeline.ingest.load import load_tables
+from pipeline.ingest.quarantine import TooManyQuarantinedError
+from pipeline.insights.profile_won_leads import _called
 
 
 @pytest.mark.parametrize("address", ["alma@costa.example", "a.b+c@x-y.co.uk", "INÊS@PÃO.PT", "alma%40costa.example"])
@@ -34,7 +35,7 @@ def test_what_a_command_says_of_a_mistake_is_masked(tmp_path, monkeypatch, capsy
         except KeyError as first:
             raise mistake("leads.csv row 3: alma@costa.example is no date") from first
 
-    monkeypatch.setattr("pipeline.params.load_params", fails)
+    monkeypatch.setattr("pipeline.config.params.load_params", fails)
     monkeypatch.setattr("sys.argv", ["leadrev", "report", *debug])
     monkeypatch.setattr(cli, "_debug", False)
     with pytest.raises(SystemExit) as ended:

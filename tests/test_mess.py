@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.params import load_params
-from pipeline.simulate import chapters, simulate
-from pipeline.simulation.exports import CRM_COLUMNS
-from pipeline.simulation.mess import HAPPENED, UNREADABLE_OUTCOMES
-from pipeline.simulation.spelling import NO_MAIL, NO_NUMBERS
-from pipeline.simulation.spoiled import CALL_CENTRE, CRM, KEYS
-from pipeline.tables import load_tables
+from pipeline.config.params import load_params
+from pipeline.ingest.load import load_tables
+from pipeline.simulation.corruption import CALL_CENTRE, CRM, KEYS
+from pipeline.simulation.crm_exports import CRM_COLUMNS
+from pipeline.simulation.data_errors import HAPPENED, UNREADABLE_OUTCOMES
+from pipeline.simulation.simulate import chapters, simulate
+from pipeline.simulation.typos import NO_MAIL, NO_NUMBERS
 
 LEADS, SEED = 1500, 3
 

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from features import clock, lifecycle, snapshots
-from pipeline.params import load_params
-from pipeline.simulate import chapters, simulate
-from pipeline.simulation.histories import rates_table
-from pipeline.tables import load_tables
+from features import lifecycle, point_in_time, snapshots
+from pipeline.config.params import load_params
+from pipeline.ingest.load import load_tables
+from pipeline.simulation.field_histories import rates_table
+from pipeline.simulation.simulate import chapters, simulate
 
 LEADS, SEED = 1200, 5
 SECOND = timedelta(seconds=1)
@@ -112,9 +112,9 @@ def test_an_owner_is_the_one_of_the_date(messy):
             known = lifecycle.standings(messy.tables, at.to_pydatetime())
             assert known.filter(known.lead_id == change.id).owner_id.to_pandas().tolist() == [f"crm:{owner}"]
     snaps = messy.tables.leads.select(
-        "lead_id", "owner_id", as_of=clock.instant(pd.Timestamp("2026-05-01").to_pydatetime())
+        "lead_id", "owner_id", as_of=point_in_time.instant(pd.Timestamp("2026-05-01").to_pydatetime())
     )
-    now = clock.as_they_were(snaps, messy.tables, "leads", "lead_id").to_pandas().set_index("lead_id").owner_id
+    now = point_in_time.as_they_were(snaps, messy.tables, "leads", "lead_id").to_pandas().set_index("lead_id").owner_id
     late = rows[rows["at"] > pd.Timestamp("2026-05-01")]["id"]
     assert (now.drop(late) == leads.owner_id.drop(late).reindex(now.drop(late).index)).all()
     assert set(leads.owner_id.dropna()) <= set(messy.tables.owners.owner_id.to_pandas())
@@ -172,7 +172,7 @@ def test_versions_tell_what_was_known_while_a_deal_was_open(messy, versions):
 
 
 def test_a_company_is_as_large_as_it_was(messy):
-    accounts = clock.account_versions(messy.tables).to_pandas()
+    accounts = point_in_time.account_versions(messy.tables).to_pandas()
     for account_id in messy.noted("account_version")["id"]:
         before, after = accounts[accounts.account_id == account_id].sort_values("known_from").itertuples()
         assert before.known_until == after.known_from == after.valid_from

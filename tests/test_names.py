@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import ibis
 
-from pipeline.names import NAMES, lead_names
+from pipeline.reporting.lead_names import NAMES, lead_names
 
 
 def test_owners_have_names_where_their_table_says_and_companies_their_newest_size():

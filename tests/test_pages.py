@@ -7,7 +7,9 @@ from html.parser import HTMLParser
 import pytest
 from made_up_scores import made_up_audit, made_up_backtest
 
-from pipeline import backtest_page, charts, formatting, pages, story
+from pipeline.common import formatting
+from pipeline.reporting import backtest_page, svg_charts, waterfall
+from pipeline.reporting import html as pages
 
 BAD = "<script>alert(1)</script>"
 
@@ -81,9 +83,9 @@ def test_backtest_page_stands_alone_with_and_without_amounts(money):
 
 
 def test_accuracy_says_nothing_without_a_backtest():
-    assert story.accuracy(None) == []
-    assert story.accuracy({"cutoffs": []}) == []
-    said = " ".join(story.accuracy(made_up_backtest()))
+    assert waterfall.accuracy(None) == []
+    assert waterfall.accuracy({"cutoffs": []}) == []
+    said = " ".join(waterfall.accuracy(made_up_backtest()))
     assert "61; came: 58" in said
     assert "€678k; came: €640k" in said
 
@@ -104,7 +106,7 @@ def test_only_web_addresses_become_links(url):
 
 
 def test_bars_stay_inside_their_cell():
-    for draw in (charts.bar, charts.balance_bar):
+    for draw in (svg_charts.bar, svg_charts.balance_bar):
         for share in (-3.0, -0.4, 0.0, 0.4, 3.0):
             rect = re.search(r"<rect[^>]*>", draw(share)).group()
             start = float((re.search(r' x="([\d.]+)%', rect) or [0, 0])[1])
@@ -116,7 +118,7 @@ def test_bars_stay_inside_their_cell():
 
 def test_calibration_plot_clips_nothing():
     groups = [(0.0, 0.0, 3, 0.0, 0.1), (0.03, 0.05, 900, None, None), (0.9, 1.0, 1, 0.9, 1.0)]
-    svg = charts.calibration_plot(groups, "won within 90 days")
+    svg = svg_charts.calibration_plot(groups, "won within 90 days")
     width, height = map(float, re.search(r'viewBox="0 0 (\d+) (\d+)"', svg).groups())
     for cx, cy, r in re.findall(r'cx="([\d.]+)" cy="([\d.]+)" r="([\d.]+)"', svg):
         assert float(cx) - float(r) >= 0

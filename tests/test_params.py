@@ -5,8 +5,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import UserError
-from pipeline.params import Params, load_params
+from pipeline.common.errors import UserError
+from pipeline.config.params import Params, load_params
 
 SMALL = """
 company: small

@@ -1,8 +1,8 @@
 import pandas as pd
 import pytest
 
-from pipeline.masking import masked
-from pipeline.personal import as_dates, personal_data
+from pipeline.audit.pii import as_dates, personal_data
+from pipeline.common.masking import masked
 
 PEOPLE = pd.Series(["Ana Sousa", "João Reis", "Müller, Jens", "Zoë O'Hara"] * 8)
 

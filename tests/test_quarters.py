@@ -4,7 +4,7 @@ from zoneinfo import ZoneInfo
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.quarters import quarter_ends
+from pipeline.common.dates import quarter_ends
 
 INSTANTS = st.datetimes(datetime(2000, 1, 1), datetime(2060, 1, 1))
 ZONES = st.sampled_from(["UTC", "Europe/Berlin", "America/Sao_Paulo", "Asia/Kolkata", "Pacific/Auckland"])

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from features import lifecycle, snapshots
-from pipeline.audit import audit
-from pipeline.params import load_params
-from pipeline.tables import load_tables, parse_as_of
+from pipeline.audit.leakage_audit import audit
+from pipeline.config.params import load_params
+from pipeline.ingest.load import load_tables, parse_as_of
 
 REAL = Path(__file__).parent / "real"
 DATA = REAL / "../../../shared/data"

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from features.catalogue import THEMES
 from features.feature import Feature
 from features.spec import FeatureSpec
-from models.attribution import Attributions
-from pipeline.previous import Previous, changes, still_open
-from pipeline.reasons import makes_sense, reasons
-from pipeline.signals import Signals
-from pipeline.won_leads import Habits, WonLeads
+from models.shapley import Attributions
+from pipeline.insights.feature_groups import Signals
+from pipeline.insights.reasons import makes_sense, reasons
+from pipeline.insights.score_changes import Previous, changes, still_open
+from pipeline.insights.similar_leads import Habits, WonLeads
 
 
 def entry(name, unit="count", theme="engagement", group=None, **more):

@@ -8,10 +8,10 @@ import yaml
 from conftest import leadrev
 from test_cli import refusal
 
-from pipeline.errors import UserError
-from pipeline.params import load_params
-from pipeline.registry import Registry
-from pipeline.stored_model import source_fingerprint
+from pipeline.common.errors import UserError
+from pipeline.config.params import load_params
+from pipeline.model_registry.mlflow_registry import Registry
+from pipeline.model_registry.model_artifact import source_fingerprint
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_training_says_so_and_promotes_nothing(company):
 
 
 def test_no_password_reaches_mlflow(tmp_path):
-    from pipeline.train import _flat
+    from pipeline.commands.train import _flat
 
     secret = "postgresql://ana:s3cret@localhost/crm/public.leads"
     sources = f"data: {{sources: {{leads: {{from: '{secret}'}}, deals: {{sql: \"SELECT '{secret}'\"}}}}}}"
@@ -161,7 +161,7 @@ def test_a_rollback_after_a_promotion_after_a_rollback(two_versions):
 
 
 def test_a_model_made_by_other_code_is_refused(company, monkeypatch):
-    monkeypatch.setattr("pipeline.stored_model.source_fingerprint", lambda: "another")
+    monkeypatch.setattr("pipeline.model_registry.model_artifact.source_fingerprint", lambda: "another")
     assert "leadrev train" in refusal("score", folder=company.folder)
     assert mlflow.active_run() is None
 

@@ -13,12 +13,14 @@ import pytest
 from made_up_scores import NASTY_NAME, THEMES, made_up_backtest, made_up_scores, write_scores
 from test_pages import assert_alone
 
-from pipeline import details, formatting, pages, report, story
-from pipeline import ranking as rows
-from pipeline.errors import UserError
-from pipeline.filters import Filters
-from pipeline.params import load_params
-from pipeline.ranking import Ranking, open_ranking
+from pipeline.common import formatting
+from pipeline.common.errors import UserError
+from pipeline.config.params import load_params
+from pipeline.reporting import html as pages
+from pipeline.reporting import lead_details, sales_report, waterfall
+from pipeline.reporting import ranked_leads as rows
+from pipeline.reporting.lead_filters import Filters
+from pipeline.reporting.ranked_leads import Ranking, open_ranking
 
 
 def opened(tmp_path, rows=60, money=True, seed=0):
@@ -26,7 +28,7 @@ def opened(tmp_path, rows=60, money=True, seed=0):
 
 
 def content(tmp_path, ranking=None, backtest=None, *limit):
-    return report.report_content(ranking or opened(tmp_path), backtest, details.Details(tmp_path), *limit)
+    return sales_report.report_content(ranking or opened(tmp_path), backtest, lead_details.Details(tmp_path), *limit)
 
 
 def packed(html):
@@ -77,15 +79,15 @@ def test_listed_and_unlisted_leads_together_are_all(tmp_path, rows, listed):
 
 
 def test_rare_values_of_a_facet_become_one_choice(tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "FACET_VALUES", 2)
+    monkeypatch.setattr(sales_report, "FACET_VALUES", 2)
     data = content(tmp_path, None, None, 20)["data"]
     assert len(data["facets"]["source"]["values"]) == 3
-    assert data["facets"]["source"]["values"][-1] == report.ALL_OTHERS
+    assert data["facets"]["source"]["values"][-1] == sales_report.ALL_OTHERS
     assert max(data["leads"]["facets"]["source"]) == 2
 
 
 def test_reasons_stop_where_the_file_would_grow_too_large(tmp_path, monkeypatch):
-    monkeypatch.setattr(report, "STORIES_BYTES", 4_000)
+    monkeypatch.setattr(sales_report, "STORIES_BYTES", 4_000)
     made = content(tmp_path)
     explained = made["data"]["explained"]
     assert 0 < explained < 60
@@ -102,9 +104,9 @@ def test_leads_at_the_top_have_their_curve_and_what_happened_until_the_file_woul
     drawn = re.findall(r"<template id=.more-\d+.>(.*?)</template>", html, re.S)
     for lead, said in zip(opened(tmp_path).page(Filters(), limit=60), drawn, strict=True):
         assert said.count('<polyline class="drawn"') == said.count('<polyline class="ideal"') == 1
-        days = details.Details(tmp_path).days(opened(tmp_path), lead) if lead["rank"] < 9 else []
+        days = lead_details.Details(tmp_path).days(opened(tmp_path), lead) if lead["rank"] < 9 else []
         assert all(formatting.day(day.day) in said for day in days)
-    monkeypatch.setattr(report, "DRAWN_BYTES", 20_000)
+    monkeypatch.setattr(sales_report, "DRAWN_BYTES", 20_000)
     few = content(tmp_path)["more"]
     assert 0 < len(few) < 20
     assert sum(len(one.encode()) for one in few) <= 20_000
@@ -113,7 +115,7 @@ def test_leads_at_the_top_have_their_curve_and_what_happened_until_the_file_woul
 @pytest.mark.parametrize("money", [True, False])
 def test_every_story_adds_up_as_printed(tmp_path, money):
     for lead in opened(tmp_path, 200, money).page(Filters(), limit=200):
-        told = story.tell(lead)
+        told = waterfall.tell(lead)
         assert told.unit == ("money" if money else "points")
         steps = [reason.weight for reason in (*told.reasons_for, *told.reasons_against)]
         assert told.typical + sum(steps) + told.other == pytest.approx(told.total, abs=1e-6)
@@ -207,7 +209,7 @@ def test_report_of_a_company_on_disk_shows_its_own_names(tmp_path):
     (tmp_path / "params.yaml").write_text(
         "company: Nimbus\ndata:\n  sources:\n    leads: {from: leads.csv}\n    deals: {from: deals.csv}\n"
     )
-    written = report.report(load_params(tmp_path / "params.yaml"), tmp_path / "out")
+    written = sales_report.report(load_params(tmp_path / "params.yaml"), tmp_path / "out")
     assert written == tmp_path / "out" / "report.html"
     html = written.read_text()
     assert_alone(html)
@@ -220,10 +222,10 @@ def test_report_of_a_company_on_disk_shows_its_own_names(tmp_path):
 @pytest.mark.parametrize("money", [True, False])
 def test_themes_lead_from_the_typical_lead_to_this_one_as_printed(tmp_path, money):
     ranking = opened(tmp_path, 120, money)
-    found = details.Details(tmp_path)
+    found = lead_details.Details(tmp_path)
     for lead in ranking.page(Filters(), limit=120):
-        told = story.tell(lead)
-        steps = story.steps(told, found.themes(ranking, lead), ranking.themes)
+        told = waterfall.tell(lead)
+        steps = waterfall.steps(told, found.themes(ranking, lead), ranking.themes)
         assert told.typical + sum(step.weight for step in steps) == pytest.approx(told.total, abs=1e-6)
         assert {step.theme for step in steps} == set(THEMES.values())
         reasons = [reason for step in steps for reason in step.reasons]
@@ -233,7 +235,7 @@ def test_themes_lead_from_the_typical_lead_to_this_one_as_printed(tmp_path, mone
 def test_the_curve_holds_every_chance_that_is_shown_and_never_falls(tmp_path):
     ranking = opened(tmp_path, 120)
     for lead in ranking.page(Filters(), limit=120):
-        points = details.curve(ranking, lead)
+        points = lead_details.curve(ranking, lead)
         assert points[0] == (0.0, 0.0)
         assert all(a[0] < b[0] and a[1] <= b[1] for a, b in itertools.pairwise(points))
         shown = dict(points)
@@ -243,18 +245,18 @@ def test_the_curve_holds_every_chance_that_is_shown_and_never_falls(tmp_path):
 
 def test_the_leads_for_now_and_for_later_are_others(tmp_path):
     ranking = opened(tmp_path, 120)
-    both = report.now_and_later(ranking)
+    both = sales_report.now_and_later(ranking)
     ids = [lead["lead_id"] for leads in both.values() for lead in leads]
-    assert len(ids) == len(set(ids)) == 2 * report.BEST_ROWS
-    assert report.now_and_later(opened(tmp_path / "points", 20, money=False)) == {"now": [], "later": []}
+    assert len(ids) == len(set(ids)) == 2 * sales_report.BEST_ROWS
+    assert sales_report.now_and_later(opened(tmp_path / "points", 20, money=False)) == {"now": [], "later": []}
 
 
 @pytest.mark.parametrize("group_rows", [1, 7, 1000])
 def test_a_lead_is_found_wherever_its_rows_stand(tmp_path, group_rows):
     table = pa.table({"lead_id": [f"L{n // 2:03d}" for n in range(60)], "n": list(range(60))})
     pq.write_table(table, tmp_path / "rows.parquet", row_group_size=group_rows)
-    rows = details.LeadRows(tmp_path / "rows.parquet")
+    rows = lead_details.LeadRows(tmp_path / "rows.parquet")
     for place in (None, 0, 59, 1000):
         assert [row["n"] for row in rows.of("L013", place)] == [26, 27] or (group_rows == 1 and place is not None)
     assert rows.of("L999") == []
-    assert details.LeadRows(tmp_path / "absent.parquet").of("L013") == []
+    assert lead_details.LeadRows(tmp_path / "absent.parquet").of("L013") == []

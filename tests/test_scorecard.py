@@ -8,9 +8,9 @@ import pytest
 
 from models import metrics
 from models.baselines import AalenJohansen
-from models.resampling import LeadDraws, interval
+from models.bootstrap import LeadDraws, interval
+from models.forecast_metrics import Came, Forecast, scorecard
 from models.revenue import total_quantiles
-from models.scorecard import Came, Forecast, scorecard
 
 IDS = np.array([f"L{number}" for number in range(400)])
 

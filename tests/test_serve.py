@@ -12,10 +12,10 @@ from fastapi.testclient import TestClient
 from made_up_scores import NASTY_NAME, made_up_backtest, write_scores
 from test_pages import tags
 
-from pipeline import serve, web_pages
-from pipeline.filters import Filters
-from pipeline.names import NAMES
-from pipeline.ranking import Ranking
+from pipeline.reporting.lead_filters import Filters
+from pipeline.reporting.lead_names import NAMES
+from pipeline.reporting.ranked_leads import Ranking
+from pipeline.web import pages, server
 
 ROWS = 130
 
@@ -26,8 +26,8 @@ def client(tmp_path_factory):
     names = write_scores(folder, ROWS)
     (folder / "backtest.json").write_text(json.dumps(made_up_backtest()))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(serve, "open_ranking", lambda params: Ranking(folder, names))
-        yield TestClient(serve.create_app(SimpleNamespace(artifacts_folder=folder)), base_url="http://127.0.0.1:8000")
+        patch.setattr(server, "open_ranking", lambda params: Ranking(folder, names))
+        yield TestClient(server.create_app(SimpleNamespace(artifacts_folder=folder)), base_url="http://127.0.0.1:8000")
 
 
 def lead_ids(client, **asked):
@@ -181,12 +181,12 @@ def test_other_host_names_are_refused(client, host):
 def test_new_scores_appear_and_a_missing_seal_keeps_the_old(tmp_path, monkeypatch):
     names = write_scores(tmp_path, 5)
     again = threading.Event()
-    monkeypatch.setattr(serve, "open_ranking", lambda params: Ranking(tmp_path, names))
-    latest = serve.Latest(SimpleNamespace(artifacts_folder=tmp_path))
+    monkeypatch.setattr(server, "open_ranking", lambda params: Ranking(tmp_path, names))
+    latest = server.Latest(SimpleNamespace(artifacts_folder=tmp_path))
     (tmp_path / "manifest.json").unlink()
     assert latest.get().ranking.totals.leads == 5
     names = write_scores(tmp_path, 9)
-    whole = serve.open_ranking
+    whole = server.open_ranking
 
     def noted(params):
         try:
@@ -194,7 +194,7 @@ def test_new_scores_appear_and_a_missing_seal_keeps_the_old(tmp_path, monkeypatc
         finally:
             again.set()
 
-    monkeypatch.setattr(serve, "open_ranking", noted)
+    monkeypatch.setattr(server, "open_ranking", noted)
     latest.get()
     assert again.wait(20)
     with latest._opening:  # the thread that opened them is done
@@ -224,7 +224,7 @@ def test_a_name_that_is_a_formula_stays_text(tmp_path, name, written):
     names = write_scores(tmp_path, 3).to_pandas()
     names["company_name"] = name
     ranking = Ranking(tmp_path, pa.Table.from_pandas(names, NAMES, preserve_index=False))
-    lines = "".join(web_pages.csv_lines(ranking, Filters(), "rank"))
+    lines = "".join(pages.csv_lines(ranking, Filters(), "rank"))
     rows = list(csv.DictReader(io.StringIO(lines.lstrip("\ufeff"), newline="")))
     assert [row["company_name"] for row in rows] == [written] * 3
     assert float(rows[0]["revenue"]) > 0

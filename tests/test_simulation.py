@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import simulate as verb
-from pipeline.errors import UserError
-from pipeline.params import load_params
-from pipeline.simulate import chapters, simulate
-from pipeline.simulation import company, seasons
-from pipeline.simulation.truth import true_forecast
+from pipeline.common.errors import UserError
+from pipeline.config.params import load_params
+from pipeline.simulation import company, seasonality
+from pipeline.simulation import simulate as verb
+from pipeline.simulation.ground_truth import true_forecast
+from pipeline.simulation.simulate import chapters, simulate
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def chapter():
 
 def instant(day):
     """Instant (naive UTC) at which a local day of the story begins."""
-    return pd.Timestamp(seasons.to_utc(np.array([day]), np.array([0.0]))[0])
+    return pd.Timestamp(seasonality.to_utc(np.array([day]), np.array([0.0]))[0])
 
 
 @pytest.mark.parametrize("mess", [False, True])
@@ -127,8 +127,8 @@ def test_the_company_is_as_told(chapter):
 
 
 def test_quarters_end_with_a_rush_and_conversion_drifts():
-    wins = seasons.wins()
-    dates = pd.date_range(seasons.FIRST_DAY, periods=len(wins))
+    wins = seasonality.wins()
+    dates = pd.date_range(seasonality.FIRST_DAY, periods=len(wins))
     work = dates.weekday < 5
     june = (dates.month == 6) & work
     assert wins[june & (dates.day > 20)].mean() > 1.5 * wins[june & (dates.day < 15)].mean()
@@ -139,7 +139,7 @@ def test_quarters_end_with_a_rush_and_conversion_drifts():
 def test_salespeople_keep_to_their_capacity(chapter):
     events = chapter.records.events
     calls = events[events["kind"].isin(["call", "call_attempt"])]
-    week = seasons.to_day(calls["occurred_at"].to_numpy()) // 7
+    week = seasonality.to_day(calls["occurred_at"].to_numpy()) // 7
     per_week = calls.groupby([calls["owner_id"], week]).size()
     most = (
         company.FIRST_ROUND_CAPACITY * company.FIRST_ROUND_CALLS
@@ -186,7 +186,7 @@ def test_params_lie_beside_the_tables(tmp_path):
     counts = simulate(tmp_path / "new" / "folder", leads=50)
     params = load_params(tmp_path / "new" / "folder" / "params.yaml")
     assert counts["leads"] == 50
-    assert params.data.timezone == seasons.TIME_ZONE
+    assert params.data.timezone == seasonality.TIME_ZONE
     for table in ("leads", "deals", "accounts", "events"):
         (source,) = getattr(params.data.sources, table)
         assert len(pd.read_parquet(params.folder / source.from_)) == counts[table]

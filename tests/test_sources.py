@@ -7,10 +7,10 @@ import duckdb
 import pandas as pd
 import pytest
 
-from pipeline.databases import without_password
-from pipeline.errors import UserError
-from pipeline.params import Source
-from pipeline.sources import PLACE, ROW, read_source
+from pipeline.common.errors import UserError
+from pipeline.config.params import Source
+from pipeline.ingest.databases import without_password
+from pipeline.ingest.sources import PLACE, ROW, read_source
 
 
 def read(folder: Path, table: str = "leads", **said):

@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from features import lifecycle
-from features.tables import SCHEMAS
-from pipeline.errors import UserError
-from pipeline.params import load_params
-from pipeline.tables import load_tables, parse_as_of
+from features.schema import SCHEMAS
+from pipeline.common.errors import UserError
+from pipeline.config.params import load_params
+from pipeline.ingest.load import load_tables, parse_as_of
 
 
 def rows(loaded, table: str) -> pd.DataFrame:

@@ -5,10 +5,12 @@ from datetime import timedelta
 import pandas as pd
 import pytest
 
-from pipeline import formatting, learning, timeline
-from pipeline.registry import Registry
-from pipeline.stored_model import KEYS
-from pipeline.timeline import TIMELINE
+from pipeline.common import formatting
+from pipeline.insights import timeline
+from pipeline.insights.timeline import TIMELINE
+from pipeline.model_registry.mlflow_registry import Registry
+from pipeline.model_registry.model_artifact import KEYS
+from pipeline.training import fit
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,7 @@ def test_only_days_of_the_leads_at_the_top_moved(told, scores):
 
 
 def test_a_day_moved_a_lead_by_the_difference_of_two_forecasts(company, scores):
-    loaded, as_of = learning.company_at(company.params, None)
+    loaded, as_of = fit.company_at(company.params, None)
     _, stored = Registry(company.params).load("champion")
     top = scores[["lead_id", "episode"]].head(3)
     moves = timeline.day_moves(loaded, top, stored, as_of)
@@ -43,7 +45,7 @@ def test_a_day_moved_a_lead_by_the_difference_of_two_forecasts(company, scores):
     one = moves.sort_values("money").iloc[-1]
     figures = []
     for instant in (one["start"], one["stop"]):
-        rows = learning.open_leads_matrix(loaded, stored.spec, instant.to_pydatetime(), one["moved_id"])
+        rows = fit.open_leads_matrix(loaded, stored.spec, instant.to_pydatetime(), one["moved_id"])
         assert rows[KEYS[0]].tolist() == [one["moved_id"]]
         figures.append(float(stored.forecast(rows)["expected_revenue_90d"].iloc[0]))
     assert one["money"] == pytest.approx(figures[1] - figures[0], abs=1e-3)
@@ -52,5 +54,5 @@ def test_a_day_moved_a_lead_by_the_difference_of_two_forecasts(company, scores):
 
 
 def test_nobody_asked_for_is_nothing_to_do(company, scores):
-    loaded, as_of = learning.company_at(company.params, None)
+    loaded, as_of = fit.company_at(company.params, None)
     assert timeline.day_moves(loaded, scores.head(0), None, as_of).empty

@@ -12,11 +12,11 @@ import pytest
 import yaml
 from sklearn.metrics import log_loss
 
-from models.folds import log_losses, time_folds
 from models.forecaster import LeadForecaster
-from pipeline import tuning
-from pipeline.params import load_params
-from pipeline.registry import Registry
+from models.time_folds import log_losses, time_folds
+from pipeline.config.params import load_params
+from pipeline.model_registry.mlflow_registry import Registry
+from pipeline.training import tuning
 
 SOURCES = "data: {sources: {leads: {from: leads.csv}, deals: {from: deals.csv}}}"
 

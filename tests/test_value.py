@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from models.deal_value import ValueBooster
 from models.hazards import TimeGrid
-from models.value import ValueBooster
 
 GRID = TimeGrid(np.array([0, 10, 30, 60, 120, 250.0]), np.array([0, 0, 1, 2, 2]), np.full((1, 5), 0.01))
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.verdict import verdict
+from pipeline.evaluation.verdict import verdict
 
 
 def figures(auc=0.8, capture=0.5, wins=1.02, money=0.95, won=400, low=None, **more):

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import UserError
-from pipeline.writing import sha256_of, write_whole, written_whole
+from pipeline.common.atomic_write import sha256_of, write_whole, written_whole
+from pipeline.common.errors import UserError
 
 OLD = {"a.bin": b"old a", "b.bin": b"old b", "seal.json": b"old seal"}
 NEW = {"a.bin": b"new a", "b.bin": b"new b", "seal.json": b"new seal"}

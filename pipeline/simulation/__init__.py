@@ -1,1 +1,0 @@
-"""A company made up on the spot, with a truth to hold forecasts against."""

@@ -18,9 +18,9 @@ The story, in the order in which it is drawn
 6. **Attention** is limited. Every Monday a salesperson takes up `FIRST_ROUND_CAPACITY` of last week's new leads, those
    that feel best (size, title, what they asked for, and mood), and calls them once a week for three weeks; ten weeks
    later `SECOND_ROUND_CAPACITY` of the same leads, by the mood of that day, once a week for two weeks. It is planned
-   when the lead comes, stops when the lead ends, and works: see `pipeline.simulation.life.contact_lift`.
+   when the lead comes, stops when the lead ends, and works: see `pipeline.simulation.lead_process.contact_lift`.
 7. **The end.** A deal may be opened, and the lead may be won or lost, the two competing day by day: see
-   `pipeline.simulation.life`. Small firms decide fast, large ones slowly. Many leads are never tidied away.
+   `pipeline.simulation.lead_process`. Small firms decide fast, large ones slowly. Many leads are never tidied away.
 8. **Amounts** are log-normal around the account's size and the product, not dependent on anything else, so a small
    firm's deals are small and fast, a large one's big and slow.
 """
@@ -33,7 +33,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.simulation import seasons, words
+from pipeline.simulation import seasonality, vocabulary
 
 TERRITORY_LEADS = 20_000
 LEADS_PER_OWNER = 800
@@ -90,7 +90,7 @@ class Territory:
         (standardised log of it), ``appetite``, ``industry``, ``country``, ``region``, ``founded_year``, ``customer``.
     leads : DataFrame
         One row per lead in order of arrival: what is known (as codes), and the latent parameters that
-        `pipeline.simulation.life` and `pipeline.simulation.truth` work with.
+        `pipeline.simulation.lead_process` and `pipeline.simulation.ground_truth` work with.
     first_lead, first_account, first_owner : int
         How many of each the territories before this one hold.
     """
@@ -152,7 +152,7 @@ def _draw_accounts(rng: np.random.Generator, count: int, first: int) -> pd.DataF
             "appetite": rng.normal(0.0, 1.0, count),
             "industry": industry,
             "country": rng.choice(len(_COUNTRY_SHARE), count, p=_COUNTRY_SHARE),
-            "region": rng.integers(0, len(words.REGIONS), count),
+            "region": rng.integers(0, len(vocabulary.REGIONS), count),
             "founded_year": np.clip(2022 - rng.gamma(1.6, 13.0, count), 1870, 2022).round(),
             "annual_revenue": (employees * np.exp(rng.normal(11.7, 0.5, count))).round(-3),
             "customer": rng.random(count) < 0.07,
@@ -174,9 +174,9 @@ def _draw_arrivals(rng: np.random.Generator, accounts: pd.DataFrame, count: int)
     source = _choose(rng, np.log(shares) + size[:, None] * tilt)
     name = SOURCES["source"].to_numpy()[source]
 
-    arrivals = np.cumsum(seasons.arrivals())
+    arrivals = np.cumsum(seasonality.arrivals())
     day = np.searchsorted(arrivals, rng.random(count) * arrivals[-1])
-    share = seasons.office_hour(rng, count)
+    share = seasonality.office_hour(rng, count)
     at_fair = (name == "trade_fair") | (name == "prize_draw")
     fair = FAIR_DAYS[rng.integers(0, len(FAIR_DAYS), count)] + rng.integers(0, 3, count)
     bought = name == "bought_list"

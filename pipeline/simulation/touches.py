@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipeline.simulation import seasons, words
+from pipeline.simulation import seasonality, vocabulary
 from pipeline.simulation.company import NEVER, SOURCES, Territory
-from pipeline.simulation.life import WON, Lives, rounds_of_calls
+from pipeline.simulation.lead_process import WON, Lives, rounds_of_calls
 
 COLD_SHARE = 0.04
 """How much a cold lead acts, compared with a warm one."""
@@ -84,7 +84,7 @@ def touches(rng: np.random.Generator, territory: Territory, lives: Lives, events
     seen = seen.sort_values(["day", "day_share", "lead", "kind"], kind="stable", ignore_index=True)
     intent = territory.leads["intent"].to_numpy()[seen["lead"]]
     urgent = rng.random(len(seen)) < 1 / (1 + np.exp(1.8 - 0.6 * intent))
-    seen["topic"] = np.where(urgent, rng.integers(0, 2, len(seen)), rng.integers(1, len(words.TOPICS), len(seen)))
+    seen["topic"] = np.where(urgent, rng.integers(0, 2, len(seen)), rng.integers(1, len(vocabulary.TOPICS), len(seen)))
     mailed = np.isin(seen["kind"], [KIND_CODE["mail_sent"], KIND_CODE["mail_open"], KIND_CODE["mail_click"]])
     quarter = seen["day"].to_numpy() // 91
     seen["campaign"] = np.where(mailed, np.where(rng.random(len(seen)) < 0.6, 0, 1 + quarter % 4), -1)
@@ -121,7 +121,7 @@ def _arrivals(rng: np.random.Generator, territory: Territory) -> pd.DataFrame:
     code = SOURCES["source"].map(ARRIVAL_KIND).map(KIND_CODE).fillna(-1).to_numpy(dtype=np.int64)
     kind = code[leads["source"].to_numpy()]
     # Some ask for a demo at once.
-    asks = (kind == KIND_CODE["form"]) & (leads["landing_page"].to_numpy() == words.LANDING_PAGES.index("demo"))
+    asks = (kind == KIND_CODE["form"]) & (leads["landing_page"].to_numpy() == vocabulary.LANDING_PAGES.index("demo"))
     kind = np.where(asks, KIND_CODE["demo_request"], kind)
     seen = kind >= 0
     later = leads["created_share"].to_numpy() + rng.random(len(leads)) * 2 / 1440
@@ -130,7 +130,7 @@ def _arrivals(rng: np.random.Generator, territory: Territory) -> pd.DataFrame:
 
 def _times_in(rng: np.random.Generator, spells: pd.DataFrame, counts: NDArray[np.int64]) -> tuple[NDArray, NDArray]:
     """So many times in each spell, spread over working time: (spell, day)."""
-    time = seasons.working_time()
+    time = seasonality.working_time()
     spell = np.repeat(np.arange(len(spells)), counts)
     begin, end = time[spells["start_day"].to_numpy()[spell]], time[spells["end_day"].to_numpy()[spell]]
     at = begin + rng.random(len(spell)) * (end - begin)
@@ -139,7 +139,7 @@ def _times_in(rng: np.random.Generator, spells: pd.DataFrame, counts: NDArray[np
 
 def _actions(rng: np.random.Generator, territory: Territory, spells: pd.DataFrame, wanted: float) -> pd.DataFrame:
     """Draw what the people themselves do; about ``wanted`` in all."""
-    leads, time = territory.leads, seasons.working_time()
+    leads, time = territory.leads, seasonality.working_time()
     lead, warm = spells["lead"].to_numpy(), spells["warm"].to_numpy()
     intent = leads["intent"].to_numpy()[lead]
     liveliness = np.exp(0.75 * intent + 0.12 * leads["size"].to_numpy()[lead]) * np.where(warm, 1.0, COLD_SHARE)
@@ -149,7 +149,7 @@ def _actions(rng: np.random.Generator, territory: Territory, spells: pd.DataFram
     exposure = exposure * traces
     counts = rng.poisson(exposure * (max(wanted, 0.0) / max(exposure.sum(), 1e-9)))
     spell, day = _times_in(rng, spells, counts)
-    hour = seasons.office_hour(rng, len(spell))
+    hour = seasonality.office_hour(rng, len(spell))
     # One in eight is done in the evening.
     hour = np.where(rng.random(len(spell)) < 0.12, np.minimum(hour + 3.2 / 24, 0.97), hour)
     own = KINDS[KINDS["direction"] == "inbound"]
@@ -180,13 +180,16 @@ def _attention(rng: np.random.Generator, territory: Territory, lives: Lives, spe
     warm = _is_warm(spells, lead, day)
     through = rng.random(len(lead)) < np.where(warm, 0.7, 0.35)
     calls = _events(
-        lead, day, seasons.office_hour(rng, len(lead)), np.where(through, KIND_CODE["call"], KIND_CODE["call_attempt"])
+        lead,
+        day,
+        seasonality.office_hour(rng, len(lead)),
+        np.where(through, KIND_CODE["call"], KIND_CODE["call_attempt"]),
     )
     intent = territory.leads["intent"].to_numpy()[lead]
     meets = through & (rng.random(len(lead)) < np.where(warm, 0.45, 0.08) / (1 + np.exp(-intent)))
     # A meeting is on a working day of the week after.
     met_day = (day[meets] // 7 + 1) * 7 + rng.integers(0, 5, meets.sum())
-    meetings = _events(lead[meets], met_day, seasons.office_hour(rng, meets.sum()), KIND_CODE["meeting"])
+    meetings = _events(lead[meets], met_day, seasonality.office_hour(rng, meets.sum()), KIND_CODE["meeting"])
     return pd.concat([calls, meetings])
 
 
@@ -201,4 +204,4 @@ def _proposals(rng: np.random.Generator, lives: Lives) -> pd.DataFrame:
     with_deal = np.flatnonzero((lives.deal_day < NEVER) & ~((lives.outcome == WON) & (lives.deal_day == lives.end_day)))
     with_deal = with_deal[rng.random(len(with_deal)) < 0.7]
     day = lives.deal_day[with_deal] + rng.integers(1, 12, len(with_deal))
-    return _events(with_deal, day, seasons.office_hour(rng, len(with_deal)), KIND_CODE["proposal_sent"])
+    return _events(with_deal, day, seasonality.office_hour(rng, len(with_deal)), KIND_CODE["proposal_sent"])

@@ -17,21 +17,30 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from features import catalogue, engagement, fit, history, sales_activity, snapshots, source, timing
-from features.asked import ask
+from features import (
+    account_history,
+    catalogue,
+    engagement,
+    firmographics,
+    lead_source,
+    sales_activity,
+    snapshots,
+    timing,
+)
+from features.schema import kept
+from features.snapshot_context import ask
 from features.spec import FeatureSpec
-from features.tables import kept
 from models.incidence import IncidenceBooster
-from pipeline.learning import WON, Training, learn, open_leads_matrix, what_came
-from pipeline.params import load_params
-from pipeline.simulate import simulate
-from pipeline.simulation.truth import true_forecast
-from pipeline.tables import LoadedCompany, load_tables
+from pipeline.config.params import load_params
+from pipeline.ingest.load import LoadedCompany, load_tables
+from pipeline.simulation.ground_truth import true_forecast
+from pipeline.simulation.simulate import simulate
+from pipeline.training.fit import WON, Training, learn, open_leads_matrix, what_came
 
 REAL = Path(__file__).parent.parent / "real"
 BUILDERS = {
-    "timing": timing, "fit": fit, "source": source, "engagement": engagement, "sales activity": sales_activity,
-    "history": history,
+    "timing": timing, "fit": firmographics, "source": lead_source, "engagement": engagement,
+    "sales activity": sales_activity, "history": account_history,
 }  # fmt: skip
 
 

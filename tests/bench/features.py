@@ -42,7 +42,7 @@ def run(quick: bool = False) -> None:
 
 def company(size: int) -> Path:
     """Make a company of so many leads, unless it is there from an earlier run."""
-    from pipeline.simulate import simulate
+    from pipeline.simulation.simulate import simulate
 
     folder = Path(tempfile.gettempdir()) / "leadrev-bench" / f"company-{size}"
     if not (folder / "params.yaml").exists():
@@ -141,9 +141,9 @@ def _peak_gb() -> float:
 
 
 def _loaded(size: int) -> tuple[dict[str, float], Any, Any]:
-    from pipeline.learning import FeatureSpec
-    from pipeline.params import load_params
-    from pipeline.tables import load_tables
+    from pipeline.config.params import load_params
+    from pipeline.ingest.load import load_tables
+    from pipeline.training.fit import FeatureSpec
 
     params = load_params(company(size) / "params.yaml")
     took, loaded = _timed(partial(load_tables, params))
@@ -159,8 +159,8 @@ def _measure(size: int, limited: bool = False) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
     from features import labels, lifecycle, snapshots
-    from features.tables import kept
-    from pipeline.learning import built
+    from features.schema import kept
+    from pipeline.training.fit import built
 
     took, loaded, spec = _loaded(size)
     tables, as_of = loaded.tables, loaded.known_until
@@ -227,10 +227,10 @@ def _inputs(size: int, which: str) -> dict[str, Any]:
 
 def write_inputs(tables: Any, grid: Any, dates: Path, events: Path) -> None:
     """Write the snapshots, with their leads' creation, and the clean events."""
-    from features import clock
+    from features import point_in_time
 
     grid.join(tables.leads.select("lead_id", "created_at"), "lead_id").to_parquet(dates)
-    known = clock.happened_events(tables)
+    known = point_in_time.happened_events(tables)
     known.select("lead_id", "occurred_at", "visible_at", "kind", "direction", "topic").to_parquet(events)
 
 
@@ -238,8 +238,8 @@ def core_of(dates: Path, events: Path, spec: Any, backend: Any) -> Any:
     """Give the core aggregates by our definitions, of the two files."""
     import ibis
 
-    from features import asked, engagement
-    from features.tables import SCHEMAS, Tables
+    from features import engagement, snapshot_context
+    from features.schema import SCHEMAS, Tables
 
     def table(name: str, **known: Any) -> Any:
         return {column: known.get(column, ibis.null(type_)) for column, type_ in SCHEMAS[name].items()}
@@ -261,10 +261,10 @@ def core_of(dates: Path, events: Path, spec: Any, backend: Any) -> Any:
     # Of what flows in, that which both compute.
     columns = tuple(name for name in spec.columns if name.startswith("events."))
     spec = replace(spec, columns=columns, lead_attributes=(), account_attributes=(), topics=(), channels=())
-    found = asked.ask(tables, grid.select(*asked.KEYS), spec)
+    found = snapshot_context.ask(tables, grid.select(*snapshot_context.KEYS), spec)
     parts = (engagement.counts(found), engagement.distincts(found))
-    rows = asked.beside(found.rows.select("snapshot", *asked.KEYS), *parts)
-    return rows.select(*asked.KEYS, *core(spec))
+    rows = snapshot_context.beside(found.rows.select("snapshot", *snapshot_context.KEYS), *parts)
+    return rows.select(*snapshot_context.KEYS, *core(spec))
 
 
 def _ours(size: int, which: str) -> dict[str, Any]:

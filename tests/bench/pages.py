@@ -56,7 +56,7 @@ def many(folder: Path, leads: int) -> pa.Table:
             pa.Table.from_pandas(frame, preserve_index=False), folder / f"{name}.parquet", row_group_size=10_000
         )
     (folder / "manifest.json").write_text(json.dumps(made_up_manifest(scores)))
-    from pipeline.names import NAMES
+    from pipeline.reporting.lead_names import NAMES
 
     return pa.Table.from_pandas(names, NAMES, preserve_index=False)
 
@@ -65,9 +65,10 @@ def run(quick: bool) -> None:
     """Measure each address in this process, page rendered: the best of five, in wall and processor time."""
     from fastapi.testclient import TestClient
 
-    from pipeline import pages, report, serve
-    from pipeline.details import Details
-    from pipeline.ranking import Ranking
+    from pipeline.reporting import html, sales_report
+    from pipeline.reporting.lead_details import Details
+    from pipeline.reporting.ranked_leads import Ranking
+    from pipeline.web import server
 
     leads = QUICK_LEADS if quick else LEADS
     with tempfile.TemporaryDirectory() as made:
@@ -76,12 +77,12 @@ def run(quick: bool) -> None:
         started = time.perf_counter()
         ranking = Ranking(folder, names)
         print(f"\n{leads:,} leads: opened in {time.perf_counter() - started:.1f} s")
-        honest, serve.open_ranking = serve.open_ranking, lambda params: ranking
+        honest, server.open_ranking = server.open_ranking, lambda params: ranking
         try:
             params: Any = SimpleNamespace(artifacts_folder=folder)
-            client = TestClient(serve.create_app(params), base_url="http://127.0.0.1")
+            client = TestClient(server.create_app(params), base_url="http://127.0.0.1")
         finally:
-            serve.open_ranking = honest
+            server.open_ranking = honest
         print(f"{'asked for':<26}{'wall ms':>9}{'processor ms':>14}{'KB':>8}")
         for what, address in ASKED.items():
             address = address.replace("L0500000", f"L{leads // 2:07d}")
@@ -94,6 +95,6 @@ def run(quick: bool) -> None:
                 assert answer.status_code == 200, (address, answer.text[:200])
             print(f"{what:<26}{min(walls) * 1e3:>9.0f}{min(cpus) * 1e3:>14.0f}{len(answer.content) / 1e3:>8.0f}")
         started = time.perf_counter()
-        page = pages.render_report(report.report_content(ranking, None, Details(folder)))
+        page = html.render_report(sales_report.report_content(ranking, None, Details(folder)))
         took, peak = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         print(f"report.html: {len(page.encode()) / 1e6:.1f} MB in {took:.1f} s; peak memory {peak:.1f} GB")

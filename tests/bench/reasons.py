@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline import score as scoring
-from pipeline.explained import explained_blocks
-from pipeline.learning import company_at, learn, open_leads_matrix
-from pipeline.params import load_params
-from pipeline.remembering import remember
-from pipeline.simulate import simulate
-from pipeline.stored_model import StoredModel, read_model
-from pipeline.writing import written_whole
+from pipeline.commands import score as scoring
+from pipeline.common.atomic_write import written_whole
+from pipeline.config.params import load_params
+from pipeline.insights.profile_won_leads import remember
+from pipeline.insights.reason_blocks import explained_blocks
+from pipeline.model_registry.model_artifact import StoredModel, read_model
+from pipeline.simulation.simulate import simulate
+from pipeline.training.fit import company_at, learn, open_leads_matrix
 
 LEADS, QUICK_LEADS = 20_000, 3_000
 ROWS = 20_000

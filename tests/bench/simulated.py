@@ -48,9 +48,9 @@ def run(seeds: tuple[int, ...] = (0, 1, 2), cutoffs: int = 6, leads: int = 20_00
 
 def one_company(seed: int, cutoffs: int, leads: int) -> list[tuple[str, np.ndarray]]:
     """Simulate a company, backtest it at dates a horizon apart, and give the figures of each date."""
-    from pipeline.backtest import backtest
-    from pipeline.params import load_params
-    from pipeline.simulate import simulate
+    from pipeline.commands.backtest import backtest
+    from pipeline.config.params import load_params
+    from pipeline.simulation.simulate import simulate
 
     with tempfile.TemporaryDirectory() as folder:
         simulate(Path(folder), leads=leads, seed=seed)

@@ -1,0 +1,258 @@
+# ruff: noqa: S608 (SQL here is made of quoted identifiers and literals)
+"""What a person should know about the data before trusting a forecast built on them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+
+from features import lifecycle, point_in_time
+from pipeline.audit.decisions import Judged
+from pipeline.audit.drift import drift_warning, shifts
+from pipeline.common.masking import masked
+from pipeline.ingest.load import LoadedCompany
+
+WON_LEAST = 120
+"""Fewer won leads than this are too few to learn from."""
+DOUBTS_SHOWN = 20
+"""So many doubtful rows are named one by one."""
+STALE_DAYS, SILENT_DAYS = 365, 180
+SENTINEL_WORDS = frozenset(
+    {
+        "select",
+        "unknown",
+        "n/a",
+        "na",
+        "none",
+        "null",
+        "-",
+        "--",
+        "?",
+        "not set",
+        "tbd",
+        "test",
+        "xxx",
+        "please select",
+    }
+)
+SENTINEL_NUMBERS = frozenset({-999.0, -99.0, -1.0, 99.0, 999.0, 9999.0, 99999.0, 999999.0})
+SENTINEL_DATES = frozenset({"1899-12-30", "1900-01-01", "1970-01-01", "1999-12-31", "2099-12-31", "9999-12-31"})
+SENTINEL_SHARE = 0.01
+
+
+def data_warnings(
+    loaded: LoadedCompany,
+    as_of: datetime,
+    counts: dict[str, int],
+    columns: list[Judged],
+    drift: dict[str, Any],
+) -> list[dict[str, Any]]:
+    """List what is missing, odd or doubtful.
+
+    Parameters
+    ----------
+    loaded : LoadedCompany
+    as_of : datetime
+    counts : dict
+        Leads per outcome at `as_of`.
+    columns : list of Judged
+        What the audit looked at.
+    drift : dict
+        As `drift.conversion_drift` gives it.
+
+    Returns
+    -------
+    list of dict
+        ``code``, ``text``, and where it applies ``table``, ``column``, ``count``.
+    """
+    found: list[dict[str, Any]] = []
+
+    def warn(code: str, text: str, **where: Any) -> None:
+        found.append({"code": code, "text": text, **where})
+
+    if counts["won"] < WON_LEAST:
+        warn(
+            "few_won",
+            f"only {counts['won']:,} leads are won; below {WON_LEAST} a model learns little",
+            count=counts["won"],
+        )
+    if not counts["lost"]:
+        warn(
+            "no_lost",
+            "no lead is known to be lost: each stays open, however old, and nothing is said of losing",
+        )
+    _missing_parts(loaded, warn)
+    _reading(loaded, counts, warn)
+    _stale(loaded, as_of, counts, warn)
+    _duplicates(loaded, warn)
+    _sentinels(columns, warn)
+    _personal(loaded, columns, warn)
+    moved = drift_warning(drift)
+    return [*found, *([moved] if moved else []), *shifts(columns, as_of)]
+
+
+def _missing_parts(loaded: LoadedCompany, warn: Any) -> None:
+    tables = loaded.tables
+    if not tables.has("deals", "amount"):
+        warn(
+            "no_amounts",
+            "deals have no amount: leads are ranked by their chance to be won, and no money is forecast",
+            table="deals",
+        )
+    if not tables.has("events"):
+        warn("no_events", "there are no events: nothing is known of what leads and salespeople do", table="events")
+    if not tables.has("accounts"):
+        warn(
+            "no_accounts", "there are no accounts: nothing is known of the companies behind the leads", table="accounts"
+        )
+
+
+def _reading(loaded: LoadedCompany, counts: dict[str, int], warn: Any) -> None:
+    """Warn of what was lost or bent in reading."""
+    for mapping in loaded.mappings:
+        for note in mapping.raw.notes:
+            warn("reading", note, table=mapping.raw.table)
+    for column, n in loaded.counts.get("changes", {}).get("unread", {}).items():
+        warn("unread_changes", f"changes: {n:,} are of {column}, which nobody reads", table="changes", count=n)
+    for table, count in loaded.counts.items():
+        for column, n in count["unreadable"].items():
+            warn(
+                "unreadable",
+                f"{table}.{column}: {n:,} values cannot be read and are left empty",
+                table=table,
+                column=column,
+                count=n,
+            )
+        if count["quarantined"]:
+            share = count["quarantined"] / count["rows"]
+            warn(
+                "quarantined",
+                f"{table}: {count['quarantined']:,} rows ({share:.1%}) are in quarantine",
+                table=table,
+                count=count["quarantined"],
+            )
+    for (column, reason), rows in loaded.doubts.groupby(["column", "reason"], sort=True):
+        named = [
+            f"row {row.row} of {row.source}" + (f" ('{row.value}')" if isinstance(row.value, str) else "")
+            for row in rows.head(DOUBTS_SHOWN).itertuples()
+        ]
+        more = f" and {len(rows) - DOUBTS_SHOWN:,} more" if len(rows) > DOUBTS_SHOWN else ""
+        text = f"deals.{column}: {len(rows):,} {reason}: {', '.join(named)}{more}"
+        warn("doubtful", text, table="deals", column=column, count=len(rows))
+    foreign = loaded.reconciliation.total.deals["unconverted"]
+    if foreign:
+        text = (
+            f"{foreign:,} won deals are in another currency than {loaded.params.currency} and count without an amount"
+        )
+        warn("currency", text, table="deals", count=foreign)
+    if n := counts["unknown"]:
+        warn(
+            "ended_unknown",
+            f"{n:,} leads have ended with nobody knowing how or when: they are not scored",
+            table="leads",
+            count=n,
+        )
+    for table, column in (("leads", "created_at"), ("deals", "closed_at"), ("events", "occurred_at")):
+        if not loaded.tables.has(table, column):
+            continue
+        rows, midnights = loaded.connection.execute(
+            f"SELECT count({column}), count(*) FILTER ({column}::TIME = TIME '00:00:00') FROM {table}"
+        ).fetchall()[0]
+        if rows > 1 and rows == midnights:
+            text = f"{table}.{column} holds nothing but midnights: if these are dates, cast them to DATE in sql"
+            warn("midnights", text, table=table, column=column)
+    late = _one(loaded, f"SELECT count(*) FROM leads WHERE created_at > TIMESTAMP '{loaded.known_until}'")
+    if late:
+        warn(
+            "future",
+            f"{late:,} leads are created after data.known_until and are not known yet",
+            table="leads",
+            count=late,
+        )
+
+
+def _stale(loaded: LoadedCompany, as_of: datetime, counts: dict[str, int], warn: Any) -> None:
+    leads = lifecycle.standings(loaded.tables, as_of)
+    old = leads.filter((leads.outcome == "open") & (point_in_time.days_between(leads.created_at, as_of) > STALE_DAYS))
+    if loaded.tables.has("events"):
+        events = point_in_time.happened_events(loaded.tables)
+        events = events.filter(point_in_time.known_by(events.visible_at, as_of))
+        recent = events.filter(point_in_time.days_between(events.occurred_at, as_of) < SILENT_DAYS)
+        old = old.anti_join(recent, "lead_id")
+    n = int(old.count().execute())
+    if n:
+        silent = f" and silent for {SILENT_DAYS}" if loaded.tables.has("events") else ""
+        text = f"{n:,} of {counts['open']:,} open leads are older than {STALE_DAYS} days{silent}: who closes them?"
+        warn("stale_open", text, table="leads", count=n)
+
+
+def _duplicates(loaded: LoadedCompany, warn: Any) -> None:
+    for column, same in (("email", "lower(trim(email))"), ("phone", "right(regexp_replace(phone, '\\D', '', 'g'), 9)")):
+        if not loaded.tables.has("leads", column):
+            continue
+        n = _one(
+            loaded,
+            f"SELECT coalesce(sum(n - 1), 0) FROM (SELECT count(*) AS n FROM leads WHERE length({same}) >= 6 "
+            f"GROUP BY {same} HAVING count(*) > 1)",
+        )
+        if n:
+            warn(
+                "duplicates",
+                f"{n:,} leads share their {column} with an earlier one",
+                table="leads",
+                column=column,
+                count=int(n),
+            )
+
+
+def _personal(loaded: LoadedCompany, columns: list[Judged], warn: Any) -> None:
+    """Say where personal data are, so that nobody has to look for them."""
+    fields = [f"leads.{name}" for name in ("name", "email", "phone") if loaded.tables.has("leads", name)]
+    own = [item.key for item in columns if item.code == "personal"]
+    if fields:
+        text = (
+            f"{', '.join(fields)} hold personal data: used is only whether they are filled, and the kind of mail domain"
+        )
+        warn("personal", text, table="leads", count=len(fields))
+    if own:
+        warn(
+            "personal",
+            f"{', '.join(own)}: personal data in columns of your own; list them under ignore",
+            count=len(own),
+        )
+
+
+def _sentinels(columns: list[Judged], warn: Any) -> None:
+    """Warn of values that stand for nothing: words always, numbers where they are suspiciously frequent."""
+    for item in columns:
+        if item.column is None or item.column.filled_only or item.code == "personal":
+            continue
+        key, values = item.key, item.column.values.dropna()
+        if not len(values):
+            continue
+        if pd.api.types.is_numeric_dtype(values):
+            counts = values[values.isin(SENTINEL_NUMBERS)].value_counts()
+            counts = counts[counts >= SENTINEL_SHARE * len(values)]
+            # A range that goes well beyond it makes 99 a number like any other.
+            others = values[~values.isin(SENTINEL_NUMBERS)]
+            highest, lowest = (others.quantile(0.99), others.min()) if len(others) else (0.0, 0.0)
+            counts = counts[[value >= highest if value > 0 else lowest >= 0 for value in counts.index]]
+        elif pd.api.types.is_datetime64_any_dtype(values):
+            days = values.dt.strftime("%Y-%m-%d")
+            counts = days[days.isin(SENTINEL_DATES)].value_counts()
+        else:
+            counts = values[values.str.lower().isin(SENTINEL_WORDS)].value_counts()
+        for value, n in sorted(counts.items(), key=lambda item: str(item[0])):
+            shown = f"{value:g}" if isinstance(value, float) else f"'{masked(str(value))}'"
+            warn(
+                "sentinel",
+                f"{key}: {n:,} values are {shown}, which seems to stand for nothing; it is left as it is",
+                column=key,
+                count=int(n),
+            )
+
+
+def _one(loaded: LoadedCompany, query: str) -> int:
+    return loaded.connection.execute(query).fetchall()[0][0]

@@ -1,0 +1,261 @@
+"""From signs to a verdict: which of them are beyond chance, which leave it open, and what a person has said."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.audit.audit_sample import Audited, Column
+from pipeline.audit.leakage_tests import nested, signs
+from pipeline.audit.outcome_groups import ENDED_LEAST, FILLED_LEAST, Endings, Finding
+from pipeline.audit.pii import personal_data
+from pipeline.audit.single_feature_auc import single_column_auc
+from pipeline.common.errors import UserError
+
+ERROR = 0.01
+"""Family-wise: the chance that an audit names even one column that has nothing to do with how leads end."""
+DOUBT = 0.002
+"""What chance gives to fewer columns than this, but to too many to be sure, keeps a column out for the time being."""
+FREE_COLUMNS = frozenset({"title", "campaign", "source", "product", "kind", "entry", "country", "industry", "owner_id"})
+"""Columns that features read in ways of their own: a value of its own for every lead, or one for all, does no harm."""
+AT_CREATION = frozenset({"source", "campaign", "kind", "entry"})
+"""Where a lead comes from is known when it comes: that all leads of a list are lost says nothing against the column."""
+HARMLESS = frozenset({"constant", "id", "text"})
+NEVER_FEATURES = ("mail addresses", "phone numbers")
+CLEARED, KEPT_OUT, CANNOT_TELL, VOUCHED = "cleared", "kept out", "cannot tell yet", "vouched for"
+
+
+@dataclass
+class Judged:
+    """A column or a kind of event, the signs against it, and what comes of them.
+
+    Parameters
+    ----------
+    table, name : str
+        For a kind of event ``events`` and the kind.
+    findings : list of Finding
+    column : Column, optional
+        None for a kind.
+    endings : Endings, optional
+    key : str
+        The name in ``excluded``.
+    verdict : str
+        `CLEARED`, `KEPT_OUT`, `CANNOT_TELL` or `VOUCHED`.
+    code, reason : str
+        Of the sign that decided.
+    """
+
+    table: str
+    name: str
+    findings: list[Finding]
+    column: Column | None = None
+    endings: Endings | None = None
+    key: str = ""
+    verdict: str = CLEARED
+    code: str = ""
+    reason: str = ""
+
+    @property
+    def is_out(self) -> bool:
+        """Whether it stays out of the model."""
+        return self.verdict in (KEPT_OUT, CANNOT_TELL)
+
+    def figures(self) -> dict[str, Any]:
+        """As ``audit.json`` holds it."""
+        told: dict[str, Any] = {
+            "key": self.key,
+            "table": self.table,
+            "column": None if self.column is None else self.name,
+            "verdict": self.verdict,
+            "code": self.code or None,
+            "reason": self.reason or None,
+        }
+        if self.column is None or self.endings is None:
+            return told
+        filled, won = self.column.values.notna().to_numpy(), self.endings.won
+        others = self.endings.open | self.endings.lost
+        values = pd.Series(filled.astype(float)) if self.column.filled_only else _numbers(self.column, self.endings)
+        auc = None if self.code in ("personal", "constant") else single_column_auc(values, won, others, self.endings)[0]
+        shares = {"filled": filled, "filled_won": filled[won], "filled_others": filled[others]}
+        return told | {
+            **{name: round(float(rows.mean()), 4) if len(rows) else None for name, rows in shares.items()},
+            "auc": None if auc is None else round(auc, 4),
+        }
+
+
+def _numbers(column: Column, endings: Endings) -> pd.Series:
+    values = column.values
+    if pd.api.types.is_datetime64_any_dtype(values):
+        days = (values.to_numpy("datetime64[us]") - endings.created) / np.timedelta64(1, "D")
+        return pd.Series(days, index=values.index)
+    return values
+
+
+def judge_columns(part: Audited) -> tuple[list[Judged], int]:
+    """List every column of leads (companies) with the signs against it.
+
+    Returns
+    -------
+    judged : list of Judged
+    tests : int
+        How many comparisons were made.
+    """
+    judged, tests = [], 0
+    for column in part.columns:
+        personal = (
+            None if column.filled_only else personal_data(column.name if column.is_attribute else "", column.values)
+        )
+        if personal:
+            findings, made = [Finding("personal", f"holds {personal}: personal data")], 0
+        elif column.filled_only:
+            findings, made = signs(column.values.notna().map({True: 1.0}), part.endings)
+        else:
+            findings, made = signs(column.values, part.endings)
+        if column.filled_only or (column.name in FREE_COLUMNS and not column.is_attribute):
+            findings = [finding for finding in findings if finding.code not in HARMLESS]
+        if column.name in AT_CREATION and not column.is_attribute:
+            findings = [finding for finding in findings if finding.code != "value" or finding.ending == "won"]
+        judged.append(Judged(column.table, column.name, findings, column, part.endings))
+        tests += made
+    return judged, tests
+
+
+def decide(columns: list[Judged], kinds: list[Judged], tests: int) -> None:
+    """Settle each verdict by its signs, all chances together held to `ERROR`."""
+    chance = math.log(ERROR / max(tests + len(columns), 1))
+    for item in (*columns, *kinds):
+        _weigh(item, chance)
+    for table in ("leads", "accounts"):
+        those = [item for item in columns if item.table == table and item.column is not None]
+        anchors = [item for item in those if item.verdict == KEPT_OUT and item.code == "filled"]
+        for item in those:
+            if anchors and item.verdict != KEPT_OUT:
+                _weigh_nested(item, anchors, chance)
+    for item in columns:
+        _demand(item)
+
+
+def _weigh(item: Judged, chance: float) -> None:
+    doubtful = None
+    for finding in item.findings:
+        if finding.log_chance <= chance and finding.is_sure:
+            item.verdict, item.code, item.reason = KEPT_OUT, finding.code, finding.reason
+            return
+        # A column has many values; a kind of event at the closing is of no use, sure or not.
+        is_doubtful = finding.log_chance <= math.log(DOUBT) and finding.code != "value"
+        if doubtful is None and (is_doubtful or finding.code == "event"):
+            doubtful = finding
+    if doubtful is not None:
+        item.verdict, item.code = CANNOT_TELL, doubtful.code
+        item.reason = f"cannot tell yet, there are too few: {doubtful.reason}"
+
+
+def _weigh_nested(item: Judged, anchors: list[Judged], chance: float) -> None:
+    if item.column is None or item.endings is None:
+        return
+    rows = item.column.values.notna().to_numpy()
+    filled = [anchor.column.values.notna().to_numpy() for anchor in anchors if anchor.column is not None]
+    shared = [int((rows & other).sum()) for other in filled]
+    best = shared.index(max(shared))
+    finding = nested(rows, filled[best], anchors[best].key, item.endings)
+    if finding is not None:
+        item.findings = [finding]
+        _weigh(item, chance)
+
+
+def _demand(item: Judged) -> None:
+    """Ask for proof of a column of the company's own: with too few leads the audit cannot clear it."""
+    column, endings = item.column, item.endings
+    if column is None or endings is None or not column.is_attribute or item.is_out:
+        return
+    filled, won = int(column.values.notna().sum()), int(endings.won.sum())
+    alike = int(column.values.value_counts(dropna=False).max()) if len(column.values) else 0
+    for count, least, told in (
+        (won, ENDED_LEAST, f"only {won:,} {endings.things} are won so far"),
+        (filled, FILLED_LEAST, f"filled for only {filled:,} {endings.things} so far"),
+        (
+            len(column.values) - alike,
+            FILLED_LEAST,
+            f"all {endings.things} but {len(column.values) - alike:,} have the same",
+        ),
+    ):
+        if count < least and filled:
+            item.verdict, item.code = CANNOT_TELL, "few"
+            item.reason = f"cannot tell yet: {told}, {least} are needed"
+            return
+
+
+def name_keys(columns: Iterable[Judged], kinds: Iterable[Judged]) -> None:
+    """Give each its name in ``excluded``: bare for attributes and kinds, with its table if it could mean two things."""
+    columns, kinds = list(columns), list(kinds)
+    uses = Counter(item.name.lower() for item in (*columns, *kinds))
+    uses.update(f"{item.table}.{item.name}".lower() for item in columns)
+    for item in columns:
+        is_own = item.column is not None and item.column.is_attribute
+        item.key = item.name if is_own and uses[item.name.lower()] == 1 else f"{item.table}.{item.name}"
+    for item in kinds:
+        item.key = item.name if uses[item.name.lower()] == 1 else f"event:{item.name}"
+
+
+def hear(judged: Collection[Judged], keep: Iterable[str], at_creation: Collection[str]) -> list[dict[str, Any]]:
+    """Let in what a person vouches for, and say so.
+
+    Parameters
+    ----------
+    judged : collection of Judged
+    keep : iterable of str
+        As ``audit.keep`` has them.
+    at_creation : collection of str
+        Columns under ``known_at_creation``, as ``table.column``.
+
+    Returns
+    -------
+    list of dict
+        Warnings.
+
+    Raises
+    ------
+    UserError
+        A name in ``audit.keep`` means two things.
+    """
+    warnings = []
+    vouched = {name.lower() for name in at_creation}
+    heard = {item.name.lower() for item in judged} | {f"{item.table}.{item.name}".lower() for item in judged}
+    heard |= {item.key.lower() for item in judged}
+    for name in keep:
+        those = [item for item in judged if name.lower() in _names(item)]
+        if len(those) > 1:
+            raise UserError(
+                f"audit.keep: '{name}' means more than one thing; write "
+                + " or ".join(item.key for item in those)
+                + "."
+            )
+        vouched |= {those[0].key.lower()} if those else set()
+        if not those and name.lower() not in heard:
+            text = f"audit.keep names '{name}', but there is no such column, nor kind of event so far"
+            warnings.append({"code": "keep_unknown", "text": text, "column": name})
+    for item in judged:
+        own = {item.key.lower()} | ({f"{item.table}.{item.name}".lower()} if item.column is not None else set())
+        if not item.is_out or item.code == "constant" or not own & vouched:
+            continue
+        if item.code == "personal" and any(word in item.reason for word in NEVER_FEATURES):
+            text = f"{item.key} {item.reason}, which nobody's word makes a feature"
+            warnings.append({"code": "never", "text": text, "column": item.key})
+            continue
+        said = "the event" if item.column is None else "the column"
+        text = f"{said} {item.key} is kept by a person's word, against the audit: {item.reason}"
+        warnings.append({"code": "kept", "text": text, "column": item.key})
+        item.verdict = VOUCHED
+    return warnings
+
+
+def _names(item: Judged) -> set[str]:
+    """Every way to write an item in ``audit.keep``, in lower case."""
+    names = {item.key.lower(), item.name.lower()}
+    return names | {f"{item.table}.{item.name}".lower()} if item.column is not None else names

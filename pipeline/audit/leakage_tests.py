@@ -1,0 +1,253 @@
+"""Which columns know the future: what a column's values, and their absence, tell of how leads ended.
+
+A field that is written because of the outcome stands only with that outcome; an honest one, however telling, also
+stands with leads that end otherwise and with leads that are still open. Each sign below compares leads created at
+about the same time (so that a field that was only kept years ago, when every lead has ended since, is not mistaken for
+one written at the end), and has two parts: an *effect* that goes beyond what honest columns reach, and the *chance* of
+as much in a column that has nothing to do with how leads end. The caller holds all chances of an audit against one
+family-wise error (Bonferroni), and calls a sign with too few leads behind it "cannot tell yet".
+
+Where the end is known, won leads are compared with lost ones: a table without history shows what was written later even
+for leads that were open at an earlier date, so that open leads alone would make a leak look harmless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from pipeline.audit.outcome_groups import ENDED_LEAST, FILLED_LEAST, Endings, Finding, Flags
+from pipeline.audit.post_outcome_tests import following_signs
+from pipeline.audit.single_feature_auc import telling_signs
+from pipeline.common.masking import masked
+
+PURE_SHARE = 0.98
+"""A pattern that stands with one ending alone, but for slips of the pen."""
+USUAL_LIMIT = 0.8
+"""Where this share of the leads of the time ended so anyway, nothing can be told."""
+FILLED_DIFFERENCE = 0.8
+"""Filled for so much more of one ending than of another (Youden's J): no honest field tells them apart so well."""
+FILLED_ODDS, ODDS_CHANCE = 25.0, 1e-5
+"""Odds ratio of being filled, one ending against another, that no honest field has; to be sure, its lower limit (passed
+so rarely by chance) lies above."""
+DOUBTFUL_ODDS, HONEST_ODDS, DOUBTFUL_CHANCE = 40.0, 10.0, 0.01
+"""In doubt: the estimate lies above the first, and the lower limit above what honest fields often have."""
+VALUE_LEAST, VALUE_SHARE_LEAST, VALUES_LIMIT = 20, 0.05, 20
+DISTINCT_SHARE, DISTINCT_LEAST, TEXT_LENGTH = 0.9, 50, 60
+NAMED_PURITY = 0.6
+ENDING_WORDS = {
+    "won": frozenset({
+        "customer", "client", "won", "closed won", "deal won", "signed", "contract", "contracted", "paid", "paying",
+        "active customer", "converted", "onboarded", "kunde", "gewonnen", "cliente", "ganho", "ganado", "gagné",
+    }),
+    "lost": frozenset({
+        "lost", "closed lost", "deal lost", "archived", "archive", "disqualified", "dead", "rejected", "declined",
+        "churned", "junk", "verloren", "abgelehnt", "perdido", "perdu",
+    }),
+}  # fmt: skip
+"""Words for an ending: a value named so need not be quite as pure."""
+
+
+def signs(values: pd.Series, endings: Endings) -> tuple[list[Finding], int]:
+    """List the signs that a column must stay out of the model, the plainest first.
+
+    Parameters
+    ----------
+    values : Series, shape (n,)
+        Numbers, texts or dates, missing where there is none.
+    endings : Endings
+
+    Returns
+    -------
+    findings : list of Finding
+    tests : int
+        How many comparisons were made, for the family-wise error.
+    """
+    filled = values.notna().to_numpy()
+    if not filled.any():
+        return [], 0
+    if values[filled].nunique() == 1 and filled.all():
+        return [Finding("constant", "has one value only")], 0
+    found: list[Finding] = []
+    tests = 0
+    for part in (_fill_signs, _value_signs, following_signs, telling_signs):
+        made = list(part(values, filled, endings))
+        tests += len(made)
+        found += sorted((finding for finding in made if finding is not None), key=_plainness)
+    if (shape := _shape_sign(values, filled, endings)) is not None:
+        found.append(shape)
+    return found, tests
+
+
+def _plainness(finding: Finding) -> int:
+    order = ("won", "lost", "ended", "open")
+    return order.index(finding.ending) if finding.ending in order else len(order)
+
+
+def stands_only(
+    rows: Flags, endings: Endings, what: str, code: str, *, flags: tuple[str, ...] = ("won", "lost", "ended", "open")
+) -> Iterator[Finding | None]:
+    """Judge rows that nearly all ended alike, where those created at the time did not.
+
+    The chance of a pure pattern is binomial in the mean of the usual shares, which bounds it for unequal ones
+    (Hoeffding 1956).
+    """
+    everyone = np.ones(len(rows), dtype=bool)
+    of = {"won": endings.won, "lost": endings.lost, "ended": ~endings.open, "open": endings.open}
+    words = {"won": "that are won", "lost": "that are lost", "ended": "that have ended", "open": "that are still open"}
+    # Where no loss is written down, "still open" is only "not won", and what never wins may well be known beforehand.
+    losses_known = endings.lost.sum() >= ENDED_LEAST
+    compared = [(name, everyone) for name in flags if losses_known or name != "open"]
+    if "won" in flags and losses_known:
+        compared.append(("won", endings.won | endings.lost))
+    for name, among in compared:
+        flag, judged = of[name], rows & among
+        count, together = int(judged.sum()), int((judged & flag).sum())
+        usual = endings.usual_share(flag, rows, among)
+        if count < FILLED_LEAST or together < PURE_SHARE * count or usual > USUAL_LIMIT:
+            yield None
+            continue
+        says = f"{what} only for {endings.things} {words[name]}"
+        if among is not everyone:
+            says = f"{what}, among {endings.things} that have ended, only for won ones"
+        tail = "emptied at the end" if name == "open" else "written afterwards"
+        yield Finding(
+            code,
+            f"{says} ({together:,} of {count:,}; usual would be {usual:.0%}): {tail}",
+            float(stats.binom.logsf(together - 1, count, usual)),
+            name,
+        )
+
+
+def nested(rows: Flags, others: Flags, other_name: str, endings: Endings) -> Finding | None:
+    """Judge a column that is filled only where another one is that is written with the outcome."""
+    count, together = int(rows.sum()), int((rows & others).sum())
+    usual = endings.usual_share(others, rows)
+    if count < FILLED_LEAST or together < PURE_SHARE * count or usual > USUAL_LIMIT:
+        return None
+    return Finding(
+        "nested",
+        f"filled only where {other_name} is ({together:,} of {count:,}; usual would be {usual:.0%}): written with it",
+        float(stats.binom.logsf(together - 1, count, usual)),
+    )
+
+
+def _fill_signs(values: pd.Series, filled: Flags, endings: Endings) -> Iterator[Finding | None]:
+    yield from stands_only(filled, endings, "filled", "filled")
+    yield from _contrasts(filled, endings, "filled")
+    if pd.api.types.is_numeric_dtype(values) and filled.sum() >= FILLED_LEAST:
+        # A field that everybody has and only the outcome moves, as a total of invoices does.
+        usual = values[filled].mode().iloc[0]
+        moved = filled & (values != usual).to_numpy()
+        if 0.5 <= 1 - moved.sum() / filled.sum() < 1 and values[filled].nunique() > 2:
+            yield from stands_only(moved, endings, f"differs from {usual:g}", "value")
+            yield from _contrasts(moved, endings, f"other than {usual:g}")
+
+
+def _contrasts(rows: Flags, endings: Endings, what: str) -> Iterator[Finding | None]:
+    """Judge how much more often a pattern stands with one ending than with another, created at the same times."""
+    groups = (
+        ("won", endings.won, "the others", ~endings.won & (endings.open | endings.lost)),
+        ("won", endings.won, "lost", endings.lost),
+        ("lost", endings.lost, "the others", endings.won | endings.open),
+        ("ended", ~endings.open, "still open", endings.open),
+        ("still open", endings.open & (endings.lost.sum() >= ENDED_LEAST), "ended", ~endings.open),
+    )
+    for name, ones, other_name, others in groups:
+        yield _contrast(rows, endings, what, (name, ones), (other_name, others))
+
+
+def _contrast(
+    rows: Flags, endings: Endings, what: str, one: tuple[str, Flags], other: tuple[str, Flags]
+) -> Finding | None:
+    (name, ones), (other_name, others) = one, other
+    size = int(endings.stratum.max(initial=0)) + 1
+    compared = (np.bincount(endings.stratum[others], minlength=size) > 0)[endings.stratum] & ones
+    n, m = int(compared.sum()), int(others.sum())
+    if n < ENDED_LEAST or m < ENDED_LEAST:
+        return None
+    with_, share = int(rows[compared].sum()), float(rows[compared].mean())
+    usual = _standard(rows, compared, others, endings)
+    difference = share - usual
+    # Odds are told by the times at which the pattern occurs at all.
+    telling = (np.bincount(endings.stratum[rows], minlength=size) > 0)[endings.stratum]
+    among, beside = int((compared & telling).sum()), int((others & telling).sum())
+    theirs = beside * (_standard(rows, compared & telling, others, endings) if with_ else 0.0)
+    cells = np.array([with_, among - with_, theirs, beside - theirs]) + 0.5
+    log_odds, error = np.log(cells[0] * cells[3] / (cells[1] * cells[2])), np.sqrt((1 / cells).sum())
+    sure, doubtful = (log_odds - stats.norm.isf(chance) * error for chance in (ODDS_CHANCE, DOUBTFUL_CHANCE))
+    is_sure = abs(difference) >= FILLED_DIFFERENCE or (what == "filled" and sure >= np.log(FILLED_ODDS))
+    seems = what == "filled" and log_odds >= np.log(DOUBTFUL_ODDS) and doubtful >= np.log(HONEST_ODDS)
+    if not (is_sure or seems):
+        return None
+    floor = min(max(usual, 1 / (m + 2)), 1 - 1 / (m + 2))
+    chance = stats.binom.logsf(with_ - 1, n, floor) if difference > 0 else stats.binom.logcdf(with_, n, floor)
+    of_others = "the others" if other_name == "the others" else f"{other_name} ones"
+    told = "have ended" if name == "ended" else f"are {name}"
+    tail = "emptied at the end" if name == "still open" else "written with the outcome"
+    says = f"{what} for {share:.0%} of {endings.things} that {told}, but for {usual:.0%} of {of_others}: {tail}"
+    return Finding("filled", says, float(chance), is_sure=is_sure)
+
+
+def _standard(rows: Flags, ones: Flags, others: Flags, endings: Endings) -> float:
+    """Share of `rows` among `others`, created at the times at which `ones` were."""
+    size = int(endings.stratum.max(initial=0)) + 1
+    total = np.bincount(endings.stratum[others], minlength=size)
+    with_ = np.bincount(endings.stratum[others & rows], minlength=size)
+    return float((with_ / np.maximum(total, 1))[endings.stratum[ones]].mean())
+
+
+def _value_signs(values: pd.Series, filled: Flags, endings: Endings) -> Iterator[Finding | None]:
+    is_number = pd.api.types.is_numeric_dtype(values)
+    if pd.api.types.is_datetime64_any_dtype(values) or (is_number and values.nunique() > VALUES_LIMIT):
+        return
+    counts = values.value_counts()
+    order = sorted(counts.index, key=lambda value: (-counts[value], str(value)))
+    for value in order:
+        if counts[value] < FILLED_LEAST:
+            break
+        rows = (values == value).to_numpy(dtype=bool)
+        shown = f"{value:g}" if is_number else f"'{masked(str(value))}'"
+        what = f"has {shown}"
+        yield from stands_only(rows, endings, what, "value", flags=("won",))
+        for name, flag in (("lost", endings.lost), ("open", endings.open), ("ended", ~endings.open)):
+            if counts[value] >= max(VALUE_LEAST, VALUE_SHARE_LEAST * flag.sum()):
+                yield from stands_only(rows, endings, what, "value", flags=(name,))
+        yield _named(str(value), rows, endings)
+
+
+def _named(value: str, rows: Flags, endings: Endings) -> Finding | None:
+    """Judge a value that is named like an ending and mostly stands with it."""
+    for name, flag in (("won", endings.won), ("lost", endings.lost)):
+        if value.strip().lower() in ENDING_WORDS[name]:
+            count, together = int(rows.sum()), int((rows & flag).sum())
+            usual = endings.usual_share(flag, rows)
+            if together >= NAMED_PURITY * count and usual <= NAMED_PURITY / 2:
+                reason = f"has '{value}' for {endings.things} that are {name} ({together:,} of {count:,}): the outcome"
+                return Finding(
+                    "value", f"{reason} by another name", float(stats.binom.logsf(together - 1, count, usual))
+                )
+    return None
+
+
+def _shape_sign(values: pd.Series, filled: Flags, endings: Endings) -> Finding | None:
+    """Judge ids and free text by their shape."""
+    known = values[filled]
+    if len(known) < DISTINCT_LEAST or pd.api.types.is_datetime64_any_dtype(values):
+        return None
+    distinct = known.nunique()
+    if pd.api.types.is_numeric_dtype(values):
+        is_whole = bool((known == known.round()).all())
+        if is_whole and distinct > 0.99 * len(known):
+            order = abs(known.rank().corr(pd.Series(endings.created[filled], index=known.index).rank()))
+            if order > 0.95:
+                return Finding("id", "a different whole number for each, counting up with time: an id")
+        return None
+    if distinct > DISTINCT_SHARE * len(known):
+        return Finding("id", f"nearly every value is different ({distinct:,} of {len(known):,}): an id or free text")
+    if known.astype(str).str.len().median() > TEXT_LENGTH:
+        return Finding("text", "holds free text")
+    return None

@@ -1,0 +1,298 @@
+# ruff: noqa: S608 (SQL here is made of quoted identifiers and literals)
+"""Won deals and revenue, month by month: what the source says against what was loaded, to the cent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from features import lifecycle, point_in_time
+from pipeline.config.data_contract import TABLES
+from pipeline.ingest.databases import literal, quoted
+from pipeline.ingest.exchange_rates import at_closing_sql, converted_sql
+from pipeline.ingest.sources import ROW
+from pipeline.ingest.staging import REASON, column_sql
+
+if TYPE_CHECKING:
+    from pipeline.ingest.load import LoadedCompany
+
+NO_MONTH = "no date"
+SIDES = ("source", "loaded", "quarantined", "unconverted", "without_lead")
+_CENT = Decimal("0.01")
+_STAGED = (
+    "(SELECT deal_id, outcome, closed_at, recorded_at, amount, currency, __reason, rowid AS row FROM staged_deals)"
+)
+
+
+@dataclass(frozen=True)
+class Month:
+    """Won deals and their revenue in one local month.
+
+    Parameters
+    ----------
+    month : str
+        ``2018-04``, or `NO_MONTH` for deals won at no readable date.
+    deals : dict of str to int
+        Per side of `SIDES`: in the source; loaded; quarantined; loaded, but in another currency and, for want of rates,
+        without an amount in ours; and, a part of the loaded ones, those without a lead.
+    revenue : dict of str to Decimal
+        Likewise, in the company's currency at the rate of each closing date; where there is no rate, in their own.
+    """
+
+    month: str
+    deals: dict[str, int]
+    revenue: dict[str, Decimal]
+
+    @property
+    def missing_deals(self) -> int:
+        """Deals in the source that are neither loaded nor quarantined: none, or something is wrong."""
+        return self.deals["source"] - self.deals["loaded"] - self.deals["quarantined"]
+
+    @property
+    def missing_revenue(self) -> Decimal:
+        """Revenue in the source that is neither loaded, nor quarantined, nor in another currency."""
+        sides = self.revenue
+        return sides["source"] - sides["loaded"] - sides["quarantined"] - sides["unconverted"]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain figures, money in whole cents as a number."""
+        told: dict[str, Any] = {"month": self.month}
+        for side in SIDES:
+            told[f"{side}_deals"] = self.deals[side]
+            told[f"{side}_amount"] = _money(self.revenue[side])
+        return told | {"missing_deals": self.missing_deals, "missing_amount": _money(self.missing_revenue)}
+
+
+@dataclass(frozen=True)
+class Currency:
+    """Won deals in one currency of the source.
+
+    Parameters
+    ----------
+    currency : str
+    deals : int
+        In the source.
+    source, loaded, quarantined : Decimal
+        Their revenue in that currency; the first is the sum of the others and of `replaced`.
+    converted : Decimal or None
+        What the loaded ones are worth in the company's currency; None for want of rates.
+    """
+
+    currency: str
+    deals: int
+    source: Decimal
+    loaded: Decimal
+    quarantined: Decimal
+    converted: Decimal | None
+
+    @property
+    def replaced(self) -> Decimal:
+        """Revenue of versions that stand aside for another one of their deal; else 0."""
+        return self.source - self.loaded - self.quarantined
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain figures, money in whole cents as a number."""
+        return {
+            "currency": self.currency,
+            "source_deals": self.deals,
+            "source_amount": _money(self.source),
+            "loaded_amount": _money(self.loaded),
+            "quarantined_amount": _money(self.quarantined),
+            "converted_amount": None if self.converted is None else _money(self.converted),
+        }
+
+
+@dataclass(frozen=True)
+class Reconciliation:
+    """What the source holds against what was loaded.
+
+    Parameters
+    ----------
+    currency : str
+    months : list of Month
+        In order; months without a won deal are left out.
+    rows : dict
+        Per table: ``rows`` in the source, ``loaded``, ``quarantined``.
+    currencies : list of Currency
+        The company's own first.
+    """
+
+    currency: str
+    months: list[Month]
+    rows: dict[str, dict[str, int]]
+    currencies: list[Currency]
+
+    @property
+    def total(self) -> Month:
+        """All months together."""
+        return Month(
+            "total",
+            {side: sum(month.deals[side] for month in self.months) for side in SIDES},
+            {side: sum((month.revenue[side] for month in self.months), Decimal(0)) for side in SIDES},
+        )
+
+    @property
+    def differences(self) -> list[str]:
+        """One sentence for whatever in the source is not loaded, month by month."""
+        told = []
+        for month in self.months:
+            for side, why in (("quarantined", "in quarantine"), ("unconverted", "in another currency, not converted")):
+                if month.deals[side]:
+                    told.append(f"{month.month}: {_deals(month.deals[side])}, {month.revenue[side]:,.2f}: {why}")
+            if month.missing_deals or month.missing_revenue:
+                told.append(
+                    f"{month.month}: {_deals(month.missing_deals)}, {month.missing_revenue:,.2f}: replaced by another "
+                    "version of the same deal, as the newest one is in quarantine"
+                )
+        return told
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether every deal and every cent of the source is loaded."""
+        return not self.differences
+
+    def as_dict(self) -> dict[str, Any]:
+        """As ``audit.json`` holds it."""
+        return {
+            "currency": self.currency,
+            "exact": self.is_exact,
+            "rows": self.rows,
+            "months": [month.as_dict() for month in self.months],
+            "total": {name: value for name, value in self.total.as_dict().items() if name != "month"},
+            "unattached": {
+                "deals": self.total.deals["without_lead"],
+                "amount": _money(self.total.revenue["without_lead"]),
+            },
+            "currencies": [found.as_dict() for found in self.currencies],
+            "differences": self.differences,
+        }
+
+
+def reconcile(loaded: LoadedCompany) -> Reconciliation:
+    """Count won deals and revenue in the source and as loaded.
+
+    The source is read again, row by row as it arrived, past everything that loading does to a row but the reading of
+    its words, dates and amounts. Of a deal that comes in versions the newest counts.
+    """
+    connection, params = loaded.connection, loaded.params
+    zone = params.data.timezone
+    connection.execute(f"SET TimeZone = '{zone}'")
+    try:
+        arrived = " UNION ALL ".join(
+            _source_sql(loaded, place) for place, mapping in enumerate(loaded.mappings) if mapping.raw.table == "deals"
+        )
+        connection.execute(f"CREATE OR REPLACE TEMP TABLE arrived AS {arrived}")
+    finally:
+        connection.execute("SET TimeZone = 'UTC'")
+    has_rates = bool(params.data.sources.rates)
+    worth = _worth_sql(params.currency, has_rates=has_rates)
+    if has_rates:
+        arrived = at_closing_sql("arrived", params.currency)
+        kept = f"SELECT *, row AS part FROM ({at_closing_sql(_STAGED, params.currency)})"
+    else:
+        arrived = "SELECT * FROM arrived"
+        kept = f"SELECT *, row AS part FROM {_STAGED}"
+    source = _newest_sql(arrived, "part, row")
+    usable = _newest_sql(f"{kept} WHERE {REASON} IS NULL", "row")
+    quarantined = f"SELECT * FROM ({_newest_sql(kept, 'row')}) WHERE {REASON} IS NOT NULL"
+    foreign = f"upper(currency) <> '{params.currency}'"
+    unconverted = f"SELECT * FROM ({usable}) WHERE {'false' if has_rates else foreign}"
+    in_ours = worth if has_rates else f"CASE WHEN {foreign} THEN NULL ELSE amount END"
+    sides = {
+        "source": connection.execute(_monthly_sql(source, zone, worth)).fetchall(),
+        "loaded": connection.execute(_monthly_sql(usable, zone, in_ours)).fetchall(),
+        "quarantined": connection.execute(_monthly_sql(quarantined, zone, worth)).fetchall(),
+        "unconverted": connection.execute(_monthly_sql(unconverted, zone)).fetchall(),
+        "without_lead": _without_lead(loaded),
+    }
+    currencies = _currencies(loaded, source, usable, quarantined, in_ours)
+    connection.execute("DROP TABLE arrived")
+    figures = {side: {month: (deals, revenue) for month, deals, revenue in rows} for side, rows in sides.items()}
+    months = sorted({month for rows in figures.values() for month in rows})
+    return Reconciliation(
+        params.currency,
+        [
+            Month(
+                month,
+                {side: figures[side].get(month, (0, 0))[0] for side in SIDES},
+                {side: Decimal(figures[side].get(month, (0, 0))[1]) for side in SIDES},
+            )
+            for month in months
+        ],
+        {
+            table: {name: count[name] for name in ("rows", "loaded", "quarantined")}
+            for table, count in loaded.counts.items()
+        },
+        currencies,
+    )
+
+
+def _worth_sql(currency: str, *, has_rates: bool) -> str:
+    """Give the SQL of an amount in the company's currency; in its own where there is no rate."""
+    if not has_rates:
+        return "amount"
+    foreign = f"coalesce(upper(currency), {literal(currency)}) <> {literal(currency)}"
+    return f"CASE WHEN {foreign} THEN coalesce({converted_sql()}, amount) ELSE amount END"
+
+
+def _currencies(loaded: LoadedCompany, source: str, usable: str, quarantined: str, in_ours: str) -> list[Currency]:
+    """Sum up won deals by the currency they were written in."""
+    ours = loaded.params.currency
+    name = f"coalesce(upper(currency), {literal(ours)})"
+    found = []
+    for rows, amount in ((source, "amount"), (usable, "amount"), (quarantined, "amount"), (usable, in_ours)):
+        query = f"SELECT {name}, count(*), sum({amount}) FROM ({rows}) WHERE outcome = 'won' GROUP BY ALL"
+        found.append({word: (n, total) for word, n, total in loaded.connection.execute(query).fetchall()})
+    told = []
+    for word in sorted(set().union(*found), key=lambda word: (word != ours, word)):
+        inside, loaded_, aside, worth = (Decimal(side.get(word, (0, None))[1] or 0) for side in found)
+        has_worth = word == ours or bool(loaded.params.data.sources.rates)
+        count = found[0].get(word, (0, None))[0]
+        told.append(Currency(word, count, inside, loaded_, aside, worth if has_worth else None))
+    return told
+
+
+def _source_sql(loaded: LoadedCompany, place: int) -> str:
+    """Won or not, when and for how much: each row of one source of deals."""
+    mapping = loaded.mappings[place]
+    agreed = loaded.conventions[place]
+    names = ("deal_id", "outcome", "closed_at", "recorded_at", "amount", "currency")
+    prefix = literal(mapping.raw.source.system or "")
+    columns = [
+        f"CAST({column_sql('deals', mapping, agreed, name, TABLES['deals'][name], prefix)[0]} AS {type_}) AS {name}"
+        for name, type_ in zip(
+            names, ("VARCHAR", "VARCHAR", "TIMESTAMP", "TIMESTAMP", "DECIMAL(18, 4)", "VARCHAR"), strict=True
+        )
+    ]
+    return f"SELECT {', '.join(columns)}, {place} AS part, {ROW} AS row FROM {quoted(mapping.raw.relation)}"
+
+
+def _newest_sql(rows: str, order: str) -> str:
+    """Keep the newest version of each deal, and every row that is no version."""
+    return (
+        f"SELECT * FROM ({rows}) QUALIFY recorded_at IS NULL OR deal_id IS NULL OR "
+        f"row_number() OVER (PARTITION BY deal_id, recorded_at IS NULL ORDER BY recorded_at DESC, {order}) = 1"
+    )
+
+
+def _monthly_sql(rows: str, zone: str, amount: str = "amount") -> str:
+    month = f"coalesce(strftime(timezone('{zone}', timezone('UTC', closed_at)), '%Y-%m'), '{NO_MONTH}')"
+    return f"SELECT {month}, count(*), coalesce(sum({amount}), 0) FROM ({rows}) WHERE outcome = 'won' GROUP BY ALL"
+
+
+def _without_lead(loaded: LoadedCompany) -> list[tuple[str, int, Decimal]]:
+    ever = point_in_time.NEVER - timedelta(days=1)
+    deals = lifecycle.unattached_deals(loaded.tables, ever).select("outcome", "closed_at", "amount")
+    return loaded.connection.execute(
+        _monthly_sql(loaded.backend.compile(deals), loaded.params.data.timezone)
+    ).fetchall()
+
+
+def _deals(count: int) -> str:
+    return f"{count:,} won deal{'' if count == 1 else 's'}"
+
+
+def _money(amount: Decimal) -> float:
+    return float(amount.quantize(_CENT))

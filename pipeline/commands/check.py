@@ -1,0 +1,184 @@
+"""The check: read everything, reconcile it with its source, and audit it. No model."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipeline.audit.data_warnings import WON_LEAST
+from pipeline.audit.leakage_audit import audit
+from pipeline.common.atomic_write import write_whole
+from pipeline.common.errors import UserError
+from pipeline.common.masking import masked
+from pipeline.config.params import Params
+from pipeline.ingest.column_mapping import near_column
+from pipeline.ingest.load import LoadedCompany, load_tables
+from pipeline.ingest.quarantine import TooManyQuarantinedError
+
+SHOWN_LIMIT = 100
+QUARANTINE_SCHEMA = pa.schema(
+    [
+        ("table", pa.string()), ("source", pa.string()), ("system", pa.string()), ("row", pa.int64()),
+        ("column", pa.string()), ("value", pa.string()), ("reason", pa.string()), ("amount", pa.decimal128(18, 4)),
+    ]
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """What the check found, as ``audit.json`` holds it, and where it was written."""
+
+    content: dict[str, Any]
+    folder: Path
+
+
+def check(params: Params, out: Path) -> CheckResult:
+    """Load, reconcile and audit a company; write ``audit.json``, ``audit.html`` and ``quarantine.parquet``.
+
+    Parameters
+    ----------
+    params : Params
+    out : Path
+        Folder for the three files; each appears whole or not at all.
+
+    Returns
+    -------
+    CheckResult
+
+    Raises
+    ------
+    UserError
+        The sources cannot be read; or too many rows cannot be used: then ``quarantine.parquet`` alone is written, as it
+        shows which.
+    """
+    from pipeline.reporting.html import render_audit
+
+    try:
+        loaded = load_tables(params)
+    except TooManyQuarantinedError as error:
+        write_whole(out, {"quarantine.parquet": _parquet(error.quarantine)})
+        raise UserError(f"{error} All of them are in {out / 'quarantine.parquet'}.") from None
+    content = audit_content(loaded, loaded.known_until)
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    files = {
+        "audit.json": text.encode(),
+        "audit.html": render_audit(content).encode(),
+        "quarantine.parquet": _parquet(loaded.quarantine),
+    }
+    write_whole(out, files)
+    return CheckResult(content, out)
+
+
+def audit_content(loaded: LoadedCompany, as_of: datetime) -> dict[str, Any]:
+    """Give all that ``audit.json`` holds.
+
+    Parameters
+    ----------
+    loaded : LoadedCompany
+    as_of : datetime
+        Naive UTC; what is said of leads and columns is what was known then.
+    """
+    found = audit(loaded, as_of)
+    shown = loaded.quarantine.head(SHOWN_LIMIT)
+    return {
+        "company": loaded.params.company,
+        "currency": loaded.params.currency,
+        "as_of": as_of.isoformat(),
+        "known_until": loaded.known_until.isoformat(),
+        "fingerprint": loaded.fingerprint,
+        "reconciliation": loaded.reconciliation.as_dict(),
+        "counts": loaded.counts,
+        "outcomes": found.counts,
+        "identity": loaded.identity.as_dict(),
+        "definitions": count_definitions(loaded),
+        "excluded": found.excluded,
+        "won_least": WON_LEAST,
+        "columns": found.columns,
+        "tests_count": found.tests_count,
+        "drift": found.drift,
+        "warnings": found.warnings,
+        "quarantine": [{name: _plain(value) for name, value in row.items()} for row in shown.to_dict(orient="records")],
+    }
+
+
+def count_definitions(loaded: LoadedCompany) -> dict[str, int]:
+    """Count the leads that meet each definition of ``data.definitions``: all of its columns, case and blanks aside.
+
+    Raises
+    ------
+    UserError
+        A definition names a column that leads do not have.
+    """
+    leads = loaded.tables.leads
+    counts = {"every row of leads": int(leads.count().execute())}
+    for name, rules in loaded.params.data.definitions.items():
+        meeting = leads
+        for written, values in rules.items():
+            key = f"data.definitions.{name}.{written}"
+            column = near_column(written, [*loaded.tables.present["leads"], *loaded.tables.attributes["leads"]], key)
+            wanted = [value.strip().lower() for value in values]
+            meeting = meeting.filter(meeting[column].cast("string").lower().isin(wanted))
+        counts[name] = int(meeting.count().execute())
+    return counts
+
+
+def summary(result: CheckResult) -> str:
+    """Tell in the terminal what was found, the reconciliation first."""
+    content = result.content
+    told = content["reconciliation"]
+    total, currency = told["total"], content["currency"]
+    lines = [
+        f"Won deals in the source: {total['source_deals']:,}, {total['source_amount']:,.2f} {currency}; "
+        f"loaded: {total['loaded_deals']:,}, {total['loaded_amount']:,.2f} {currency}"
+        + (" (equal to the cent)" if told["exact"] else ""),
+        f"  {'month':<8} {'source':>22} {'loaded':>22} {'quarantined':>20}",
+    ]
+    for month in told["months"]:
+        cells = [
+            f"{month[f'{side}_deals']:,} / {month[f'{side}_amount']:,.2f}"
+            for side in ("source", "loaded", "quarantined")
+        ]
+        lines.append(f"  {month['month']:<8} {cells[0]:>22} {cells[1]:>22} {cells[2]:>20}")
+    lines += [f"  difference {text}" for text in told["differences"]]
+    unattached = told["unattached"]
+    if unattached["deals"]:
+        lines.append(
+            f"  of the loaded, without a lead: {unattached['deals']:,}, {unattached['amount']:,.2f} {currency}"
+        )
+    for table, count in content["counts"].items():
+        lines.append(
+            f"{table}: {count['rows']:,} rows, {count['loaded']:,} loaded, {count['quarantined']:,} quarantined"
+        )
+        lines += [f"  {n:,} × {reason}" for reason, n in count["reasons"].items()]
+    lines.append(f"Identity: {content['identity']['text']}")
+    outcomes = content["outcomes"]
+    lines.append(
+        "Leads: "
+        + ", ".join(f"{outcomes[word]:,} {word}" for word in ("open", "won", "lost", "unknown") if outcomes[word])
+    )
+    lines += [f"  {name}: {n:,}" for name, n in content["definitions"].items()]
+    lines += [f"Kept out of the model: {column}: {reason}" for column, reason in content["excluded"].items()]
+    lines += [f"Warning: {warning['text']}" for warning in content["warnings"]]
+    return "\n".join(lines)
+
+
+def _parquet(quarantine: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pandas(quarantine, schema=QUARANTINE_SCHEMA, preserve_index=False), buffer)
+    return buffer.getvalue()
+
+
+def _plain(value: Any) -> Any:
+    if value is None or value is pd.NA or (isinstance(value, float) and value != value):
+        return None
+    if isinstance(value, str):
+        return masked(value)
+    return value if isinstance(value, int) else float(value)

@@ -1,0 +1,55 @@
+"""The whole job on a company made up on the spot."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from pipeline.common.progress import step
+
+BY = "leadrev demo"
+
+
+def demo(out: Path, *, leads: int) -> None:
+    """Simulate, check, backtest, train, promote, score and report; print what came of it.
+
+    The only command that promotes on its own, so that the one after it has a champion to score with.
+
+    Parameters
+    ----------
+    out : Path
+        Folder for the company and everything that is made from it.
+    leads : int
+        How many leads to make up.
+    """
+    started = time.perf_counter()
+    from pipeline.simulation.simulate import simulate
+
+    with step(f"simulating {leads:,} leads"):
+        simulate(out, leads=leads)
+
+    from pipeline.commands import backtest, check, score, train
+    from pipeline.config.params import load_params
+    from pipeline.model_registry import promotion
+    from pipeline.reporting import sales_report
+
+    params = load_params(out / "params.yaml")
+    with step("checking"):
+        checked = check.check(params, params.artifacts_folder)
+    print(check.summary(checked))
+    tested = backtest.backtest(params, None, params.artifacts_folder)
+    print(backtest.summary(tested))
+    # The last cutoff of the backtest lies one horizon back: it is the hold-out of a training at the data's end.
+    trained = train.train(params, None, held_out=tested.evaluations[-1])
+    print(trained.summary())
+    print(promotion.promote(params, trained.version, by=BY, because="first version of a made-up company", force=True))
+    scored = score.score(params, None, model="champion", explain="all", out=params.artifacts_folder)
+    print(scored.summary())
+    page = sales_report.report(params, params.artifacts_folder)
+    top = scored.result.scores.iloc[0]
+    print(
+        f"\nDone in {time.perf_counter() - started:.0f} s. Open {page} in a browser; for the lead at the top:\n"
+        f"  leadrev explain {top['lead_id']} --params {out}/params.yaml"
+    )
+    sys.stdout.flush()

@@ -1,0 +1,344 @@
+"""The params file: what it may say, checked key by key before anything is read."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import available_timezones
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from pipeline.common.errors import UserError
+from pipeline.config.data_contract import TABLES, WORDS
+from pipeline.config.yaml_loader import line_of, read_yaml
+
+
+def _listed(value: Any) -> Any:
+    """Read one value where a list is wanted as a list of one, and nothing as an empty list."""
+    return [] if value is None else value if isinstance(value, list) else [value]
+
+
+def _as_text(value: Any) -> Any:
+    """Give a number as the text the data would write: YAML reads ``1`` as no text."""
+    return str(value) if isinstance(value, int | float) else value
+
+
+def _mapping(value: Any) -> Any:
+    """Read a key left blank as an empty mapping."""
+    return {} if value is None else value
+
+
+Text = Annotated[str, BeforeValidator(_as_text), Field(min_length=1)]
+Texts = Annotated[list[Text], BeforeValidator(_listed)]
+
+
+class _Strict(BaseModel):
+    """A part of the params file: unknown keys are refused, and nothing changes once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False, protected_namespaces=())
+
+
+class Source(_Strict):
+    """One place a table is read from.
+
+    Parameters
+    ----------
+    from_ : str, written ``from``
+        A CSV, Parquet or JSON lines file, a glob of them, ``postgresql://user@host/database/schema.table`` or
+        ``sqlite:///file.db/table``.
+    sql : str
+        Instead of ``from``: DuckDB SQL that may read any file.
+    system : str
+        The system it comes from; ids are unique within one.
+    columns : dict of str to str
+        Our name of a column to the source's.
+    values : dict of str to dict of str to list of str
+        For a column, our word to the source's words.
+    ignore : list of str
+        Columns of the source that are not looked at.
+    known_at_creation : list of str
+        Columns that, by a person's word, never change after the row was made.
+    """
+
+    from_: Text | None = Field(default=None, alias="from")
+    sql: Text | None = None
+    system: Text | None = None
+    columns: Annotated[dict[str, Text], BeforeValidator(_mapping)] = {}
+    values: Annotated[dict[str, dict[str, Texts]], BeforeValidator(_mapping)] = {}
+    ignore: Texts = []
+    known_at_creation: Texts = []
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Source:
+        if (self.from_ is None) == (self.sql is None):
+            raise ValueError("needs exactly one of 'from' (a file or a database table) and 'sql' (a query)")
+        return self
+
+
+Sources = Annotated[list[Source], BeforeValidator(_listed)]
+
+
+class SourcesParams(_Strict):
+    """The tables of a company; only leads and deals are needed."""
+
+    leads: Sources = Field(min_length=1)
+    deals: Sources = Field(min_length=1)
+    accounts: Sources = []
+    events: Sources = []
+    changes: Sources = []
+    owners: Sources = []
+    rates: Sources = []
+
+    @model_validator(mode="after")
+    def _contract_names(self) -> SourcesParams:
+        for table in type(self).model_fields:
+            for source in getattr(self, table):
+                _check_names(f"{table}.columns", source.columns, TABLES[table])
+                for column, words in source.values.items():
+                    if (table, column) in WORDS:
+                        _check_names(f"{table}.values.{column}", words, WORDS[table, column])
+        return self
+
+
+class IdentityParams(_Strict):
+    """Which records are the same person's."""
+
+    link: Literal["across_systems", "everywhere", "none"] = "across_systems"
+    threshold: float = Field(default=0.9, ge=0.5, le=1)
+    window_days: int = Field(default=90, ge=1, le=3650)
+
+
+class DataParams(_Strict):
+    """Where the data are and how to read them."""
+
+    timezone: str = "UTC"
+    known_until: Text | None = None
+    amount_window_days: int = Field(default=90, ge=0, le=3650)
+    quarantined_share_limit: float = Field(default=0.2, ge=0, le=1)
+    definitions: Annotated[dict[str, dict[str, Texts]], BeforeValidator(_mapping)] = {}
+    identity: Annotated[IdentityParams, BeforeValidator(_mapping)] = IdentityParams()
+    sources: SourcesParams
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        if value not in available_timezones():
+            raise ValueError(
+                f"no time zone is called '{value}'{near_miss(value, available_timezones())} An example: Europe/Berlin"
+            )
+        return value
+
+
+class SnapshotsParams(_Strict):
+    """How training rows are drawn."""
+
+    rows_limit: int = Field(default=150_000, ge=1_000)
+
+
+class FeaturesParams(_Strict):
+    """What is looked at."""
+
+    windows_days: Annotated[list[Annotated[int, Field(ge=1, le=3650)]], BeforeValidator(_listed)] = Field(
+        default=[7, 30, 90], min_length=1
+    )
+
+
+class ModelParams(_Strict):
+    """How the forecaster learns."""
+
+    trees: int = Field(default=150, ge=1, le=10_000)
+    leaves: int = Field(default=16, ge=2, le=1_024)
+    learning_rate: float = Field(default=0.05, gt=0, le=1)
+    pieces: int = Field(default=8, ge=1, le=32)
+    half_life_days: float | None = Field(default=180, gt=0)
+
+
+class AuditParams(_Strict):
+    """What a person vouches for against the audit."""
+
+    keep: Texts = []
+
+
+class BacktestParams(_Strict):
+    """How the past is forecast again."""
+
+    truth: Text | None = None
+    cutoffs_count: int = Field(default=3, ge=1, le=50)
+    bootstrap_count: int = Field(default=200, ge=0, le=10_000)
+    capacity_calls: int = Field(default=100, ge=1, le=10_000_000)
+
+
+class MlflowParams(_Strict):
+    """Where runs and models are kept."""
+
+    tracking_uri: Text = "sqlite:///mlflow.db"
+    experiment: Text | None = None
+    model_name: Text | None = None
+
+
+class Params(_Strict):
+    """A whole params file.
+
+    Every part is as written; `folder` is where the file lies, and what relative paths in it start from.
+    """
+
+    company: Text
+    currency: str = Field(default="EUR", pattern=r"^[A-Z]{3}$")
+    seed: int = Field(default=0, ge=0, lt=2**31)
+    engine: Literal["duckdb", "pyspark"] = "duckdb"
+    fiscal_year_start_month: int = Field(default=1, ge=1, le=12)
+    horizons_days: Annotated[list[Annotated[int, Field(ge=1, le=3650)]], BeforeValidator(_listed)] = Field(
+        default=[30, 90, 180, 365], min_length=1
+    )
+    primary_horizon_days: int = 90
+    artifacts: Text = "artifacts"
+    data: DataParams
+    snapshots: Annotated[SnapshotsParams, BeforeValidator(_mapping)] = SnapshotsParams()
+    features: Annotated[FeaturesParams, BeforeValidator(_mapping)] = FeaturesParams()
+    model: Annotated[ModelParams, BeforeValidator(_mapping)] = ModelParams()
+    audit: Annotated[AuditParams, BeforeValidator(_mapping)] = AuditParams()
+    backtest: Annotated[BacktestParams, BeforeValidator(_mapping)] = BacktestParams()
+    mlflow: Annotated[MlflowParams, BeforeValidator(_mapping)] = MlflowParams()
+    _folder: Path = PrivateAttr(Path("."))
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Params:
+        if sorted(set(self.horizons_days)) != self.horizons_days:
+            raise ValueError("horizons_days: must rise, each horizon once")
+        if self.primary_horizon_days not in self.horizons_days:
+            raise ValueError(f"primary_horizon_days: {self.primary_horizon_days} is not one of {self.horizons_days}")
+        return self
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the params file."""
+        return self._folder
+
+    @property
+    def artifacts_folder(self) -> Path:
+        """Folder that outputs go to."""
+        return (self._folder / self.artifacts).resolve()
+
+    @property
+    def tracking_uri(self) -> str:
+        """Where MLflow keeps runs, with a relative SQLite path or folder resolved from the params file."""
+        uri = self.mlflow.tracking_uri
+        if match := re.fullmatch(r"sqlite:///([^/].*)", uri):
+            return f"sqlite:///{(self._folder / match.group(1)).resolve()}"
+        return uri if "://" in uri or uri == "databricks" else str((self._folder / uri).resolve())
+
+    @property
+    def experiment(self) -> str:
+        """Name of the MLflow experiment."""
+        return self.mlflow.experiment or self.company
+
+    @property
+    def model_name(self) -> str:
+        """Name of the registered model."""
+        return self.mlflow.model_name or f"leadrev-{re.sub(r'[^a-z0-9]+', '-', self.company.lower()).strip('-')}"
+
+
+def near_miss(word: str, known: Any) -> str:
+    """``"; did you mean 'x'?"`` where a known word is close, else a full stop."""
+    folded = {str(name).lower(): str(name) for name in known}
+    close = difflib.get_close_matches(str(word).lower(), folded, n=1, cutoff=0.6)
+    return f"; did you mean '{folded[close[0]]}'?" if close else "."
+
+
+def _check_names(where: str, given: Any, known: Any) -> None:
+    for name in given:
+        if name not in known:
+            raise ValueError(f"{where}.{name}: unknown name{near_miss(name, known)} Allowed: {', '.join(known)}")
+
+
+def _fields_at(keys: tuple[Any, ...]) -> list[str]:
+    """Keys allowed in the part of the file that the dotted key leads to."""
+    model: Any = Params
+    for key in keys:
+        if isinstance(key, int):
+            continue
+        fields = {(field.alias or name): field for name, field in model.model_fields.items()}
+        if key not in fields:
+            return []
+        inner = fields[key].annotation
+        model = Source if inner == list[Source] else inner
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            return []
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _explain(error: ValidationError, content: dict[str, Any], path: Path, node: Any) -> UserError:
+    """Say the first mistake in one line: the dotted key, what was found, what is allowed."""
+    first = error.errors(include_url=False)[0]
+    keys: list[Any] = []
+    inner: Any = content
+    for key in first["loc"]:
+        if isinstance(key, int) and not isinstance(inner, list):
+            continue  # a source written without a list
+        keys.append(key)
+        try:
+            inner = inner[key]
+        except (KeyError, IndexError, TypeError):
+            inner = None
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        allowed = _fields_at(tuple(keys[:-1]))
+        message = f"unknown key{near_miss(keys[-1], allowed)} Allowed: {', '.join(allowed)}"
+    elif first["type"] == "missing":
+        message = "is missing"
+        allowed = _fields_at(tuple(keys[:-1]))
+        written = content
+        for key in keys[:-1]:
+            written = written[key]
+        extra = [name for name in written if name not in allowed] if isinstance(written, dict) else []
+        if near := difflib.get_close_matches(str(keys[-1]), [str(name) for name in extra], n=1):
+            keys[-1], message = near[0], f"unknown key; did you mean '{keys[-1]}'? Allowed: {', '.join(allowed)}"
+    elif first["type"] != "value_error":
+        found = first.get("input")
+        message = f"found {found!r}; {message[0].lower()}{message[1:]}"
+    elif match := re.match(r"([a-z_0-9.]+): (.*)", message, flags=re.DOTALL):
+        keys += match.group(1).split(".")
+        message = match.group(2)
+    dotted = ".".join(str(key) for key in keys)
+    others = error.error_count() - 1
+    more = f" (and {others} more)" if others else ""
+    return UserError(f"{path} line {line_of(node, tuple(keys))}: {dotted}: {message.rstrip('.')}.{more}")
+
+
+def load_params(path: str | Path) -> Params:
+    """Read and check a params file.
+
+    Parameters
+    ----------
+    path : str or Path
+        A YAML file as the design's data contract describes it.
+
+    Returns
+    -------
+    Params
+        With every default filled in.
+
+    Raises
+    ------
+    UserError
+        In one line: the file and line, the dotted key, what was found and what is allowed.
+    """
+    path = Path(path)
+    content, node = read_yaml(path)
+    try:
+        params = Params.model_validate(content)
+    except ValidationError as error:
+        raise _explain(error, content, path, node) from None
+    params._folder = path.resolve().parent
+    return params

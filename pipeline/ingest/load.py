@@ -1,0 +1,376 @@
+# ruff: noqa: S608 (SQL here is made of quoted identifiers and literals)
+"""Loading a company: sources in, canonical tables out, and a record of every row that could not be used."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import tempfile
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo
+
+import duckdb
+import ibis
+import pandas as pd
+
+from features.schema import SCHEMAS, Tables
+from pipeline.common.errors import UserError
+from pipeline.common.memory_limit import duckdb_settings
+from pipeline.config.params import Params
+from pipeline.identity.linkage import Identity, link_records
+from pipeline.ingest.column_mapping import Mapping, map_columns
+from pipeline.ingest.databases import literal, quoted
+from pipeline.ingest.event_linking import link_events
+from pipeline.ingest.exchange_rates import convert, converted_sql
+from pipeline.ingest.field_history import read_changes, tracked
+from pipeline.ingest.parsing import Conventions
+from pipeline.ingest.quarantine import check_shares, collect, count_rows, doubtful, quarantined
+from pipeline.ingest.sources import PLACE, ROW, read_source
+from pipeline.ingest.staging import REASON, Staged, agree, sql_type, stage
+
+if TYPE_CHECKING:
+    from pipeline.audit.reconciliation import Reconciliation
+
+# Merging nested selects takes Ibis longer than it spares the engine: a matrix compiles in two thirds of the time.
+ibis.options.sql.fuse_selects = False
+
+LOADED = ("leads", "deals", "accounts", "events", "changes", "owners", "rates")
+_KNOWN_AT = {
+    "leads": "coalesce(recorded_at, created_at)",
+    "accounts": "coalesce(recorded_at, valid_from)",
+    "events": "coalesce(recorded_at, occurred_at)",
+}
+
+
+@dataclass(eq=False)
+class LoadedCompany:
+    """A company's tables, and how they came to be.
+
+    Parameters
+    ----------
+    params : Params
+    backend : ibis DuckDB backend
+        Holds the tables, in a temporary file: they may be larger than memory.
+    tables : Tables
+        What features are built from.
+    known_until : datetime
+        Where the data end (naive UTC).
+    counts : dict
+        Per table: ``rows`` in the source, ``loaded``, ``quarantined``, ``reasons``, ``unreadable`` (values left empty);
+        of events also ``linked`` (found their lead by another key than ``lead_id``), of changes ``unread`` (columns
+        that nobody reads).
+    staged : dict of str to Staged
+    mappings : list of Mapping
+        Every source, with its columns in the contract's terms.
+    conventions : list of dict
+        For each of them, how its texts are read.
+    identity : Identity
+        Which records were found to be the same person's.
+    """
+
+    params: Params
+    backend: Any
+    tables: Tables
+    known_until: datetime
+    counts: dict[str, dict[str, Any]]
+    staged: dict[str, Staged]
+    mappings: list[Mapping]
+    conventions: list[dict[str, Conventions]]
+    identity: Identity
+    scratch: tempfile.TemporaryDirectory = field(repr=False)
+
+    @property
+    def connection(self) -> duckdb.DuckDBPyConnection:
+        """The DuckDB connection under the tables."""
+        return self.backend.con
+
+    @cached_property
+    def on_engine(self) -> Tables:
+        """The tables where features are built: in DuckDB, or as handed over to the engine that params name."""
+        if self.params.engine == "duckdb":
+            return self.tables
+        from pipeline.ingest.spark import tables_on_spark
+
+        return tables_on_spark(self.tables, Path(self.scratch.name))
+
+    @cached_property
+    def quarantine(self) -> pd.DataFrame:
+        """Rows that could not be used: ``table, source, system, row, column, value, reason, amount``."""
+        return quarantined(self.connection)
+
+    @cached_property
+    def doubts(self) -> pd.DataFrame:
+        """Rows that are loaded, and that somebody should look at; columns as `quarantine`."""
+        return doubtful(self.connection, self.staged["deals"], self.known_until)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of what was loaded, whatever the order of the rows: the same data, the same fingerprint."""
+        told = []
+        for table in (*LOADED, "closings"):
+            columns = ", ".join(
+                f"coalesce(CAST({quoted(name)} AS VARCHAR), '\\0')" for name in _names(self.tables, table)
+            )
+            row = self.connection.execute(
+                f"SELECT count(*), coalesce(sum(hash({columns})::HUGEINT), 0) FROM {table}"
+            ).fetchall()[0]
+            told.append(f"{table} {sorted(self.tables.present.get(table, ()))} {row}")
+        return hashlib.sha256("\n".join([*told, str(self.known_until)]).encode()).hexdigest()
+
+    @cached_property
+    def reconciliation(self) -> Reconciliation:
+        """Won deals and revenue per month, in the source and as loaded."""
+        from pipeline.audit.reconciliation import reconcile
+
+        return reconcile(self)
+
+    @cached_property
+    def known_at_creation(self) -> frozenset[str]:
+        """Attributes which, by a person's word, never change after the row was made."""
+        return frozenset(name for mapping in self.mappings for name in mapping.raw.source.known_at_creation)
+
+
+def load_tables(params: Params) -> LoadedCompany:
+    """Read every source of a company into canonical tables.
+
+    Nothing is dropped in silence: for each table, rows loaded and rows quarantined together are the rows of its
+    sources.
+
+    Parameters
+    ----------
+    params : Params
+        What `load_params` gives.
+
+    Returns
+    -------
+    LoadedCompany
+
+    Raises
+    ------
+    UserError
+        A source is missing or empty, a column is misspelt or missing, or more rows cannot be used than
+        ``data.quarantined_share_limit`` allows.
+    """
+    end = _written_end(params)
+    scratch = tempfile.TemporaryDirectory(prefix="leadrev-", ignore_cleanup_errors=True)
+    folder = Path(scratch.name)
+    backend = ibis.duckdb.connect(folder / "company.duckdb", temp_directory=str(folder / "spill"), **duckdb_settings())
+    connection = backend.con
+    with contextlib.suppress(duckdb.InvalidInputException):  # a notebook without widgets has no bar to turn off
+        connection.execute("SET enable_progress_bar = false")  # it would land in what commands print
+    connection.execute(f"SET file_search_path = {literal(str(params.folder))}")
+    connection.execute(f"SET TimeZone = {literal(params.data.timezone)}")
+    qualify = _several_systems(params)
+    mappings: list[Mapping] = []
+    conventions: list[dict[str, Conventions]] = []
+    staged: dict[str, Staged] = {}
+    for table in LOADED:
+        of_table = []
+        sources = getattr(params.data.sources, table)
+        for place, source in enumerate(sources):
+            key = f"data.sources.{table}" + (f".{place}" if len(sources) > 1 else "")
+            raw = read_source(connection, table, key, source, params.folder, folder)
+            of_table.append(map_columns(raw))
+        if of_table:
+            agreed = [agree(connection, mapping) for mapping in of_table]
+            staged[table] = stage(connection, table, of_table, agreed, qualify=qualify)
+            mappings += of_table
+            conventions += agreed
+    unread = read_changes(connection, staged, mappings, conventions, qualify=qualify)
+    connection.execute("SET TimeZone = 'UTC'")
+    raws = [mapping.raw for mapping in mappings]
+    _make_views(connection, staged, params)
+    tables = _tables(backend, staged)
+    linked = link_events(connection, backend, tables, staged["events"]) if "events" in staged else {}
+    for raw in raws:
+        if raw.table == "events" and raw.is_copy:  # too many to hold twice
+            connection.execute(f"DROP TABLE {quoted(raw.relation)}")
+    collect(connection, staged, raws)
+    counts = count_rows(connection, staged, raws)
+    for table, name, found in (("events", "linked", linked), ("changes", "unread", unread)):
+        if found:
+            counts[table][name] = found
+    check_shares(connection, counts, params.data.quarantined_share_limit)
+    identity = link_records(
+        connection, staged["leads"].present, params.data.identity, params.seed, with_events="events" in staged
+    )
+    if identity.counts["joined"]:
+        tables = _tables(backend, staged)  # anew, as some leads are others now
+    known_until = end or _known_until(connection)
+    return LoadedCompany(params, backend, tables, known_until, counts, staged, mappings, conventions, identity, scratch)
+
+
+def _tables(backend: Any, staged: dict[str, Staged]) -> Tables:
+    present = {table: staged[table].present if table in staged else frozenset() for table in LOADED}
+    return Tables(
+        **{table: backend.table(table) for table in SCHEMAS},
+        present=present | {"changes": tracked(backend.con)},
+        attributes={table: tuple(staged[table].attributes) if table in staged else () for table in LOADED},
+    )
+
+
+def parse_as_of(text: str | None, params: Params) -> datetime:
+    """Read an instant as the command line gives it.
+
+    Parameters
+    ----------
+    text : str
+        ISO 8601: a bare date is 00:00 in the company's time zone; a time without an offset is in that zone too.
+    params : Params
+
+    Returns
+    -------
+    datetime
+        Naive UTC.
+
+    Raises
+    ------
+    UserError
+        It is no date.
+    """
+    written = (text or "").strip()
+    try:
+        moment = datetime.fromisoformat(written)
+    except ValueError:
+        raise UserError(
+            f"'{written}' is no date: write 2018-04-01, or 2018-04-01T12:00:00 with or without an offset."
+        ) from None
+    return _utc(moment, params)
+
+
+def _utc(moment: datetime, params: Params) -> datetime:
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=ZoneInfo(params.data.timezone))
+    return moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def _several_systems(params: Params) -> bool:
+    """Say whether ids need their system's name before them: if several are named, each source must name its own."""
+    named = {
+        f"data.sources.{table}" + (f".{place}" if len(sources) > 1 else ""): source.system
+        for table in LOADED
+        if table != "rates"
+        for sources in [getattr(params.data.sources, table)]
+        for place, source in enumerate(sources)
+    }
+    systems = sorted({system for system in named.values() if system})
+    if len(systems) > 1:
+        for key, system in named.items():
+            if system is None:
+                raise UserError(
+                    f"{key}.system: is missing; as ids come from several systems, say from which: {', '.join(systems)}."
+                )
+    return len(systems) > 1
+
+
+def _make_views(connection: duckdb.DuckDBPyConnection, staged: dict[str, Staged], params: Params) -> None:
+    """Canonical tables as views of the usable rows, and empty ones for what the company does not have."""
+    if "rates" in staged:
+        convert(connection, params.currency, params.data.timezone)
+    ours = literal(params.currency)
+    foreign = f"coalesce(upper(currency), {ours}) <> {ours}"
+    # An amount in another currency is no amount in ours without a rate; the reconciliation lists it.
+    in_ours = f"CASE WHEN {foreign} THEN {converted_sql() if 'rates' in staged else 'NULL'} ELSE amount END"
+    ended = f"({REASON} IS NULL AND outcome <> 'open')"
+    special = {
+        ("deals", "deal_id"): f"coalesce(deal_id, {PLACE} || ' row ' || {ROW})",
+        # Closed, and nobody can read how: the row is in quarantine, but the deal is open no more.
+        ("deals", "outcome"): f"CASE WHEN {REASON} IS NULL THEN coalesce(outcome, 'open') ELSE 'unknown' END",
+        ("deals", "closed_at"): f"CASE WHEN {ended} THEN closed_at WHEN {REASON} IS NOT NULL THEN "
+        "coalesce(closed_at, recorded_at, opened_at) END",
+        ("deals", "expected_close_at"): "coalesce(expected_close_at, CASE WHEN outcome = 'open' THEN closed_at END)",
+        ("deals", "currency"): f"coalesce(upper(currency), {ours})",
+        ("deals", "amount"): f"CASE WHEN {REASON} IS NULL THEN {in_ours} END",
+        ("deals", "written_amount"): f"CASE WHEN {REASON} IS NULL THEN amount END",
+        ("deals", "is_foreign"): foreign,
+    }
+    unreadable = (
+        f"OR (NOT {REASON} LIKE 'duplicate%' AND coalesce(closed_at, recorded_at, opened_at) IS NOT NULL "
+        "AND (outcome IN ('won', 'lost') OR (outcome IS NULL AND closed_at IS NOT NULL)))"
+    )
+    for table in LOADED:
+        if table == "changes":
+            connection.execute("CREATE VIEW changes AS FROM told_changes")
+            continue
+        if table == "rates" and table in staged:
+            connection.execute("CREATE VIEW rates AS FROM told_rates")
+            continue
+        if table not in staged:
+            columns = ", ".join(f"CAST(NULL AS {sql_type(type_)}) AS {name}" for name, type_ in SCHEMAS[table].items())
+            connection.execute(f"CREATE VIEW {table} AS SELECT {columns} WHERE false")
+            continue
+        names = [
+            f"{_KNOWN_AT[table] if name == 'known_at' else special.get((table, name), name)} AS {name}"
+            for name in SCHEMAS[table]
+        ]
+        names += [quoted(name) for name in staged[table].attributes]
+        usable = f"{REASON} IS NULL {unreadable if table == 'deals' else ''}"
+        connection.execute(f"CREATE VIEW {table} AS SELECT {', '.join(names)} FROM staged_{table} WHERE {usable}")
+    _make_closings(connection)
+
+
+def _make_closings(connection: duckdb.DuckDBPyConnection) -> None:
+    """Leads that have ended with nobody knowing how: by a status that cannot be read, or lost at no date.
+
+    Where there is no date at all, the lead is censored at its creation: it tells nothing, and is not scored.
+    """
+    connection.execute(
+        f"""
+        CREATE TABLE closings AS
+        SELECT lead_id, closed_at, max(known_at) AS known_at FROM (
+            SELECT leads.lead_id, leads.created_at AS closed_at, leads.created_at AS known_at
+            FROM staged_deals AS deals JOIN leads ON deals.lead_id = leads.lead_id
+            WHERE deals.{REASON} IS NOT NULL AND NOT deals.{REASON} LIKE 'duplicate%'
+              AND deals.outcome IN ('won', 'lost')
+              AND coalesce(deals.closed_at, deals.recorded_at, deals.opened_at) IS NULL
+            UNION ALL
+            SELECT lead_id, coalesce(closed_at, created_at), coalesce(recorded_at, closed_at, created_at)
+            FROM staged_leads
+            WHERE {REASON} IS NULL AND ((status = 'lost' AND closed_at IS NULL AND lead_id NOT IN (
+                    SELECT row_id FROM told_changes WHERE "table" = 'leads' AND field = 'status'))
+                OR ("was:status" IS NOT NULL AND closed_at IS NOT NULL))
+        ) GROUP BY lead_id, closed_at ORDER BY lead_id, closed_at
+        """
+    )
+
+
+def _written_end(params: Params) -> datetime | None:
+    """Where the data end by params: a bare date to its end."""
+    if (written := params.data.known_until) is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(written)
+    except ValueError:
+        raise UserError(f"data.known_until: '{written}' is no date; write it like 2018-11-14.") from None
+    if len(written) <= 10:
+        moment = moment.replace(hour=23, minute=59, second=59, microsecond=999_999)
+    return _utc(moment, params)
+
+
+def _known_until(connection: duckdb.DuckDBPyConnection) -> datetime:
+    """Where the data end: the newest thing that happened."""
+    newest = connection.execute(
+        """
+        SELECT max(moment) FROM (
+            SELECT unnest([created_at, known_at, CASE WHEN status = 'lost' THEN closed_at END]) AS moment FROM leads
+            UNION ALL SELECT unnest([opened_at, closed_at, recorded_at]) FROM deals WHERE outcome <> 'unknown'
+            UNION ALL SELECT known_at FROM changes
+            UNION ALL SELECT max(known_at) FILTER (known_at <= $now) FROM events
+            UNION ALL SELECT known_at FROM accounts
+        ) WHERE moment <= $now
+        """,
+        {"now": datetime.now(UTC).replace(tzinfo=None)},
+    ).fetchall()[0][0]
+    if newest is None:
+        raise UserError(
+            "data.known_until: nothing in the data has happened yet; check the dates of data.sources.leads."
+        )
+    return newest
+
+
+def _names(tables: Tables, table: str) -> list[str]:
+    return [*(name for name in SCHEMAS[table]), *tables.attributes.get(table, ())]

@@ -1,0 +1,219 @@
+"""MLflow: where runs are logged and models are kept. The one module that imports it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # a company's model is nobody else's business
+os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
+
+import matplotlib
+
+matplotlib.use("Agg")
+import mlflow
+import mlflow.pyfunc
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from pipeline.common.errors import UserError
+from pipeline.config.params import Params
+from pipeline.ingest.databases import without_password
+from pipeline.model_registry.model_artifact import StoredModel, read_model
+
+CHAMPION = "champion"
+RUNTIME_PACKAGES = (
+    "ibis-framework", "duckdb", "lightgbm", "numpy", "pandas", "pyarrow", "scikit-learn", "shap", "woodelf-explainer",
+    "pydantic", "pyyaml",
+)  # fmt: skip
+HISTORY_TAG = "champion_history"
+
+
+class Registry:
+    """A company's models in MLflow: versions, and which of them is champion.
+
+    Parameters
+    ----------
+    params : Params
+        ``mlflow.tracking_uri``, ``mlflow.experiment`` and ``mlflow.model_name``; a relative SQLite path starts at the
+        params file's folder, and artifacts lie beside that file.
+    """
+
+    def __init__(self, params: Params):
+        for noisy in ("mlflow", "alembic", "mlflow.utils.environment"):
+            logging.getLogger(noisy).setLevel(logging.ERROR)
+        warnings.filterwarnings("ignore", module="mlflow")
+        self.model_name = params.model_name
+        self.experiment = params.experiment
+        self.uri = params.tracking_uri
+        self.artifact_root = (
+            (Path(self.uri.removeprefix("sqlite:///")).parent / "mlartifacts").as_uri()
+            if self.uri.startswith("sqlite:///")
+            else None
+        )
+        mlflow.set_tracking_uri(self.uri)
+        mlflow.set_registry_uri(self.uri)
+        self.client = MlflowClient()
+
+    def log_training(
+        self,
+        stored: StoredModel,
+        *,
+        params: dict[str, Any],
+        metrics: dict[str, float],
+        files: dict[str, bytes],
+        figures: dict[str, Any],
+        trials: Sequence[tuple[str, dict[str, Any], dict[str, float]]] = (),
+    ) -> str:
+        """Log one training run and register its model; nothing becomes champion.
+
+        Parameters
+        ----------
+        stored : StoredModel
+            The model.
+        params : dict
+            The params, flat, as MLflow shows them.
+        metrics : dict of str to float
+            Figures of the hold-out.
+        files : dict of str to bytes
+            Small files to keep with the run (audit, metrics).
+        figures : dict of str to matplotlib figure
+            Plots to keep with the run.
+        trials : sequence of (str, dict, dict)
+            Settings that were tried before: name, settings and figures of each, logged as runs inside this one.
+
+        Returns
+        -------
+        str
+            The registered version.
+        """
+        packages = Path(__file__).parents[2]
+        with self._run() as run, tempfile.TemporaryDirectory() as scratch:
+            mlflow.log_params({key: str(value)[:500] for key, value in params.items()})
+            mlflow.log_metrics({key: value for key, value in metrics.items() if value == value})
+            mlflow.set_tags({"data_fingerprint": stored.facts.data_fingerprint, "company": stored.facts.company})
+            for name, settings, found in trials:
+                with mlflow.start_run(run_name=name, nested=True):
+                    mlflow.log_params(settings)
+                    mlflow.log_metrics(found)
+            for name, content in files.items():
+                path = Path(scratch) / name
+                path.write_bytes(content)
+                mlflow.log_artifact(str(path))
+            for name, figure in figures.items():
+                mlflow.log_figure(figure, f"figures/{name}")
+            model_folder = Path(scratch) / "forecaster"
+            model_folder.mkdir()
+            stored.write(model_folder)
+            info = mlflow.pyfunc.log_model(
+                name="model",
+                loader_module="pipeline.model_registry.model_artifact",
+                data_path=str(model_folder),
+                code_paths=[str(packages / name) for name in ("features", "models", "pipeline")],
+                pip_requirements=[f"{name}=={installed_version(name)}" for name in RUNTIME_PACKAGES],
+            )
+            version = self._register(info.model_uri, run.info.run_id)
+            for key, value in {"trained_as_of": stored.facts.trained_as_of, "run_id": run.info.run_id}.items():
+                self.client.set_model_version_tag(self.model_name, version, key, value)
+        return version
+
+    def _register(self, uri: str, run_id: str) -> str:
+        """Make a version of a logged model; through the client, which unlike `mlflow.register_model` prints nothing."""
+        try:
+            self.client.get_registered_model(self.model_name)
+        except MlflowException:
+            self.client.create_registered_model(self.model_name)
+        model_id = uri.removeprefix("models:/")
+        return str(self.client.create_model_version(self.model_name, uri, run_id, model_id=model_id).version)
+
+    def load(self, which: str) -> tuple[str, StoredModel]:
+        """Give a model by ``champion``, ``latest`` or its version number.
+
+        Returns
+        -------
+        version, stored : str, StoredModel
+
+        Raises
+        ------
+        UserError
+            If there is no such model; the message says what to do.
+        """
+        version = self.version(which)
+        uri = self.client.get_model_version_download_uri(self.model_name, version)
+        folder = Path(mlflow.artifacts.download_artifacts(uri))
+        return version, read_model(folder / "data" / "forecaster")
+
+    def version(self, which: str) -> str:
+        """Give the version number that ``champion``, ``latest`` or a number stands for."""
+        versions = self.versions()
+        if not versions:
+            where = without_password(self.uri)
+            raise UserError(f"no model of {self.model_name} is registered in {where}: run `leadrev train` first")
+        if which == "latest":
+            return versions[-1]
+        if which == CHAMPION:
+            champion = self.champion()
+            if champion is None:
+                raise UserError(
+                    f"no version of {self.model_name} is champion yet (there are: {', '.join(versions)}): look at "
+                    "`leadrev backtest`, then run `leadrev promote latest --by YOU --because WHY`, or score with "
+                    "--model latest"
+                )
+            return champion
+        if which not in versions:
+            raise UserError(
+                f"--model {which}: {self.model_name} has no such version; there are: {', '.join(versions)}, and the "
+                "words champion and latest"
+            )
+        return which
+
+    def versions(self) -> list[str]:
+        """All registered versions, oldest first."""
+        file = self.uri.removeprefix("sqlite:///")
+        if file != self.uri and not Path(file).exists():
+            return []  # asking MLflow would make the file, with all its tables, to find nothing in it
+        found = self.client.search_model_versions(f"name='{self.model_name}'")
+        return sorted((str(version.version) for version in found), key=int)
+
+    def champion(self) -> str | None:
+        """Give the version that is champion, if one is."""
+        try:
+            return str(self.client.get_model_version_by_alias(self.model_name, CHAMPION).version)
+        except MlflowException:
+            return None
+
+    def history(self) -> list[dict[str, Any]]:
+        """Who made which version champion, when and why; oldest first."""
+        try:
+            tags = self.client.get_registered_model(self.model_name).tags
+        except MlflowException:
+            return []
+        return json.loads(tags.get(HISTORY_TAG, "[]"))
+
+    def make_champion(self, version: str | None, *, action: str, by: str, because: str, note: str = "") -> None:
+        """Move the alias and write down who did it and why; None leaves no champion."""
+        entry = {"action": action, "version": version, "previous": self.champion(), "by": by, "because": because}
+        entry |= {"at": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "note": note}
+        history = [*self.history(), entry]
+        self.client.set_registered_model_tag(self.model_name, HISTORY_TAG, json.dumps(history))
+        if version is None:
+            self.client.delete_registered_model_alias(self.model_name, CHAMPION)
+        else:
+            self.client.set_registered_model_alias(self.model_name, CHAMPION, version)
+
+    @contextmanager
+    def _run(self) -> Iterator[Any]:
+        if self.client.get_experiment_by_name(self.experiment) is None:
+            self.client.create_experiment(self.experiment, artifact_location=self.artifact_root)
+        mlflow.set_experiment(self.experiment)
+        with mlflow.start_run() as run:
+            yield run

@@ -1,0 +1,209 @@
+"""A trained model as a folder: what training writes, and scoring and MLflow's pyfunc read.
+
+Nothing in it is pickled: boosters are LightGBM's own text, arrays are plain NumPy files, the rest is JSON.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import features
+import models
+from features import catalogue
+from features.spec import FeatureSpec
+from models.forecaster import LeadForecaster
+from pipeline.common.dates import quarter_ends
+from pipeline.common.errors import UserError
+from pipeline.config.params import Params
+from pipeline.insights.similar_leads import WON_LEADS, WonLeads
+
+KEYS = ["lead_id", "episode", "as_of"]
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a model says of itself, beside its numbers.
+
+    Parameters
+    ----------
+    company, currency, timezone : str
+        As in the params that it was trained with.
+    fiscal_year_start_month : int
+        Month in which the fiscal year starts.
+    trained_as_of : str
+        The instant whose knowledge it was trained on, ISO 8601, UTC.
+    won_count, snapshot_count, lead_count : int
+        What it learned from: leads won, training rows, leads.
+    data_fingerprint : str
+        SHA-256 of the tables it was trained on.
+    source_fingerprint : str
+        SHA-256 of the code of ``features`` and ``models``; see `source_fingerprint`.
+    excluded : dict of str to str
+        The columns that the audit kept out, and why.
+    audit_failed : str
+        Empty, or why the audit says that the model should not be used.
+    """
+
+    company: str
+    currency: str
+    timezone: str
+    fiscal_year_start_month: int
+    trained_as_of: str
+    won_count: int
+    snapshot_count: int
+    lead_count: int
+    data_fingerprint: str
+    source_fingerprint: str
+    excluded: dict[str, str]
+    audit_failed: str = ""
+
+
+@dataclass(frozen=True)
+class StoredModel:
+    """A forecaster together with the definition of the features that it was trained on."""
+
+    forecaster: LeadForecaster
+    spec: FeatureSpec
+    facts: ModelFacts
+    won_leads: WonLeads | None = None
+
+    def feature_columns(self, matrix: pd.DataFrame) -> pd.DataFrame:
+        """Give the columns of a feature matrix that the forecaster reads."""
+        return matrix.drop(columns=KEYS)
+
+    def forecast(self, matrix: pd.DataFrame, margins: np.ndarray | None = None) -> pd.DataFrame:
+        """Forecast each row of a feature matrix: one row a lead, the forecast columns of ``scores``.
+
+        Parameters
+        ----------
+        matrix : data frame of shape (n_leads, n_features + 3)
+            As ``leadrev features`` writes it.
+        margins : ndarray, optional
+            The forecaster's margins of these leads where they are at hand.
+
+        Returns
+        -------
+        data frame of shape (n_leads, n_columns)
+            Probabilities, days and money; the index is that of `matrix`.
+        """
+        return self.forecaster.predict(self.feature_columns(matrix), self.quarter_ends_days(matrix), margins)
+
+    def typical(self) -> dict[str, float]:
+        """Give the median of each column of numbers among the leads that reasons compare with; NaN: mostly unknown."""
+        design, columns = self.forecaster.background_[0], self.forecaster.incidence_.columns_[:-1]
+        numbers = [entry.name for entry in catalogue.entries(self.spec) if not entry.is_category]
+        places = {name: columns.index(name) for name in numbers if name in columns}
+        # The middle of all leads, unknown ones at the far end: NaN where that is where the middle lies.
+        sorted_values = np.sort(design, axis=0)
+        return {name: float(sorted_values[len(design) // 2, place]) for name, place in places.items()}
+
+    def check_horizons(self, params: Params, version: str) -> None:
+        """Refuse params that ask for other horizons than the model was trained for.
+
+        Raises
+        ------
+        UserError
+            Naming the key, what it says, and what the model knows.
+        """
+        for key in ("horizons_days", "primary_horizon_days"):
+            asked, known = getattr(params, key), getattr(self.forecaster, key)
+            known = list(known) if isinstance(known, tuple) else known
+            if asked != known:
+                raise UserError(
+                    f"{key}: the params say {asked}, model version {version} was trained for {known}: train again"
+                )
+
+    def absent(self, matrix: pd.DataFrame) -> dict[str, str]:
+        """Return the forecast columns that stay empty for these leads, and why."""
+        return self.forecaster.absent(self.quarter_ends_days(matrix))
+
+    def quarter_ends_days(self, matrix: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+        """Days from each row's as_of to the end of its fiscal quarter and of the next one."""
+        ends = {
+            as_of: quarter_ends(as_of.to_pydatetime(), self.facts.timezone, self.facts.fiscal_year_start_month)
+            for as_of in matrix["as_of"].unique()
+        }
+        this, following = (
+            matrix["as_of"].map({as_of: (end[which] - as_of) / pd.Timedelta(days=1) for as_of, end in ends.items()})
+            for which in (0, 1)
+        )
+        return this.to_numpy(float), following.to_numpy(float)
+
+    def write(self, folder: Path) -> None:
+        """Write the model into an empty folder."""
+        for name, content in self.forecaster.to_state().items():
+            (folder / name).write_bytes(content)
+        for name, content in (self.won_leads.files() if self.won_leads else {}).items():
+            (folder / name).write_bytes(content)
+        (folder / "spec.json").write_text(self.spec.to_json())
+        (folder / "facts.json").write_text(json.dumps(asdict(self.facts), indent=2, sort_keys=True))
+
+
+def read_model(folder: Path) -> StoredModel:
+    """Read a model that `StoredModel.write` wrote.
+
+    Raises
+    ------
+    UserError
+        If the model was trained by other code than the one that reads it: the same columns could mean something else.
+    """
+    facts = ModelFacts(**json.loads((folder / "facts.json").read_text()))
+    if facts.source_fingerprint != source_fingerprint():
+        raise UserError(
+            f"this model of {facts.company} (trained as of {facts.trained_as_of}) was made by another version of "
+            "leadrev's features/ and models/: run `leadrev train` again, or use the version that made it"
+        )
+    own = {"spec.json", "facts.json", *WON_LEADS}
+    won = {name: (folder / name).read_bytes() for name in WON_LEADS if (folder / name).exists()}
+    state = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name not in own}
+    spec = FeatureSpec.from_json((folder / "spec.json").read_text())
+    return StoredModel(LeadForecaster.from_state(state), spec, facts, WonLeads.from_files(won) if won else None)
+
+
+def source_fingerprint() -> str:
+    """Give the SHA-256 of what the code of ``features`` and ``models`` does, the same on every version of Python.
+
+    Docstrings, blank lines and lines that hold only a comment do not count.
+    """
+    digest = hashlib.sha256()
+    for package in (features, models):
+        for path in sorted(Path(str(package.__file__)).parent.rglob("*.py")):
+            text = path.read_text(encoding="utf-8")
+            told: set[int] = set()
+            for node in ast.walk(ast.parse(text)):
+                body = getattr(node, "body", None)
+                first = body[0] if isinstance(body, list) and body else None
+                if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                    told |= set(range(first.lineno, (first.end_lineno or first.lineno) + 1))
+            lines = (line.rstrip() for number, line in enumerate(text.splitlines(), 1) if number not in told)
+            code = "\n".join(line for line in lines if line and not line.lstrip().startswith("#"))
+            digest.update(f"{package.__name__}/{path.name}\n{code}\n".encode())
+    return digest.hexdigest()
+
+
+class _Pyfunc:
+    """The model as MLflow's pyfunc serves it: a feature matrix in, the forecast columns out."""
+
+    def __init__(self, stored: StoredModel):
+        self.stored = stored
+
+    def predict(self, model_input: pd.DataFrame, params: dict | None = None) -> pd.DataFrame:
+        return self.stored.forecast(model_input)
+
+
+def _load_pyfunc(path: str) -> _Pyfunc:
+    """MLflow calls this by name (`loader_module`) with the folder that training wrote."""
+    return _Pyfunc(read_model(Path(path)))
+
+
+def iso(instant: datetime) -> str:
+    """Write an instant as text: ISO 8601 in UTC, to the second."""
+    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")
