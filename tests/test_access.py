@@ -14,7 +14,8 @@ from made_up_scores import made_up_backtest, write_scores
 
 from pipeline.common.errors import UserError
 from pipeline.reporting.ranked_leads import Ranking
-from pipeline.web import auth, server
+from pipeline.web import app as web_app
+from pipeline.web import auth, score_cache, server
 
 HOST = "https://leads.example"
 
@@ -31,8 +32,8 @@ def served(tmp_path_factory):
         "Zoe": auth.add_token(tokens, "Zoe", "an owner without leads"),
     }
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(server, "open_ranking", lambda params: Ranking(folder, names))
-        app = server.create_app(SimpleNamespace(artifacts_folder=folder), auth.read_tokens(tokens))
+        patch.setattr(score_cache, "open_ranking", lambda params: Ranking(folder, names))
+        app = web_app.create_app(SimpleNamespace(artifacts_folder=folder), auth.read_tokens(tokens))
         yield SimpleNamespace(app=app, tokens=made, file=tokens)
 
 
@@ -156,7 +157,7 @@ def test_another_site_cannot_make_a_browser_answer(served, headers):
 
 def test_a_request_is_bounded(served):
     client = browser(served, headers=bearer(served, "Max"))
-    assert client.post("/answers", content=b"x" * (server.BODY_BYTES + 1)).status_code == 413
+    assert client.post("/answers", content=b"x" * (web_app.BODY_BYTES + 1)).status_code == 413
     assert client.post("/answers", content=iter([b"x"])).status_code == 413, "without a length"
     assert client.post("/answers", data={str(n): "x" for n in range(30)}).status_code == 422
 

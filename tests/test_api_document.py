@@ -9,7 +9,8 @@ import schemathesis
 from made_up_scores import made_up_backtest, write_scores
 
 from pipeline.reporting.ranked_leads import Ranking
-from pipeline.web import auth, server
+from pipeline.web import auth, score_cache
+from pipeline.web.app import create_app
 
 PATHS = {
     ("GET", "/api/v1/summary"),
@@ -27,8 +28,8 @@ def document(tmp_path_factory):
     names = write_scores(folder, 20)
     (folder / "backtest.json").write_text(json.dumps(made_up_backtest()))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(server, "open_ranking", lambda params: Ranking(folder, names))
-        app = server.create_app(SimpleNamespace(artifacts_folder=folder))
+        patch.setattr(score_cache, "open_ranking", lambda params: Ranking(folder, names))
+        app = create_app(SimpleNamespace(artifacts_folder=folder))
         # the guard lets in whoever sits here: its refusals are tested in test_access.py
         patch.setattr(auth.Access, "knows_host", lambda self, request: True)
         yield schemathesis.openapi.from_asgi("/api/v1/openapi.json", app)

@@ -12,7 +12,8 @@ from made_up_scores import NASTY_NAME, made_up_backtest, write_scores
 from pipeline.reporting import html, sales_report
 from pipeline.reporting.lead_details import Details
 from pipeline.reporting.ranked_leads import Ranking
-from pipeline.web import server
+from pipeline.web import score_cache
+from pipeline.web.app import create_app
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
@@ -40,8 +41,8 @@ def site(tmp_path_factory):
         html.render_report(sales_report.report_content(ranking, made_up_backtest(), Details(folder)))
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(server, "open_ranking", lambda params: Ranking(folder, names, "Europe/Berlin"))
-        app = server.create_app(SimpleNamespace(artifacts_folder=folder))
+        patch.setattr(score_cache, "open_ranking", lambda params: Ranking(folder, names, "Europe/Berlin"))
+        app = create_app(SimpleNamespace(artifacts_folder=folder))
     running = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
     thread = threading.Thread(target=running.run, daemon=True)
     thread.start()

@@ -22,18 +22,20 @@ from pipeline.common.errors import UserError
 from pipeline.config.params import load_params
 from pipeline.ingest.load import load_tables
 from pipeline.reporting.ranked_leads import Ranking
-from pipeline.web import server
+from pipeline.web import score_cache
+from pipeline.web.app import create_app
 
 SERVER = """
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 import pyarrow.parquet as pq, uvicorn
-from pipeline.web import server
-from pipeline.ranking import Ranking
+from pipeline.web import score_cache
+from pipeline.web.app import create_app
+from pipeline.reporting.ranked_leads import Ranking
 folder = Path(sys.argv[1])
-server.open_ranking = lambda params: Ranking(folder, pq.read_table(folder / "names.parquet"))
-app = server.create_app(SimpleNamespace(artifacts_folder=folder))
+score_cache.open_ranking = lambda params: Ranking(folder, pq.read_table(folder / "names.parquet"))
+app = create_app(SimpleNamespace(artifacts_folder=folder))
 config = uvicorn.Config(app, port=0, log_level="error")
 server = uvicorn.Server(config)
 async def started(sockets=None, honest=server.startup):
@@ -56,8 +58,8 @@ def answer(n=0, **changes):
 @pytest.fixture
 def client(tmp_path, monkeypatch):
     names = write_scores(tmp_path, 30)
-    monkeypatch.setattr(server, "open_ranking", lambda params: Ranking(tmp_path, names))
-    app = server.create_app(SimpleNamespace(artifacts_folder=tmp_path))
+    monkeypatch.setattr(score_cache, "open_ranking", lambda params: Ranking(tmp_path, names))
+    app = create_app(SimpleNamespace(artifacts_folder=tmp_path))
     return TestClient(app, base_url="http://127.0.0.1:8000", follow_redirects=False)
 
 

@@ -15,7 +15,8 @@ from test_pages import tags
 from pipeline.reporting.lead_filters import Filters
 from pipeline.reporting.lead_names import NAMES
 from pipeline.reporting.ranked_leads import Ranking
-from pipeline.web import pages, server
+from pipeline.web import csv_download, score_cache
+from pipeline.web.app import create_app
 
 ROWS = 130
 
@@ -26,8 +27,8 @@ def client(tmp_path_factory):
     names = write_scores(folder, ROWS)
     (folder / "backtest.json").write_text(json.dumps(made_up_backtest()))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(server, "open_ranking", lambda params: Ranking(folder, names))
-        yield TestClient(server.create_app(SimpleNamespace(artifacts_folder=folder)), base_url="http://127.0.0.1:8000")
+        patch.setattr(score_cache, "open_ranking", lambda params: Ranking(folder, names))
+        yield TestClient(create_app(SimpleNamespace(artifacts_folder=folder)), base_url="http://127.0.0.1:8000")
 
 
 def lead_ids(client, **asked):
@@ -181,12 +182,12 @@ def test_other_host_names_are_refused(client, host):
 def test_new_scores_appear_and_a_missing_seal_keeps_the_old(tmp_path, monkeypatch):
     names = write_scores(tmp_path, 5)
     again = threading.Event()
-    monkeypatch.setattr(server, "open_ranking", lambda params: Ranking(tmp_path, names))
-    latest = server.Latest(SimpleNamespace(artifacts_folder=tmp_path))
+    monkeypatch.setattr(score_cache, "open_ranking", lambda params: Ranking(tmp_path, names))
+    scores = score_cache.ScoreCache(SimpleNamespace(artifacts_folder=tmp_path))
     (tmp_path / "manifest.json").unlink()
-    assert latest.get().ranking.totals.leads == 5
+    assert scores.get().ranking.totals.leads == 5
     names = write_scores(tmp_path, 9)
-    whole = server.open_ranking
+    whole = score_cache.open_ranking
 
     def noted(params):
         try:
@@ -194,12 +195,12 @@ def test_new_scores_appear_and_a_missing_seal_keeps_the_old(tmp_path, monkeypatc
         finally:
             again.set()
 
-    monkeypatch.setattr(server, "open_ranking", noted)
-    latest.get()
+    monkeypatch.setattr(score_cache, "open_ranking", noted)
+    scores.get()
     assert again.wait(20)
-    with latest._opening:  # the thread that opened them is done
+    with scores._opening:  # the thread that opened them is done
         pass
-    assert latest.get().ranking.totals.leads == 9
+    assert scores.get().ranking.totals.leads == 9
 
 
 def test_csv_holds_what_is_on_screen_and_no_formula(client):
@@ -224,7 +225,7 @@ def test_a_name_that_is_a_formula_stays_text(tmp_path, name, written):
     names = write_scores(tmp_path, 3).to_pandas()
     names["company_name"] = name
     ranking = Ranking(tmp_path, pa.Table.from_pandas(names, NAMES, preserve_index=False))
-    lines = "".join(pages.csv_lines(ranking, Filters(), "rank"))
+    lines = "".join(csv_download.csv_lines(ranking, Filters(), "rank"))
     rows = list(csv.DictReader(io.StringIO(lines.lstrip("\ufeff"), newline="")))
     assert [row["company_name"] for row in rows] == [written] * 3
     assert float(rows[0]["revenue"]) > 0

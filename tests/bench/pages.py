@@ -68,7 +68,8 @@ def run(quick: bool) -> None:
     from pipeline.reporting import html, sales_report
     from pipeline.reporting.lead_details import Details
     from pipeline.reporting.ranked_leads import Ranking
-    from pipeline.web import server
+    from pipeline.web import score_cache
+    from pipeline.web.app import create_app
 
     leads = QUICK_LEADS if quick else LEADS
     with tempfile.TemporaryDirectory() as made:
@@ -77,12 +78,12 @@ def run(quick: bool) -> None:
         started = time.perf_counter()
         ranking = Ranking(folder, names)
         print(f"\n{leads:,} leads: opened in {time.perf_counter() - started:.1f} s")
-        honest, server.open_ranking = server.open_ranking, lambda params: ranking
+        honest, score_cache.open_ranking = score_cache.open_ranking, lambda params: ranking
         try:
             params: Any = SimpleNamespace(artifacts_folder=folder)
-            client = TestClient(server.create_app(params), base_url="http://127.0.0.1")
+            client = TestClient(create_app(params), base_url="http://127.0.0.1")
         finally:
-            server.open_ranking = honest
+            score_cache.open_ranking = honest
         print(f"{'asked for':<26}{'wall ms':>9}{'processor ms':>14}{'KB':>8}")
         for what, address in ASKED.items():
             address = address.replace("L0500000", f"L{leads // 2:07d}")

@@ -1,0 +1,89 @@
+"""The last finished scores, opened once and kept, and the answers that people give to them."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+from pipeline.archive.feedback import FILE, AnswerStore
+from pipeline.common.errors import UserError
+from pipeline.common.masking import masked, place_of
+from pipeline.config.params import Params
+from pipeline.reporting import html
+from pipeline.reporting.lead_details import Details
+from pipeline.reporting.ranked_leads import Ranking, open_ranking, read_backtest
+from pipeline.reporting.sales_report import now_and_later
+from pipeline.web.auth import Person
+
+
+class ScoreSet:
+    """One run's scores and what stands beside them.
+
+    Parameters
+    ----------
+    params : Params
+        Its artifacts folder holds the files.
+    """
+
+    def __init__(self, params: Params):
+        self.ranking = open_ranking(params)
+        self.details = Details(params.artifacts_folder)
+        self.backtest = read_backtest(params.artifacts_folder)
+        self._own: dict[str, Ranking] = {}
+        self._overviews: dict[str | None, dict[str, Any]] = {}
+
+    def ranking_for(self, person: Person) -> Ranking:
+        """Return the scores as somebody may see them: every lead, or only their own."""
+        if person.owner_id is None:
+            return self.ranking
+        if person.owner_id not in self._own:
+            self._own[person.owner_id] = self.ranking.of_owner(person.owner_id)
+        return self._own[person.owner_id]
+
+    def overview(self, ranking: Ranking) -> dict[str, Any]:
+        """Return what stands above the list: worked out once for whoever may see the same leads."""
+        if ranking.owner_id not in self._overviews:
+            facet = ranking.segment() if ranking.has_money else None
+            self._overviews[ranking.owner_id] = {
+                "segments": ranking.by(facet) if facet else [],
+                "segment_label": html.FACETS[facet] if facet else "",
+                **now_and_later(ranking),
+            }
+        return self._overviews[ranking.owner_id]
+
+
+class ScoreCache:
+    """The last finished scores: opened once, and again, beside the answers, when a new run has written its seal."""
+
+    def __init__(self, params: Params):
+        self.params = params
+        self.seal = self._seal()
+        self.scores = ScoreSet(params)
+        self.answers = AnswerStore(params.artifacts_folder / FILE)
+        self._opening = threading.Lock()
+
+    def _seal(self) -> tuple[int, int] | None:
+        try:
+            found = Path(self.params.artifacts_folder / "manifest.json").stat()
+        except OSError:  # a run is just writing, or failed: the scores in memory stay
+            return None
+        return found.st_mtime_ns, found.st_ino
+
+    def get(self) -> ScoreSet:
+        """Return the scores to answer from."""
+        seal = self._seal()
+        if seal not in (None, self.seal) and self._opening.acquire(blocking=False):
+            threading.Thread(target=self._open, args=(seal,), daemon=True).start()
+        return self.scores
+
+    def _open(self, seal: tuple[int, int]) -> None:
+        try:
+            self.scores = ScoreSet(self.params)
+        except UserError as error:
+            print(f"new scores not shown: {masked(str(error))}", flush=True)
+        except Exception as error:  # a thread would print it with its words
+            print(f"new scores not shown: {place_of(error)}", flush=True)
+        finally:
+            self.seal = seal
+            self._opening.release()
