@@ -74,6 +74,14 @@ def simulate(
     mess: Annotated[
         bool, typer.Option("--mess", help="With what real exports hold: broken dates, duplicates.")
     ] = False,
+    export: Annotated[
+        str | None,
+        typer.Option(
+            "--export",
+            metavar="CRM",
+            help="As a vendor's CRM exports it, with truth.json: salesforce, hubspot, dynamics, pipedrive, zoho, odoo.",
+        ),
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Make up a company's CRM with a known truth.
@@ -84,8 +92,9 @@ def simulate(
     from pipeline.simulation.simulate import simulate as run
 
     with step(f"simulating {leads:,} leads"):
-        run(out, leads=leads, events_per_lead=events_per_lead, seed=seed, mess=mess)
-    typer.echo(f"A company of {leads:,} leads lies in {out}/; next: leadrev check -p {out}/params.yaml")
+        run(out, leads=leads, events_per_lead=events_per_lead, seed=seed, mess=mess, export=export)
+    following = f"leadrev init {out}" if export else f"leadrev check -p {out}/params.yaml"
+    typer.echo(f"A company of {leads:,} leads lies in {out}/; next: {following}")
 
 
 @app.command()

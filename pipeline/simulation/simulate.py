@@ -20,6 +20,7 @@ from pipeline.simulation.ground_truth import truth_table
 from pipeline.simulation.lead_process import live
 from pipeline.simulation.parquet_files import ParquetFiles
 from pipeline.simulation.touches import touches
+from pipeline.simulation.vendor_exports import VENDORS, write_export
 
 PARAMS = """\
 # A made-up company; `truth.parquet` beside this file holds each lead's true chances.
@@ -90,6 +91,7 @@ def simulate(
     events_per_lead: float = 18,
     seed: int = 0,
     mess: bool = False,
+    export: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, int]:
     """Write a made-up company into a folder: leads, deals, accounts, events, ``truth.parquet`` and ``params.yaml``.
@@ -109,18 +111,21 @@ def simulate(
     mess : bool
         Write the tables as two systems' text exports (`pipeline.simulation.data_errors`), ``mess.parquet`` (every row
         that was touched, and how) and ``mess.json`` (counts of both); ``truth.parquet`` then names leads ``system:id``.
+    export : str, optional
+        Instead of tables and params, write what a vendor's CRM exports (a key of
+        `pipeline.simulation.vendor_exports.VENDORS`) and ``truth.json``, the figures that reading it must come to.
     progress : callable, optional
         Called with (leads done, leads in all) after every territory.
 
     Returns
     -------
     dict of str to int
-        Rows per table.
+        Rows per table, or per file of an export.
 
     Raises
     ------
     UserError
-        Where a number is out of range, or ``out`` is a file.
+        Where a number is out of range, ``out`` is a file, or nobody knows how to write that export.
     """
     if leads < 1:
         raise UserError(f"--leads: found {leads}, needs to be at least 1")
@@ -130,7 +135,14 @@ def simulate(
         raise UserError(f"--seed: found {seed}, needs to be 0 or more")
     if out.exists() and not out.is_dir():
         raise UserError(f"--out: {out} is a file, name a folder")
+    if export is not None and export not in VENDORS:
+        raise UserError(f"--export: found {export}, allowed: {', '.join(VENDORS)}")
+    if export is not None and mess:
+        raise UserError("--mess and --export: choose one; a vendor's export has its own traps")
     out.mkdir(parents=True, exist_ok=True)
+    if export is not None:
+        territories = (chapter.records for chapter in chapters(leads, events_per_lead, seed))
+        return write_export(out, export, territories, seed)
     exports = Exports(out) if mess else None
     counts: dict[str, int] = {}
     done = 0
