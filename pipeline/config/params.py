@@ -58,7 +58,8 @@ class Source(_Strict):
         A CSV, Parquet or JSON lines file, a glob of them, ``postgresql://user@host/database/schema.table`` or
         ``sqlite:///file.db/table``.
     sql : str
-        Instead of ``from``: DuckDB SQL that may read any file.
+        Instead of ``from``: one SELECT of DuckDB's SQL, which may read files in the params file's folder and in
+        ``data.folders``.
     system : str
         The system it comes from; ids are unique within one.
     columns : dict of str to str
@@ -124,6 +125,8 @@ class DataParams(_Strict):
 
     timezone: str = "UTC"
     known_until: Text | None = None
+    folders: Texts = []
+    hosts: Texts = []
     amount_window_days: int = Field(default=90, ge=0, le=3650)
     quarantined_share_limit: float = Field(default=0.2, ge=0, le=1)
     definitions: Annotated[dict[str, dict[str, Texts]], BeforeValidator(_mapping)] = {}

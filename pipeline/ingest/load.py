@@ -21,6 +21,7 @@ from features.schema import SCHEMAS, Tables
 from pipeline.common.errors import UserError
 from pipeline.common.memory_limit import duckdb_settings
 from pipeline.config.params import Params
+from pipeline.config.trusted_hosts import require_named_host
 from pipeline.identity.linkage import Identity, link_records
 from pipeline.ingest.column_mapping import Mapping, map_columns
 from pipeline.ingest.databases import literal, quoted
@@ -156,12 +157,17 @@ def load_tables(params: Params) -> LoadedCompany:
         ``data.quarantined_share_limit`` allows.
     """
     end = _written_end(params)
+    for table in LOADED:  # before any of them is asked, and gets a password
+        for source in getattr(params.data.sources, table):
+            require_named_host(source.from_ or "", f"data.sources.{table}.from", params.data.hosts)
     scratch = tempfile.TemporaryDirectory(prefix="leadrev-", ignore_cleanup_errors=True)
     folder = Path(scratch.name)
     backend = ibis.duckdb.connect(folder / "company.duckdb", temp_directory=str(folder / "spill"), **duckdb_settings())
     connection = backend.con
     with contextlib.suppress(duckdb.InvalidInputException):  # a notebook without widgets has no bar to turn off
         connection.execute("SET enable_progress_bar = false")  # it would land in what commands print
+    for setting in ("autoinstall_known_extensions", "autoload_known_extensions"):
+        connection.execute(f"SET {setting} = false")  # nothing is fetched from another host, whatever is asked
     connection.execute(f"SET file_search_path = {literal(str(params.folder))}")
     connection.execute(f"SET TimeZone = {literal(params.data.timezone)}")
     qualify = _several_systems(params)
@@ -173,7 +179,7 @@ def load_tables(params: Params) -> LoadedCompany:
         sources = getattr(params.data.sources, table)
         for place, source in enumerate(sources):
             key = f"data.sources.{table}" + (f".{place}" if len(sources) > 1 else "")
-            raw = read_source(connection, table, key, source, params.folder, folder)
+            raw = read_source(connection, table, key, source, params.folder, folder, params.data.folders)
             of_table.append(map_columns(raw))
         if of_table:
             agreed = [agree(connection, mapping) for mapping in of_table]

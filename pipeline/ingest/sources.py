@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import difflib
 import glob
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from pipeline.common.errors import UserError
 from pipeline.config.params import Source
 from pipeline.ingest.csv_dialect import CsvFile, open_csv
 from pipeline.ingest.databases import SCHEMES, copy_table, literal, quoted, without_password
+from pipeline.ingest.sql_guard import RESULT, run_query
+from pipeline.ingest.unpacking_limits import check_expansion
 
 ROW, PLACE = "__row", "__place"
 """Columns that every raw relation has besides its own: the row's number in its file, and that file's name."""
@@ -66,7 +69,13 @@ class RawTable:
 
 
 def read_source(
-    connection: duckdb.DuckDBPyConnection, table: str, key: str, source: Source, folder: Path, scratch: Path
+    connection: duckdb.DuckDBPyConnection,
+    table: str,
+    key: str,
+    source: Source,
+    folder: Path,
+    scratch: Path,
+    folders: Sequence[str] = (),
 ) -> RawTable:
     """Make a source readable as one DuckDB relation.
 
@@ -86,6 +95,8 @@ def read_source(
         Folder of the params file, where relative paths start.
     scratch : Path
         A folder for temporary files.
+    folders : sequence of str
+        Further folders in which a query may read files.
 
     Returns
     -------
@@ -100,7 +111,7 @@ def read_source(
     raw = RawTable(table, key, source, label, "raw_" + key.removeprefix("data.sources.").replace(".", "_"))
     try:
         if source.sql is not None:
-            connection.execute(f"CREATE TABLE arrived AS SELECT * FROM ({source.sql.strip().rstrip(';')}\n)")
+            _copy_query(connection, run_query(source.sql, key, folder, folders, scratch, _timezone(connection)))
             _number_rows(connection, raw)
         elif source.from_ is not None and source.from_.startswith(SCHEMES):
             copy_table(connection, source.from_, key, folder, "arrived")
@@ -119,6 +130,17 @@ def read_source(
     return raw
 
 
+def _copy_query(connection: duckdb.DuckDBPyConnection, found: Path) -> None:
+    connection.execute(f"ATTACH {literal(str(found))} AS queried (READ_ONLY)")
+    connection.execute(f"CREATE TABLE arrived AS SELECT * FROM queried.{RESULT}")
+    connection.execute("DETACH queried")
+    found.unlink()
+
+
+def _timezone(connection: duckdb.DuckDBPyConnection) -> str:
+    return connection.execute("SELECT current_setting('TimeZone')").fetchall()[0][0]
+
+
 def _number_rows(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> None:
     order = "" if raw.table == "events" else "ORDER BY ALL"
     connection.execute(
@@ -131,6 +153,8 @@ def _number_rows(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> None:
 
 def _read_files(connection: duckdb.DuckDBPyConnection, raw: RawTable, folder: Path, scratch: Path) -> None:
     paths = _paths(raw, folder)
+    for path in paths:
+        check_expansion(path, f"{raw.key}.from")
     kinds = {_format(path, raw.key) for path in paths}
     if len(kinds) > 1:
         raise UserError(f"{raw.key}.from: {raw.label} matches files of several formats: {', '.join(sorted(kinds))}.")

@@ -27,6 +27,7 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.common.errors import UserError
 from pipeline.config.params import Params
+from pipeline.config.trusted_hosts import require_named_host
 from pipeline.ingest.databases import without_password
 from pipeline.model_registry.model_artifact import StoredModel, read_model
 
@@ -49,6 +50,7 @@ class Registry:
     """
 
     def __init__(self, params: Params):
+        require_named_host(params.tracking_uri, "mlflow.tracking_uri", params.data.hosts)
         for noisy in ("mlflow", "alembic", "mlflow.utils.environment"):
             logging.getLogger(noisy).setLevel(logging.ERROR)
         warnings.filterwarnings("ignore", module="mlflow")
