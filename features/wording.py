@@ -56,7 +56,7 @@ VALUE_WORDS = {
 """What the contract's own code words say, by feature."""
 
 _CLAUSE = re.compile(
-    r"^first |(?:[a-z]{3,}ed|sent|made|held|done|given|paid|met|signed|written)(?: (?:in|out|back|up|off|again))?$"
+    r"^first |(?:[a-z]{3}ed|sent|made|held|done|given|paid|met|signed|written)(?: (?:in|out|back|up|off|again))?$"
 )
 """A kind of event that tells what was done ("offer sent back"): it happened some time ago, and is no habit."""
 _UNCOUNTED = ("work", "research", "advice", "support")

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from pipeline.common.errors import UserError
+from pipeline.common.masking import without_password
 from pipeline.config.params import Source
-from pipeline.ingest.databases import without_password
 from pipeline.ingest.sources import PLACE, ROW, read_source
 
 

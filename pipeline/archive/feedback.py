@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from pipeline.common.atomic_write import written_whole
 from pipeline.common.errors import UserError
+from pipeline.common.spreadsheet_text import plain_cells
 
 FILE = "answers.sqlite"
 ANSWERS = {
@@ -222,7 +223,7 @@ def export(folder: Path, out: Path) -> int:
     table = as_events(AnswerStore(folder / FILE).all())
     with written_whole(out.parent) as staging:
         if out.suffix == ".csv":
-            pa.csv.write_csv(table, staging.path(out.name))
+            pa.csv.write_csv(plain_cells(table), staging.path(out.name))
         else:
             pq.write_table(table, staging.path(out.name))
     return len(table)

@@ -21,6 +21,7 @@ from pipeline.common.atomic_write import Staging, check_writable, sha256_of, wri
 from pipeline.common.errors import UserError
 from pipeline.common.formatting import money
 from pipeline.common.progress import step
+from pipeline.common.spreadsheet_text import plain_cells
 from pipeline.config.params import Params
 from pipeline.identity.linkage import record_at
 from pipeline.ingest.load import LoadedCompany
@@ -230,7 +231,7 @@ def write_scores(
         insights.previous.write(staging.path(PREVIOUS), insights.signals.groups)
     table = pa.Table.from_pandas(result.scores, preserve_index=False).replace_schema_metadata()
     pq.write_table(table, staging.path("scores.parquet"), coerce_timestamps="us", row_group_size=ROWS_AT_ONCE)
-    pa.csv.write_csv(table, staging.path("scores.csv"))
+    pa.csv.write_csv(plain_cells(table), staging.path("scores.csv"))
     pq.write_table(record_at(company.connection, as_of), staging.path("identity.parquet"))
     names = staging.names()
     manifest: dict[str, Any] = {

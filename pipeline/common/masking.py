@@ -1,4 +1,4 @@
-"""What logs and messages may say: no mail address, no phone number, and of an error with the data only its place."""
+"""What logs and messages may say: no password, no mail address, no phone number, and of an error only its place."""
 
 from __future__ import annotations
 
@@ -6,20 +6,41 @@ import re
 import traceback
 from pathlib import Path
 
-MAIL = re.compile(r"[\w.+%-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+", re.IGNORECASE)
-PHONE = re.compile(r"\+\d[\d\s()/.-]{6,}\d|(?<!\d)\(?0\d+[\s/)][\d\s()/.-]{4,}\d")
+# Every repetition is bounded, so that a long text of strange signs takes no longer than any other.
+MAIL = re.compile(r"[\w.+%-]{1,80}(?:@|%40)[\w-]{1,80}(?:\.[\w-]{1,80}){1,8}", re.IGNORECASE)
+PHONE = re.compile(r"\+\d[\d\s()/.-]{6,40}\d|(?<!\d)\(?0\d{1,12}[\s/)][\d\s()/.-]{4,40}\d")
 MASK = "•••"
+_WORD = r"(?:pass(?:word|wd|phrase)?|pwd|secret|token|credentials?|api_?key|access_?key)"
+# user:password@, where the password may itself hold / : @ ? and #; the last @ before a blank or a quote ends it.
+_USER_PASSWORD = re.compile(r"(://[^/@:\s'\"]{0,200}):[^\s'\"]{0,2000}@")
+_NAMED = re.compile(
+    rf"""(?P<name>\b[\w.-]{{0,40}}{_WORD}\w{{0,20}}["']?\s?[=:]\s?)(?P<value>"[^"]{{1,500}}"|'[^']{{1,500}}'|[^\s&;,'"]{{1,500}})""",
+    re.IGNORECASE,
+)
+_BEARER = re.compile(r"\b(bearer|basic)\s{1,9}[\w.~+/=-]{8,2000}", re.IGNORECASE)
+
+
+def without_password(text: str) -> str:
+    """Give an address, or a text with addresses in it, as it may be shown: the user stays, passwords and tokens go.
+
+    Examples
+    --------
+    >>> without_password("postgresql://ann:se/cret@crm.example/sales?sslpassword=x&port=5432")
+    'postgresql://ann:***@crm.example/sales?sslpassword=***&port=5432'
+    """
+    text = _USER_PASSWORD.sub(r"\1:***@", text)
+    return _BEARER.sub(r"\1 ***", _NAMED.sub(r"\g<name>***", text))
 
 
 def masked(text: str) -> str:
-    """Give a text with mail addresses and phone numbers made unreadable.
+    """Give a text with passwords, mail addresses and phone numbers made unreadable.
 
     Examples
     --------
     >>> masked("row 7: 'alma.costa@example.com' is no date, ask +49 30 648543")
     "row 7: '•••' is no date, ask •••"
     """
-    return PHONE.sub(MASK, MAIL.sub(MASK, text))
+    return PHONE.sub(MASK, MAIL.sub(MASK, without_password(text)))
 
 
 def outline(text: str) -> str:

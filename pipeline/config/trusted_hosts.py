@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -40,6 +41,12 @@ def require_named_host(url: str, key: str, hosts: Sequence[str]) -> None:
         places += _places(",".join(asked.get("hostaddr", [])))
     except ValueError:
         raise UserError(f"{key}: cannot be read as an address") from None
+    # What two readers of an address could take for two hosts is no address.
+    if parts.netloc and ("@" in parts.path or re.search(r"[^\x21-\x7e]|\\", parts.netloc)):
+        raise UserError(
+            f"{key}: cannot be read as an address; / ? # @ in a password are written %2F %3F %23 %40, or the "
+            "password is left to the environment"
+        )
     for name in _ELSEWHERE:
         if name in asked:
             raise UserError(f"{key}: may not say {name}; set it in the environment of the person who runs this")

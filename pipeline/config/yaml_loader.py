@@ -9,6 +9,10 @@ import yaml
 
 from pipeline.common.errors import UserError
 
+BYTES_LIMIT = 4 << 20
+NODES_LIMIT = 200_000
+DEPTH_LIMIT = 50
+
 
 class _Loader(yaml.SafeLoader):
     """YAML in which a date stays text, and yes, no, on and off are words, as they are in a company's data."""
@@ -39,6 +43,38 @@ def _keys_once(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> d
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _keys_once)
 
 
+def refuse_bombs(node: yaml.Node) -> None:
+    """Refuse a tree whose aliases stand for more than a file of this size could say, or for themselves.
+
+    Aliases of aliases double with every line: a page of them stands for more values than memory holds.
+
+    Raises
+    ------
+    yaml.YAMLError
+        More than `NODES_LIMIT` values once every alias is written out, or nested more than `DEPTH_LIMIT` deep.
+    """
+    counted: dict[int, int] = {}
+
+    def count(inner: yaml.Node, depth: int) -> int:
+        if depth > DEPTH_LIMIT:
+            raise yaml.YAMLError(f"it is nested more than {DEPTH_LIMIT} deep, or an alias stands for itself")
+        if id(inner) not in counted:
+            children: list[yaml.Node] = []
+            if isinstance(inner, yaml.MappingNode):
+                children = [one for pair in inner.value for one in pair]
+            elif isinstance(inner, yaml.SequenceNode):
+                children = inner.value
+            total = 1
+            for child in children:
+                total += count(child, depth + 1)
+                if total > NODES_LIMIT:
+                    raise yaml.YAMLError(f"its aliases stand for more than {NODES_LIMIT:,} values")
+            counted[id(inner)] = total
+        return counted[id(inner)]
+
+    count(node, 0)
+
+
 def read_yaml(path: Path) -> tuple[dict[str, Any], yaml.Node]:
     """Read a YAML mapping, and the node tree that knows its lines.
 
@@ -48,6 +84,8 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], yaml.Node]:
         The file is missing, unreadable, empty, not YAML, or not a mapping.
     """
     try:
+        if path.stat().st_size > BYTES_LIMIT:
+            raise UserError(f"{path} has more than {BYTES_LIMIT:,} bytes: it is no params file.")
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise UserError(
@@ -60,6 +98,8 @@ def read_yaml(path: Path) -> tuple[dict[str, Any], yaml.Node]:
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
+        if node is not None:
+            refuse_bombs(node)
         content = None if node is None else loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
@@ -11,6 +10,7 @@ from urllib.parse import quote, unquote, urlsplit
 import duckdb
 
 from pipeline.common.errors import UserError
+from pipeline.common.masking import without_password
 
 SCHEMES = ("postgresql://", "postgres://", "sqlite:///")
 FORMS = "postgresql://user@host/database/schema.table or sqlite:///file.db/table"
@@ -20,11 +20,6 @@ _PLAIN_TYPES = (
     "smallint", "integer", "bigint", "real", "double precision", "boolean", "text", "character varying", "date",
     "timestamp without time zone", "timestamp with time zone",
 )  # fmt: skip
-
-
-def without_password(url: str) -> str:
-    """Give the address as it may be shown: the user stays, the password goes."""
-    return re.sub(r"(://[^/@:\s]*):[^/\s]*@", r"\1:***@", url)
 
 
 def quoted(name: str) -> str:
@@ -71,7 +66,7 @@ def copy_table(connection: duckdb.DuckDBPyConnection, url: str, key: str, folder
         told = " ".join(str(error).split())
         if password := urlsplit(url).password:
             told = told.replace(password, "***").replace(unquote(password), "***")
-        raise UserError(f"{key}.from: cannot read {without_password(url)}: {told[:300]}") from None
+        raise UserError(f"{key}.from: cannot read {without_password(url)}: {without_password(told)[:300]}") from None
 
 
 def _copy_sqlite(connection: duckdb.DuckDBPyConnection, url: str, key: str, folder: Path, relation: str) -> None:
@@ -80,7 +75,7 @@ def _copy_sqlite(connection: duckdb.DuckDBPyConnection, url: str, key: str, fold
     file, _, table = url.removeprefix("sqlite:///").rpartition("/")
     path = folder / unquote(file)
     if not file or not table:
-        raise UserError(f"{key}.from: found {url}; a database table is written {FORMS}.")
+        raise UserError(f"{key}.from: found {without_password(url)}; a database table is written {FORMS}.")
     if not path.is_file():
         raise UserError(f"{key}.from: no SQLite file at {path}; paths start at the folder of the params file.")
     with closing(sqlite.connect(str(path))) as database, closing(database.cursor()) as cursor:

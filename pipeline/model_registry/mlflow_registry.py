@@ -26,9 +26,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from pipeline.common.errors import UserError
+from pipeline.common.masking import without_password
 from pipeline.config.params import Params
 from pipeline.config.trusted_hosts import require_named_host
-from pipeline.ingest.databases import without_password
 from pipeline.model_registry.model_artifact import StoredModel, read_model
 
 CHAMPION = "champion"

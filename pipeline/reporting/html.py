@@ -97,7 +97,7 @@ def happening(kind: str) -> str:
 
 def unbroken(text: str) -> Markup:
     """Keep a weight in brackets on one line."""
-    return Markup(re.sub(r"\(([+−][^()]*)\)", r'<span class="money">(\1)</span>', str(escape(text))))
+    return Markup(re.sub(r"\(([+−][^()]{0,200})\)", r'<span class="money">(\1)</span>', str(escape(text))))
 
 
 @cache

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections.abc import Iterator
 from typing import Any
 
+from pipeline.common.spreadsheet_text import plain_cell
 from pipeline.reporting.lead_filters import Filters
 from pipeline.reporting.ranked_leads import Ranking
 from pipeline.web.request_models import MOST_ROWS
 
 CSV_ROWS = 100_000
-FORMULA = re.compile(r"(^|[;,\t\r\n])(\s*)([=+\-@\uff1d\uff0b\uff0d\uff20])")
-"""What a spreadsheet may read as a formula: at the start, and behind whatever separates cells in its country."""
 CSV_COLUMNS = (
     "rank", "lead_id", "company_name", "name", "title", "owner", "source", "size", "theme", "grade", "score", "kind",
     "entry", "revenue", "p_win_primary", "expected_revenue_this_quarter", "expected_revenue_next_quarter",
@@ -25,7 +23,7 @@ CSV_COLUMNS = (
 def csv_lines(ranking: Ranking, filters: Filters, sort: str) -> Iterator[str]:
     """Write the leads that pass a filter as CSV, in the order of the screen, at most 100,000 of them.
 
-    Text that a spreadsheet could read as a formula gets an apostrophe before it, so that it stays text.
+    Text that a spreadsheet could read as a formula stays text, as `plain_cell` has it.
     """
     yield "\ufeff" + _csv_line(list(CSV_COLUMNS))  # the mark by which Excel knows UTF-8
     for start in range(0, CSV_ROWS, MOST_ROWS):
@@ -39,10 +37,7 @@ def csv_lines(ranking: Ranking, filters: Filters, sort: str) -> Iterator[str]:
 def _cell(value: Any) -> Any:
     if isinstance(value, list):
         value = "; ".join(str(reason["text"]) for reason in value)
-    if not isinstance(value, str):
-        return value
-    text = FORMULA.sub(r"\1\2'\3", value)
-    return f"'{text}" if text.startswith(("\t", "\r", "\n")) else text
+    return plain_cell(value) if isinstance(value, str) else value
 
 
 def _csv_line(cells: list[Any]) -> str:

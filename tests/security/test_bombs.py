@@ -50,3 +50,47 @@ def test_compressed_tables_pass_and_damaged_ones_say_so(tmp_path):
     (tmp_path / "half.csv.gz").write_bytes((tmp_path / "leads.csv.gz").read_bytes()[:-2_000])
     with pytest.raises(UserError, match="damaged"):
         check_expansion(tmp_path / "half.csv.gz", "key")
+
+
+def doubling(first, line):
+    """Lines of which each holds the one before it many times."""
+    return f"a0: &a0 {first}\n" + "".join(f"a{n}: &a{n} {line.format(f'*a{n - 1}')}\n" for n in range(1, 12))
+
+
+BOMBS = {
+    "billion laughs": doubling("[x]", "[" + "{0}, " * 9 + "]"),
+    "in mappings": doubling("{x: 1}", "{{a: {0}, b: {0}, c: {0}}}"),
+    "merged": doubling("{k: 1}", "{{<<: [" + "{0}, " * 9 + "]}}"),
+    "itself": "company: &a [*a]\n",
+    "itself as its key": "&a ? *a : 1\n",
+    "deep": "company: " + "[" * 1_000 + "\n",
+    "deep and closed": "company: " + "[" * 500 + "]" * 500 + "\n",
+    "huge": "company: x\n" + "# comment\n" * 600_000,
+}
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_a_yaml_bomb_is_one_line_in_little_memory(tmp_path, name):
+    import tracemalloc
+
+    from pipeline.config.params import load_params
+
+    path = tmp_path / "params.yaml"
+    path.write_text(BOMBS[name])
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError) as refused:
+            load_params(path)
+        assert tracemalloc.get_traced_memory()[1] < 100 << 20
+    finally:
+        tracemalloc.stop()
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 500
+
+
+def test_an_honest_alias_still_works(tmp_path):
+    from pipeline.config.yaml_loader import read_yaml
+
+    path = tmp_path / "params.yaml"
+    path.write_text("columns: &c {lead_id: id}\nleads: {from: a.csv, columns: *c}\ndeals: {<<: *c, from: b.csv}\n")
+    assert read_yaml(path)[0]["deals"] == {"lead_id": "id", "from": "b.csv"}
