@@ -98,6 +98,38 @@ def simulate(
 
 
 @app.command()
+def init(
+    places: Annotated[
+        list[str],
+        typer.Argument(metavar="PLACE", help="A folder of exports, files, or postgresql://user@host/database."),
+    ],
+    crm: Annotated[
+        str | None,
+        typer.Option(
+            "--crm",
+            metavar="NAME",
+            help="salesforce, hubspot, dynamics, pipedrive, zoho, odoo or bitrix. Default: what the tables look like.",
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The params file to write.")] = Path("params.yaml"),
+    debug: Debug = False,
+) -> None:
+    """Look at exports or a database, write params that read them, check them, and say what is left to decide.
+
+    Run again, it changes nothing that you have edited and says what is new in the data.
+
+    Example: `leadrev init export/ --out params.yaml`
+    """
+    from pipeline.commands.init import init as run
+
+    def ask(question: str, choice: str) -> str:
+        return typer.prompt(f"{question}\n  Enter keeps", default=choice)
+
+    is_terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    typer.echo(run(places, out, crm=crm, ask=ask if is_terminal else None).summary())
+
+
+@app.command()
 def check(params: ParamsFile = Path("params.yaml"), out: Out = None, debug: Debug = False) -> None:
     """Read all sources, reconcile, validate, and audit for leakage; no model.
 
