@@ -16,7 +16,8 @@ from pipeline.common.errors import UserError
 
 COMMANDS = {
     "demo": ("--leads", "--out"),
-    "simulate": ("--out", "--leads", "--events-per-lead", "--seed", "--mess"),
+    "simulate": ("--out", "--leads", "--events-per-lead", "--seed", "--mess", "--export"),
+    "init": ("--crm", "--out"),
     "check": ("--params", "--out"),
     "features": ("--params", "--as-of", "--out"),
     "train": ("--params", "--as-of", "--tune"),

@@ -17,7 +17,7 @@ from pipeline.config.params import load_params
 from pipeline.config.yaml_loader import read_yaml
 from pipeline.onboarding.compare import open_checks, whats_new
 from pipeline.onboarding.draft import Draft
-from pipeline.onboarding.places import find_places
+from pipeline.onboarding.places import find_places, hosts_of
 from pipeline.onboarding.propose import Ask, company_name, proposed
 from pipeline.onboarding.write_params import is_untouched, params_text
 
@@ -94,6 +94,7 @@ def init(given: Sequence[str], out: Path, *, crm: str | None = None, ask: Ask | 
         step(f"looking at {counted(len(places), 'table', 'tables')}"),
         proposed(places, folder, company_name(given, folder), crm, None if is_edited else ask) as draft,
     ):
+        draft.hosts = hosts_of(given)
         text = params_text(draft)
         new = whats_new(draft, read_yaml(out)[0], written) if written is not None else []
         money = {" ".join(doubt.text.split()): doubt.money for doubt in draft.every_doubt}

@@ -154,6 +154,8 @@ class Draft:
     company : str
     crm : str or None
         The CRM in words.
+    hosts : list of str
+        Of databases: passwords may be sent to them.
     settings : dict of str to (str, str)
         Dotted key of the params to its value and why: ``currency``, ``data.timezone``.
     sources : list of SourceDraft
@@ -167,6 +169,7 @@ class Draft:
 
     company: str
     crm: str | None
+    hosts: list[str] = field(default_factory=list)
     settings: dict[str, tuple[str, str]] = field(default_factory=dict)
     sources: list[SourceDraft] = field(default_factory=list)
     unused: list[tuple[TableProfile, str]] = field(default_factory=list)

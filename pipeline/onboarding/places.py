@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pipeline.common.errors import UserError
-from pipeline.ingest.databases import SCHEMES, without_password
+from pipeline.common.masking import without_password
+from pipeline.ingest.databases import SCHEMES
 from pipeline.ingest.sources import FORMATS
 
 OWN_FILES = frozenset({"audit.json", "manifest.json", "backtest.json", "truth.json", "mess.json", "quarantine.parquet"})
@@ -155,8 +156,14 @@ def _tables(url: str) -> list[Place]:
     except Exception as error:  # each driver raises its own kinds
         told = " ".join(str(error).split())
         if password := urlsplit(url).password:
-            told = told.replace(password, "***")
-        raise UserError(f"cannot look into {without_password(url)}: {told[:300]}") from None
+            told = told.replace(password, "***").replace(unquote(password), "***")
+        raise UserError(f"cannot look into {without_password(url)}: {without_password(told)[:300]}") from None
+
+
+def hosts_of(given: Sequence[str]) -> list[str]:
+    """Name the hosts that a person has named: passwords may be sent to them."""
+    hosts = [urlsplit(url).netloc.rpartition("@")[2] for url in given if url.startswith(SCHEMES)]
+    return list(dict.fromkeys(host for host in hosts if host))
 
 
 def without_secret(url: str) -> str:

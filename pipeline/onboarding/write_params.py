@@ -45,7 +45,10 @@ def params_text(draft: Draft) -> str:
     )
     lines += ["", _line("company", draft.company, "shown in reports; names the model; from the folder's name")]
     lines += _setting(draft, "currency", "currency", "")
-    lines += ["", "data:", *_setting(draft, "data.timezone", "timezone", "  "), "  sources:"]
+    lines += ["", "data:", *_setting(draft, "data.timezone", "timezone", "  ")]
+    if draft.hosts:
+        lines += [_line("hosts", draft.hosts, "passwords may be sent there, and nowhere else", "  ")]
+    lines += ["  sources:"]
     for table in _TABLES:
         sources = draft.of(table)
         if sources:
