@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipeline.common.atomic_write import sha256_of
+from pipeline.config.params import ServeParams
 from pipeline.insights.timeline import TIMELINE
 from pipeline.reporting.lead_names import NAMES
 
@@ -252,6 +255,11 @@ def made_up_audit() -> dict:
     }  # fmt: skip
 
 
+def served(folder: Path, **serve):
+    """Params that `create_app` needs: where the results are, and how they are served."""
+    return SimpleNamespace(artifacts_folder=folder, serve=ServeParams(**serve))
+
+
 def write_scores(folder: Path, rows: int = 60, seed: int = 0, money: bool = True) -> pa.Table:
     """Write scores, attributions and manifest as ``leadrev score`` does; the names are returned."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -264,4 +272,15 @@ def write_scores(folder: Path, rows: int = 60, seed: int = 0, money: bool = True
         points.to_parquet(folder / "attributions_points.parquet", index=False)
     pq.write_table(made_up_timeline(scores, seed), folder / "timeline.parquet")
     (folder / "manifest.json").write_text(json.dumps(made_up_manifest(scores, money)))
+    seal(folder)
     return made_up_names(scores, seed)
+
+
+def seal(folder: Path) -> None:
+    """Write into the manifest what files there are, as ``leadrev score`` does."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"] = {
+        path.name: {"sha256": sha256_of(path), "bytes": path.stat().st_size}
+        for path in sorted(folder.glob("*.parquet"))
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))

@@ -11,6 +11,7 @@ import pytest
 from conftest import leadrev
 from fastapi.testclient import TestClient
 from made_up_scores import made_up_backtest, write_scores
+from made_up_scores import served as served_params
 
 from pipeline.common.errors import UserError
 from pipeline.reporting.ranked_leads import Ranking
@@ -33,7 +34,7 @@ def served(tmp_path_factory):
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(score_cache, "open_ranking", lambda params: Ranking(folder, names))
-        app = web_app.create_app(SimpleNamespace(artifacts_folder=folder), auth.read_tokens(tokens))
+        app = web_app.create_app(served_params(folder), auth.read_tokens(tokens))
         yield SimpleNamespace(app=app, tokens=made, file=tokens)
 
 

@@ -1,12 +1,12 @@
 """Every path of the API's own document does what the document says, whatever it is asked."""
 
 import json
-from types import SimpleNamespace
 
 import hypothesis
 import pytest
 import schemathesis
 from made_up_scores import made_up_backtest, write_scores
+from made_up_scores import served as served_params
 
 from pipeline.reporting.ranked_leads import Ranking
 from pipeline.web import auth, score_cache
@@ -29,7 +29,7 @@ def document(tmp_path_factory):
     (folder / "backtest.json").write_text(json.dumps(made_up_backtest()))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(score_cache, "open_ranking", lambda params: Ranking(folder, names))
-        app = create_app(SimpleNamespace(artifacts_folder=folder))
+        app = create_app(served_params(folder))
         # the guard lets in whoever sits here: its refusals are tested in test_access.py
         patch.setattr(auth.Access, "knows_host", lambda self, request: True)
         yield schemathesis.openapi.from_asgi("/api/v1/openapi.json", app)

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from made_up_scores import NASTY_NAME, made_up_backtest, write_scores
+from made_up_scores import served as served_params
 
 from pipeline.reporting import html, sales_report
 from pipeline.reporting.lead_details import Details
@@ -42,7 +43,7 @@ def site(tmp_path_factory):
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(score_cache, "open_ranking", lambda params: Ranking(folder, names, "Europe/Berlin"))
-        app = create_app(SimpleNamespace(artifacts_folder=folder))
+        app = create_app(served_params(folder))
     running = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
     thread = threading.Thread(target=running.run, daemon=True)
     thread.start()

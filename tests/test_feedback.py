@@ -10,11 +10,11 @@ import urllib.error
 import urllib.request
 import uuid
 from pathlib import Path
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
+from made_up_scores import served as served_params
 from made_up_scores import write_scores
 
 from pipeline.archive import feedback
@@ -33,9 +33,10 @@ import pyarrow.parquet as pq, uvicorn
 from pipeline.web import score_cache
 from pipeline.web.app import create_app
 from pipeline.reporting.ranked_leads import Ranking
+from pipeline.config.params import ServeParams
 folder = Path(sys.argv[1])
 score_cache.open_ranking = lambda params: Ranking(folder, pq.read_table(folder / "names.parquet"))
-app = create_app(SimpleNamespace(artifacts_folder=folder))
+app = create_app(SimpleNamespace(artifacts_folder=folder, serve=ServeParams()))
 config = uvicorn.Config(app, port=0, log_level="error")
 server = uvicorn.Server(config)
 async def started(sockets=None, honest=server.startup):
@@ -59,7 +60,7 @@ def answer(n=0, **changes):
 def client(tmp_path, monkeypatch):
     names = write_scores(tmp_path, 30)
     monkeypatch.setattr(score_cache, "open_ranking", lambda params: Ranking(tmp_path, names))
-    app = create_app(SimpleNamespace(artifacts_folder=tmp_path))
+    app = create_app(served_params(tmp_path))
     return TestClient(app, base_url="http://127.0.0.1:8000", follow_redirects=False)
 
 

@@ -4,12 +4,12 @@ import csv
 import io
 import json
 import threading
-from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
 from fastapi.testclient import TestClient
 from made_up_scores import NASTY_NAME, made_up_backtest, write_scores
+from made_up_scores import served as served_params
 from test_pages import tags
 
 from pipeline.reporting.lead_filters import Filters
@@ -28,7 +28,7 @@ def client(tmp_path_factory):
     (folder / "backtest.json").write_text(json.dumps(made_up_backtest()))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(score_cache, "open_ranking", lambda params: Ranking(folder, names))
-        yield TestClient(create_app(SimpleNamespace(artifacts_folder=folder)), base_url="http://127.0.0.1:8000")
+        yield TestClient(create_app(served_params(folder)), base_url="http://127.0.0.1:8000")
 
 
 def lead_ids(client, **asked):
@@ -183,7 +183,7 @@ def test_new_scores_appear_and_a_missing_seal_keeps_the_old(tmp_path, monkeypatc
     names = write_scores(tmp_path, 5)
     again = threading.Event()
     monkeypatch.setattr(score_cache, "open_ranking", lambda params: Ranking(tmp_path, names))
-    scores = score_cache.ScoreCache(SimpleNamespace(artifacts_folder=tmp_path))
+    scores = score_cache.ScoreCache(served_params(tmp_path))
     (tmp_path / "manifest.json").unlink()
     assert scores.get().ranking.totals.leads == 5
     names = write_scores(tmp_path, 9)

@@ -182,6 +182,13 @@ class BacktestParams(_Strict):
     capacity_calls: int = Field(default=100, ge=1, le=10_000_000)
 
 
+class ServeParams(_Strict):
+    """How the web page is reached, and what an owner who sees only own leads is shown besides."""
+
+    company_rank: bool = False
+    proxies: Texts = []
+
+
 class MlflowParams(_Strict):
     """Where runs and models are kept."""
 
@@ -212,6 +219,7 @@ class Params(_Strict):
     model: Annotated[ModelParams, BeforeValidator(_mapping)] = ModelParams()
     audit: Annotated[AuditParams, BeforeValidator(_mapping)] = AuditParams()
     backtest: Annotated[BacktestParams, BeforeValidator(_mapping)] = BacktestParams()
+    serve: Annotated[ServeParams, BeforeValidator(_mapping)] = ServeParams()
     mlflow: Annotated[MlflowParams, BeforeValidator(_mapping)] = MlflowParams()
     _folder: Path = PrivateAttr(Path("."))
 

@@ -95,6 +95,12 @@ def happening(kind: str) -> str:
     return wording.event_words(kind)[0]
 
 
+def among(ranking: Any) -> str:
+    """Say how many leads a rank is among: an owner's own, unless params show the company's ranks."""
+    many = formatting.count(ranking.leads_count)
+    return f"your {many}" if ranking.has_own_ranks else many
+
+
 def unbroken(text: str) -> Markup:
     """Keep a weight in brackets on one line."""
     return Markup(re.sub(r"\(([+−][^()]{0,200})\)", r'<span class="money">(\1)</span>', str(escape(text))))
@@ -119,6 +125,7 @@ def environment() -> Environment:
         "web_link": web_link,
         "happening": happening,
         "unbroken": unbroken,
+        "among": among,
     }
     env.filters |= {"title_of": title_of, "subtitle_of": subtitle_of, "flags_of": flags_of, "tell": waterfall.tell}
     env.filters["path"] = lambda text: quote(str(text), safe="")

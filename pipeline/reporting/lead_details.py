@@ -18,6 +18,10 @@ from pipeline.common import formatting
 from pipeline.reporting.ranked_leads import ATTRIBUTIONS, Ranking
 
 Point = tuple[float, float]
+OF_THE_LEAD_ALONE = (
+    "lead_id", "money_", "points_", "previous_", "change", "topics", "touches", "would_take",
+)  # fmt: skip
+"""Beginnings of the columns of insights that say nothing of other leads."""
 
 
 class LeadRows:
@@ -95,7 +99,8 @@ class Details:
             Empty where the lead has no attributions. With the typical lead's figure they add up to the forecast.
         """
         unit = "points" if lead["revenue"] is None else "money"
-        rows = self.attributions[unit].of(lead["lead_id"], lead["rank"] - 1) if ranking.themes else []
+        place = ranking.file_place(lead["lead_id"])
+        rows = self.attributions[unit].of(lead["lead_id"], place) if ranking.themes else []
         sums: dict[str, float] = {}
         for name, value in (rows[0] if rows else {}).items():
             if name not in ("lead_id", f"base_{unit}"):
@@ -120,12 +125,14 @@ class Details:
     def insight(self, ranking: Ranking, lead: Mapping[str, Any]) -> dict[str, Any]:
         """Read what else was found out about a lead; lists in it are read from their JSON.
 
-        One who sees only own leads is told how like leads were won, and not whose they were or what they brought.
+        One who sees only own leads is told nothing of how others were won.
         """
-        rows = self.insights.of(lead["lead_id"], lead["rank"] - 1)
+        rows = self.insights.of(lead["lead_id"], ranking.file_place(lead["lead_id"]))
         told = {name: _told(value) for name, value in (rows[0] if rows else {}).items()}
-        if ranking.owner_id is not None and told.get("like_won"):
-            told["like_won"] = [one | {"lead_id": None, "amount": None} for one in told["like_won"]]
+        if ranking.owner_id is not None:
+            told = {name: value for name, value in told.items() if name.startswith(OF_THE_LEAD_ALONE)}
+            if told.get("touches"):
+                told["touches"] = told["touches"].partition(";")[0]  # then comes what winning took
         return told
 
 

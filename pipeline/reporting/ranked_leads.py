@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 from datetime import timedelta
 from pathlib import Path
@@ -31,8 +32,12 @@ from pipeline.reporting.lead_filters import (
 ATTRIBUTIONS = {"money": "attributions.parquet", "points": "attributions_points.parquet"}
 REASONS = ("reasons_positive", "reasons_negative")
 PLACES = {sort: f"place_{sort}" for sort in SORTS}
-SHOWN = f"* EXCLUDE (searchable, {', '.join(PLACES.values())})"
+SHOWN = f"* EXCLUDE (searchable, called, file_place, {', '.join(PLACES.values())})"
 PLACES_AT_ONCE = 1_000
+SAID_OF_NO_LEAD = (
+    "as_of", "model_version", "company", "currency", "primary_horizon_days", "horizons_days", "themes",
+)  # fmt: skip
+"""What an owner is told of the scores as a whole: everything else counts or sums leads, or names days of some."""
 LISTS = (*REASONS, "data_quality_flags")
 NO_THEME = "no reason made"
 THEMES = pa.schema({"feature": pa.string(), "theme": pa.string()})
@@ -64,8 +69,12 @@ class Ranking:
         order, anything else with the most frequent first.
     themes : dict of str to str
         The theme of each feature, where the scores say it.
+    owner_id : str or None
+        Whose leads these are; None: everybody's.
+    has_own_ranks : bool
+        Whether ranks are among an owner's leads.
     leads_count : int
-        All leads that were scored, whoever looks.
+        How many leads the ranks are among.
     average_curve : list of (float, float)
         Days, and the share of all these leads that is expected to be won by then.
 
@@ -77,6 +86,8 @@ class Ranking:
 
     def __init__(self, folder: Path, names: pa.Table, timezone: str = "UTC", fiscal_year_start_month: int = 1):
         self.manifest = read_manifest(folder)
+        self.schema = "held.main"
+        self._numbers = itertools.count()
         self.timezone = timezone
         self.horizons_days = sorted(int(days) for days in self.manifest["horizons_days"])
         self.primary_horizon_days = int(self.manifest["primary_horizon_days"])
@@ -91,6 +102,7 @@ class Ranking:
         self.connection.execute("ATTACH ':memory:' AS held (COMPRESS); USE held")
         self._load(folder, names)
         self.owner_id: str | None = None
+        self.has_own_ranks = False
         self._survey()
         self.has_money = self.totals.revenue is not None
         self.leads_count = self.totals.leads
@@ -107,12 +119,56 @@ class Ranking:
         self.totals = self.totals_of(Filters())
         self.choices = self._choices()
 
-    def of_owner(self, owner_id: str) -> Ranking:
-        """Give the same scores as one owner may see them: no figure in it counts anybody else's lead."""
+    def of_owner(self, owner_id: str, *, company_rank: bool = False) -> Ranking:
+        """Give the scores of one owner's leads, as if there were no others.
+
+        They are a table of their own, so that no figure, no choice of a filter and no duration of a search depends on
+        anybody else's lead. Of what the scores say of themselves, only what is said of no lead stays.
+
+        Parameters
+        ----------
+        owner_id : str
+        company_rank : bool
+            Ranks are those among all leads of the company, and not those among the owner's own.
+        """
         own = copy.copy(self)
-        own.owner_id = owner_id
+        own.owner_id, own.has_own_ranks = owner_id, not company_rank
+        own.schema = f"held.owner_{next(self._numbers)}"
+        own.manifest = {key: value for key, value in self.manifest.items() if key in SAID_OF_NO_LEAD}
+        cursor = self.connection.cursor()
+        cursor.execute(f"CREATE SCHEMA {own.schema}")
+        mine = "(SELECT * FROM held.main.leads WHERE owner_id = $owner_id)"
+        counts = ", ".join(f"count(p_win_{days}d)" for days in self.horizons_days)
+        found = cursor.execute(f"SELECT {counts} FROM {mine}", {"owner_id": owner_id}).fetchall()[0]  # noqa: S608
+        own.longest_days = _longest(self.horizons_days, found)
+        rank = "rank" if company_rank else "row_number() OVER (ORDER BY rank, lead_id)"
+        cursor.execute(
+            f"""
+            CREATE TABLE {own.schema}.leads AS
+            WITH mine AS (SELECT * EXCLUDE ({", ".join(PLACES.values())})
+                          REPLACE ({rank} AS rank, {own._later()} AS expected_revenue_later) FROM {mine})
+            SELECT *, {_places()} FROM mine ORDER BY rank
+            """,  # noqa: S608 - every piece is a constant of this module or a whole number
+            {"owner_id": owner_id},
+        )
+        del own.totals
         own._survey()
+        own.has_money = own.totals.revenue is not None
+        own.leads_count = self.leads_count if company_rank else own.totals.leads
+        own.average_curve = own._average_curve()
         return own
+
+    def _later(self) -> str:
+        """Return SQL for what is expected after the next quarter; nothing where the longest horizon ends before."""
+        if self.quarter_ends[1] > self.as_of + timedelta(days=self.longest_days):
+            return "NULL::DOUBLE"
+        spent = "".join(f" - expected_revenue_{part}" for part in ("this_quarter", "next_quarter"))
+        return f"greatest(expected_revenue_{self.longest_days}d{spent}, 0)"
+
+    def file_place(self, lead_id: str) -> int | None:
+        """Say where a lead's row stands in the files that lie in the order of the ranking."""
+        found = self._run("SELECT file_place FROM leads WHERE lead_id = ?", [lead_id]).fetchall()
+        return int(found[0][0]) if found else None
 
     def _load(self, folder: Path, names: pa.Table) -> None:
         found = pq.read_schema(folder / "scores.parquet")
@@ -131,11 +187,6 @@ class Ranking:
             else:
                 picked.append(f"{name}::{kind} AS {name}")
         self.longest_days = self._longest_days(folder, found.names)
-        later = "NULL"
-        if self.quarter_ends[1] <= self.as_of + timedelta(days=self.longest_days):
-            parts = ("this_quarter", "next_quarter")
-            spent = "".join(f" - expected_revenue_{part}" for part in parts)
-            later = f"greatest(expected_revenue_{self.longest_days}d{spent}, 0)"
         size = " ".join(
             f"WHEN employees < {limit} THEN '{label}'" for limit, label in zip(SIZE_LIMITS, SIZES, strict=False)
         )
@@ -144,14 +195,9 @@ class Ranking:
         themes = pa.table({"feature": list(self.themes), "theme": list(self.themes.values())}, THEMES)
         self.connection.register("themes_given", themes)
         scores = literal(str(folder / "scores.parquet"))
-        # Every order is made once, over narrow rows: any page of it is then a span of whole numbers.
-        places = ", ".join(
-            f"row_number() OVER (ORDER BY {SORTS[sort]}, rank, lead_id)::INTEGER AS {place}"
-            for sort, place in PLACES.items()
-        )
         self.connection.execute(f"""
             CREATE VIEW scored AS
-            SELECT *, p_win_{self.primary_horizon_days}d AS p_win_primary, {later} AS expected_revenue_later
+            SELECT *, p_win_{self.primary_horizon_days}d AS p_win_primary, {self._later()} AS expected_revenue_later
             FROM (SELECT {", ".join(picked)} FROM read_parquet({scores}))
         """)  # noqa: S608 - every piece is a constant of this module, a whole number or an escaped path
         self.connection.execute(f"""
@@ -160,7 +206,7 @@ class Ranking:
                  called AS (
                      SELECT scored.*, lower(coalesce(company_name, name, lead_id)) AS called
                      FROM scored LEFT JOIN names_given USING (lead_id)),
-                 placed AS (SELECT lead_id, {places} FROM called)
+                 placed AS (SELECT lead_id, called, rank - 1 AS file_place, {_places()} FROM called)
             SELECT scored.*, names_given.* EXCLUDE (lead_id, source, entry, owner_name),
                    in_money.base_money, in_points.base_points,
                    coalesce(nullif(trim(names_given.source), ''), '{UNKNOWN}') AS source,
@@ -188,7 +234,7 @@ class Ranking:
         found = self.connection.execute(
             f"SELECT {counts} FROM read_parquet({literal(str(folder / 'scores.parquet'))})"  # noqa: S608
         ).fetchall()[0]
-        return max([days for days, rows in zip(there, found, strict=True) if rows], default=there[-1])
+        return _longest(there, found)
 
     def _columns(self) -> dict[str, str]:
         texts = ("lead_id", "model_version", "account_id", "owner_id", "currency", "grade", "kind")
@@ -270,13 +316,13 @@ class Ranking:
         return rows[0] if rows else None
 
     def _where(self, filters: Filters) -> tuple[str, list[str]]:
-        """Add to a filter that only an owner's leads may be seen, where that is so."""
+        """Add to a filter that only an owner's leads may be seen, where that is so: their table holds no others."""
         where, given = filters.where()
         return (where, given) if self.owner_id is None else (f"owner_id = ? AND {where}", [self.owner_id, *given])
 
     def _run(self, sql: str, given: list[str] | None = None) -> duckdb.DuckDBPyConnection:
         cursor = self.connection.cursor()  # one a call: several threads may ask at once
-        cursor.execute("USE held")
+        cursor.execute(f"USE {self.schema}")
         return cursor.execute(sql, given or [])
 
     def _dicts(self, sql: str, given: list[str]) -> list[dict[str, Any]]:
@@ -288,6 +334,18 @@ class Ranking:
                 if column in row:
                     row[column] = _json_list(row[column])
         return rows
+
+
+def _longest(horizons_days: list[int], counts: tuple[int, ...]) -> int:
+    return max([days for days, rows in zip(horizons_days, counts, strict=True) if rows], default=horizons_days[-1])
+
+
+def _places() -> str:
+    """Return SQL for a lead's place in every order: made once, any page of it is then a span of whole numbers."""
+    return ", ".join(
+        f"row_number() OVER (ORDER BY {SORTS[sort]}, rank, lead_id)::INTEGER AS {place}"
+        for sort, place in PLACES.items()
+    )
 
 
 def open_ranking(params: Any) -> Ranking:

@@ -57,7 +57,7 @@ def add(app: FastAPI, scores: ScoreCache) -> None:
             primary_horizon_days=ranking.primary_horizon_days,
             horizons_days=ranking.horizons_days,
             totals=TotalsBody.of(ranking.totals),
-            accuracy=waterfall.accuracy(score_set.backtest, ranking.timezone),
+            accuracy=score_set.accuracy(ranking),
         )
 
     @app.get("/api/v1/leads", responses=errors)

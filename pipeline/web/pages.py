@@ -64,6 +64,8 @@ def _add_list(app: FastAPI, scores: ScoreCache) -> None:
     ) -> str:
         score_set = scores.get()
         ranking = score_set.ranking_for(person)
+        sorts = html.sorts_of(ranking)
+        sort = sort if sort in sorts else "rank"  # one of the API alone, or by money where there is none
         shown = ranking.totals_of(filters) if filters else ranking.totals
         most = max(1, math.ceil(shown.leads / PAGE_ROWS))
         page = min(page, most)
@@ -78,12 +80,12 @@ def _add_list(app: FastAPI, scores: ScoreCache) -> None:
             ranking=ranking,
             **_visitor(request, person),
             stale=_days_old(ranking),
-            accuracy=waterfall.accuracy(score_set.backtest, ranking.timezone),
-            verdict=(score_set.backtest or {}).get("verdict") or {},
+            accuracy=score_set.accuracy(ranking),
+            verdict=score_set.verdict(ranking),
             **(score_set.overview(ranking) if not filters and page == 1 else {"segments": [], "now": []}),
             filters=filters,
             choices=ranking.choices,
-            sorts=html.sorts_of(ranking),
+            sorts=sorts,
             sort=sort,
             shown=shown,
             leads=leads,
@@ -117,7 +119,6 @@ def _add_lead(app: FastAPI, scores: ScoreCache) -> None:
             told=told,
             steps=waterfall.steps(told, score_set.details.themes(ranking, lead), ranking.themes),
             curve=curve(ranking, lead),
-            typical_curve=ranking.average_curve,
             days=score_set.details.days(ranking, lead),
             insight=score_set.details.insight(ranking, lead),
             answers=scores.answers.of_leads([lead["lead_id"]]).get(lead["lead_id"], []),
@@ -171,7 +172,7 @@ def mail_text(ranking: Ranking, lead: dict[str, Any], told: waterfall.Story) -> 
         )
     else:
         lines.append(f"Chance to be won {horizon}: {formatting.percent(lead['p_win_primary'])}")
-    lines.append(f"Rank {lead['rank']:,} of {ranking.leads_count:,} open leads")
+    lines.append(f"Rank {lead['rank']:,} of {html.among(ranking).replace('your', 'my')} open leads")
     for title, reasons in (("For it", told.reasons_for), ("Against it", told.reasons_against)):
         if reasons:
             lines += [

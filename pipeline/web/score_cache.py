@@ -10,7 +10,7 @@ from pipeline.archive.feedback import FILE, AnswerStore
 from pipeline.common.errors import UserError
 from pipeline.common.masking import masked, place_of
 from pipeline.config.params import Params
-from pipeline.reporting import html
+from pipeline.reporting import html, waterfall
 from pipeline.reporting.lead_details import Details
 from pipeline.reporting.ranked_leads import Ranking, open_ranking, read_backtest
 from pipeline.reporting.sales_report import now_and_later
@@ -30,16 +30,27 @@ class ScoreSet:
         self.ranking = open_ranking(params)
         self.details = Details(params.artifacts_folder)
         self.backtest = read_backtest(params.artifacts_folder)
+        self._company_rank = params.serve.company_rank
         self._own: dict[str, Ranking] = {}
+        self._making = threading.Lock()
         self._overviews: dict[str | None, dict[str, Any]] = {}
 
     def ranking_for(self, person: Person) -> Ranking:
         """Return the scores as somebody may see them: every lead, or only their own."""
         if person.owner_id is None:
             return self.ranking
-        if person.owner_id not in self._own:
-            self._own[person.owner_id] = self.ranking.of_owner(person.owner_id)
-        return self._own[person.owner_id]
+        with self._making:
+            if person.owner_id not in self._own:
+                self._own[person.owner_id] = self.ranking.of_owner(person.owner_id, company_rank=self._company_rank)
+            return self._own[person.owner_id]
+
+    def accuracy(self, ranking: Ranking) -> list[str]:
+        """Say how right the last backtest was; nothing to an owner, as it counts everybody's leads."""
+        return [] if ranking.owner_id is not None else waterfall.accuracy(self.backtest, ranking.timezone)
+
+    def verdict(self, ranking: Ranking) -> dict[str, Any]:
+        """Give the verdict of the last backtest; nothing to an owner."""
+        return {} if ranking.owner_id is not None else (self.backtest or {}).get("verdict") or {}
 
     def overview(self, ranking: Ranking) -> dict[str, Any]:
         """Return what stands above the list: worked out once for whoever may see the same leads."""

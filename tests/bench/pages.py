@@ -8,7 +8,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -64,6 +63,7 @@ def many(folder: Path, leads: int) -> pa.Table:
 def run(quick: bool) -> None:
     """Measure each address in this process, page rendered: the best of five, in wall and processor time."""
     from fastapi.testclient import TestClient
+    from made_up_scores import served as served_params
 
     from pipeline.reporting import html, sales_report
     from pipeline.reporting.lead_details import Details
@@ -80,7 +80,7 @@ def run(quick: bool) -> None:
         print(f"\n{leads:,} leads: opened in {time.perf_counter() - started:.1f} s")
         honest, score_cache.open_ranking = score_cache.open_ranking, lambda params: ranking
         try:
-            params: Any = SimpleNamespace(artifacts_folder=folder)
+            params: Any = served_params(folder)
             client = TestClient(create_app(params), base_url="http://127.0.0.1")
         finally:
             score_cache.open_ranking = honest
