@@ -13,6 +13,7 @@ from features.feature import Feature
 from features.schema import Tables
 from features.snapshot_context import Asked, people
 from features.spec import FeatureSpec
+from features.versions import account_versions, as_they_were, deal_versions
 
 FAMILY = ("accounts.account_id", "accounts.parent_id")
 """Columns that tell which companies belong together."""
@@ -20,7 +21,7 @@ FAMILY = ("accounts.account_id", "accounts.parent_id")
 
 def _deals_of_companies(tables: Tables) -> ir.Table:
     """Give the versions of closed deals, each with its company: one that names only a lead has that lead's of then."""
-    versions = point_in_time.deal_versions(tables)
+    versions = deal_versions(tables)
     versions = versions.filter(versions.outcome != "open", versions.known_from < versions.known_until)
     columns = ("outcome", "amount", "closed_at", "known_from", "known_until")
     named = versions.filter(versions.account_id.notnull()).select("account_id", *columns)
@@ -37,12 +38,10 @@ def _deals_of_companies(tables: Tables) -> ir.Table:
 
 def _parents(rows: ir.Table, tables: Tables) -> ir.Table:
     """Say what was known of the parent of the companies in `rows`, with all its columns; unknown ones fall away."""
-    versions = tables.once("account_versions", lambda: point_in_time.account_versions(tables))
+    versions = tables.once("account_versions", lambda: account_versions(tables))
     versions = versions.select("account_id", "parent_id", "known_from", "known_until")
     known = rows.join(versions, [("company_id", "account_id")])
-    known = point_in_time.as_they_were(
-        known.filter(point_in_time.current_at(known, known.as_of)), tables, "accounts", "account_id"
-    )
+    known = as_they_were(known.filter(point_in_time.current_at(known, known.as_of)), tables, "accounts", "account_id")
     return known.select(*rows.columns, parent_id=known.parent_id.nullif(known.account_id))
 
 

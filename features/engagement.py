@@ -8,7 +8,7 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 
-from features import point_in_time, sales_activity, wording
+from features import point_in_time, sales_activity, versions, wording
 from features.feature import Feature
 from features.sales_activity import among
 from features.snapshot_context import Asked, beside, people
@@ -31,7 +31,7 @@ def _places(column: ir.StringColumn, words: tuple[str, ...]) -> ir.IntegerValue:
 def _events(asked: Asked) -> ir.Table:
     """Slim the events of the leads asked for to what is counted: words as places in lists, direction as flags."""
     spec = asked.spec
-    events = point_in_time.happened_events(asked.tables, spec.excluded_kinds)
+    events = versions.happened_events(asked.tables, spec.excluded_kinds)
     events = events.join(asked.every.select("lead_id", "lead").distinct(), "lead_id")
     columns = {
         f"{name}_place": _places(events[name], words)
@@ -205,7 +205,7 @@ def _others(asked: Asked) -> ir.Table:
     shared = members.group_by("account_id").agg(size=members.lead_id.nunique())
     shared = shared.filter(shared["size"] > 1)
     # What one person did counts once a day, whoever looks: pairs stay few.
-    events = point_in_time.happened_events(tables, spec.excluded_kinds).select("lead_id", "visible_at", "occurred_at")
+    events = versions.happened_events(tables, spec.excluded_kinds).select("lead_id", "visible_at", "occurred_at")
     events = events.join(members.semi_join(shared, "account_id"), "lead_id")
     seen = events.join(dates, "account_id")
     lately = point_in_time.within_days(seen.visible_at, seen.occurred_at, seen.as_of, OTHERS_DAYS)

@@ -86,10 +86,10 @@ def features(asked: Asked) -> ir.Table:
     if not spec.has("accounts.account_id"):
         return told
     tables = asked.tables
-    versions = tables.once("account_versions", lambda: point_in_time.account_versions(tables))
+    versions = tables.once("account_versions", lambda: versions.account_versions(tables))
     known = rows.select("snapshot", "as_of", "account_id").join(versions, "account_id")
     known = known.filter(point_in_time.current_at(known, known.as_of))
-    known = point_in_time.as_they_were(known, tables, "accounts", "account_id")
+    known = versions.as_they_were(known, tables, "accounts", "account_id")
     companies: dict[str, ir.Value] = {}
     for name in ("employees", "annual_revenue", "industry", "country"):
         if spec.has(f"accounts.{name}"):

@@ -6,10 +6,14 @@ from datetime import datetime
 
 import ibis
 import ibis.expr.types as ir
+import numpy as np
+import pandas as pd
 
-from features import point_in_time
+from features import lifecycle, point_in_time, snapshots
+from features.materialise import to_frame
+from features.schema import Tables
 
-EVENTS = {"won": 1, "lost": 2}
+WON, LOST = 1, 2
 
 
 def labels(snapshots: ir.Table, outcomes: ir.Table, cutoff: datetime) -> ir.Table:
@@ -44,7 +48,41 @@ def labels(snapshots: ir.Table, outcomes: ir.Table, cutoff: datetime) -> ir.Tabl
         "lead_id",
         "episode",
         "as_of",
-        event=ibis.cases((is_won, EVENTS["won"]), (rows.outcome == "lost", EVENTS["lost"]), else_=0).cast("int64"),
+        event=ibis.cases((is_won, WON), (rows.outcome == "lost", LOST), else_=0).cast("int64"),
         duration_days=point_in_time.days_between(rows.as_of, rows.end),
         amount=ibis.ifelse(is_won, rows.amount, ibis.null("float64")),
+    )
+
+
+def observed_outcomes(
+    tables: Tables, keys: pd.DataFrame, *, as_of: datetime, known_at: datetime, amount_window_days: int
+) -> pd.DataFrame:
+    """Say what became of leads that were open at `as_of`, by what was known at `known_at`.
+
+    Parameters
+    ----------
+    tables : Tables
+    keys : data frame
+        ``lead_id``, ``episode`` of the leads, in the order wanted.
+    as_of, known_at : datetime
+        Naive UTC.
+    amount_window_days : int
+        Deals won within so many days of a lead's first won deal add up to its amount.
+
+    Returns
+    -------
+    data frame of shape (n_leads, 3)
+        ``event`` (0 open, 1 won, 2 lost), ``duration`` in days from `as_of`, ``amount`` of those won.
+    """
+    outcomes = lifecycle.outcomes(tables, known_at=known_at, amount_window_days=amount_window_days)
+    observed = to_frame(labels(snapshots.open_leads(tables, as_of), outcomes, known_at))
+    observed = keys[["lead_id", "episode"]].merge(
+        observed, on=["lead_id", "episode"], how="left", validate="one_to_one"
+    )
+    return pd.DataFrame(
+        {
+            "event": observed["event"].fillna(0).to_numpy(int),
+            "duration": observed["duration_days"].to_numpy(float),
+            "amount": np.where(observed["event"] == WON, observed["amount"], np.nan).astype(float),
+        }
     )

@@ -18,7 +18,7 @@ from functools import reduce
 import ibis
 import ibis.expr.types as ir
 
-from features import lifecycle, point_in_time, wording
+from features import lifecycle, point_in_time, versions, wording
 from features.feature import Feature
 from features.schema import kept
 from features.snapshot_context import Asked
@@ -141,7 +141,7 @@ def conversion(asked: Asked) -> ir.Table:
     """
     tables = asked.tables
     # A lead counts for its first values, which nothing learnt later changes.
-    leads = point_in_time.as_they_were_first(tables.leads, tables, "leads", "lead_id")
+    leads = versions.as_they_were_first(tables.leads, tables, "leads", "lead_id")
     leads = leads.select("lead_id", **_values(leads, asked, str))
     values = [name for name in leads.columns if name != "lead_id"]
     codes = kept(_codes(asked, leads, values))

@@ -17,6 +17,7 @@ import ibis.expr.types as ir
 
 from features import point_in_time
 from features.schema import TIME, Tables
+from features.versions import as_they_were, closing_dates, deal_versions
 
 DEAL_COLUMNS = ("deal_id", "system", "account_id", "outcome", "opened_at", "closed_at", "amount", "owner_id", "kind")
 
@@ -26,7 +27,7 @@ def _attached(tables: Tables) -> ir.Table:
 
     Where such a lead becomes known only during the version's span, the span is split there.
     """
-    versions, leads = point_in_time.deal_versions(tables), tables.leads
+    versions, leads = deal_versions(tables), tables.leads
     named = versions.filter(versions.lead_id.notnull() | versions.account_id.isnull())
     unnamed = versions.filter(versions.lead_id.isnull() & versions.account_id.notnull()).drop("lead_id")
     candidates = leads.filter(leads.account_id.notnull()).select(
@@ -69,15 +70,15 @@ def _attached(tables: Tables) -> ir.Table:
     return named.union(attached, alone)
 
 
-def deal_versions(tables: Tables) -> ir.Table:
+def lead_deal_versions(tables: Tables) -> ir.Table:
     """Give what was known of each deal, over which span, and the lead it belonged to by what was known then.
 
-    The deals as known at a date, each with its lead: ``versions.filter(clock.current_at(versions, as_of))``.
+    The deals as known at a date, each with its lead: ``versions.filter(point_in_time.current_at(versions, as_of))``.
 
     Returns
     -------
     ibis table
-        As `clock.deal_versions`; ``lead_id`` is null for a deal without a lead. A deal that names only a company
+        As `versions.deal_versions`; ``lead_id`` is null for a deal without a lead. A deal that names only a company
         belongs to the newest of its leads created by the time the deal was opened (else closed); what happens to a
         company without such a lead is told by `unattached_deals`.
     """
@@ -86,7 +87,7 @@ def deal_versions(tables: Tables) -> ir.Table:
 
 def unattached_deals(tables: Tables, known_at: datetime) -> ir.Table:
     """Give the deals known at ``known_at`` that belong to no lead known then, so that no revenue goes missing."""
-    versions = deal_versions(tables)
+    versions = lead_deal_versions(tables)
     deals = versions.filter(point_in_time.current_at(versions, known_at))
     leads = tables.leads
     leads = leads.filter(point_in_time.known_by(leads.known_at, known_at))
@@ -95,11 +96,11 @@ def unattached_deals(tables: Tables, known_at: datetime) -> ir.Table:
 
 def _counting_deals(tables: Tables) -> ir.Table:
     """Give the versions of deals that count for a lead: a lost one no more once the lead's status is opened again."""
-    deals = deal_versions(tables)
+    deals = lead_deal_versions(tables)
     deals = deals.filter(deals.lead_id.notnull())
     if "status" not in tables.tracked("leads"):
         return deals
-    closings = point_in_time.closing_dates(tables)
+    closings = closing_dates(tables)
     taken_up = closings.filter(
         (closings.outcome == "lost") & (closings.known_until < point_in_time.instant(point_in_time.NEVER))
     )
@@ -121,7 +122,7 @@ def _closings(tables: Tables) -> ir.Table:
     ibis table
         As `clock.closing_dates`; ``outcome`` is also 'reopened', at most over the span of the closing it lifts.
     """
-    closings = point_in_time.closing_dates(tables)
+    closings = closing_dates(tables)
     deals = deal_versions(tables)
     deals = deals.select("lead_id", "opened_at", deal_from="known_from", deal_until="known_until")
     later = closings.filter(closings.outcome == "lost").join(deals, "lead_id")
@@ -235,7 +236,7 @@ def _outcomes_at(tables: Tables, moments: ir.Table, amount_window_days: int) -> 
         "lead_id", "account_id", "owner_id", "created_at", lead_known_at="known_at",
     )  # fmt: skip
     state = moments.join(leads, "lead_id")
-    state = point_in_time.as_they_were(state, tables, "leads", "lead_id", as_of="moment")
+    state = as_they_were(state, tables, "leads", "lead_id", as_of="moment")
     for facts in (by_deals, by_status, amounts):
         state = state.left_join(facts, keys).drop("lead_id_right", "episode_right")
     never = point_in_time.instant(point_in_time.NEVER)

@@ -71,10 +71,10 @@ def touches_of_won(asked: Asked) -> ir.Table:
         ``as_of, won_touch_mean``; null before `WINS_NEEDED` wins.
     """
     tables = asked.tables
-    versions = lifecycle.deal_versions(tables)
+    versions = lifecycle.lead_deal_versions(tables)
     won = versions.filter(versions.lead_id.notnull(), versions.outcome == "won")
     won = won.group_by("lead_id").agg(known_from=won.known_from.min())
-    events = point_in_time.happened_events(tables, asked.spec.excluded_kinds)
+    events = versions.happened_events(tables, asked.spec.excluded_kinds)
     ours = events.filter(events.direction == "outbound").select("lead_id", "visible_at").join(won, "lead_id")
     ours = ours.filter(point_in_time.known_by(ours.visible_at, ours.known_from))
     facts = won.select("known_from", wins=ibis.literal(1, "int64"), touches=ibis.literal(0, "int64"))
@@ -86,7 +86,7 @@ def touches_of_won(asked: Asked) -> ir.Table:
 
 def _moves(tables: Tables) -> ir.Table:
     """Give the versions of leads' deals, each with whether its amount changed or its planned date was put off by it."""
-    versions = lifecycle.deal_versions(tables)
+    versions = lifecycle.lead_deal_versions(tables)
     versions = versions.filter(versions.lead_id.notnull(), versions.known_from < versions.known_until)
     in_order = ibis.window(group_by=["deal_id", "system"], order_by=versions.known_from)
     return versions.select(

@@ -69,7 +69,7 @@ class Tables:
         Leads that were closed with an outcome nobody can read: no longer open, censored at ``closed_at``.
     changes : ibis table
         Histories of columns: ``field`` is a column of ``table`` by its name here, the values are text that casts to
-        that column's type. `clock.as_they_were` and `clock.deal_versions` read them.
+        that column's type. `versions.as_they_were` and `versions.deal_versions` read them.
     owners : ibis table
         Salespeople, as they stand now: for showing and grouping, never a feature.
     rates : ibis table

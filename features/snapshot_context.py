@@ -13,11 +13,11 @@ from dataclasses import dataclass, field, replace
 import ibis
 import ibis.expr.types as ir
 
-from features import point_in_time
+from features import point_in_time, versions
 from features.schema import Tables, kept
 from features.spec import FeatureSpec
 
-KEYS = ("lead_id", "episode", "as_of")
+KEYS = ["lead_id", "episode", "as_of"]
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def ask(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> Asked:
     canonical |= {column.removeprefix("leads.") for column in spec.form_columns()}
     needed = sorted(canonical - set(own)) + sorted(own)
     rows = snapshots.select(*KEYS).join(tables.leads.select("lead_id", *needed), "lead_id")
-    rows = point_in_time.as_they_were(rows, tables, "leads", "lead_id")
+    rows = versions.as_they_were(rows, tables, "leads", "lead_id")
     rows = rows.select(*KEYS, **{own.get(name, name): rows[name] for name in needed})
     # When a lead was made has no history.
     rows = rows.join(tables.leads.select("lead_id", "created_at"), "lead_id")
@@ -103,9 +103,7 @@ def _people(tables: Tables) -> ir.Table:
         "lead_id", "account_id", known_from=heard_at, known_until=point_in_time.instant(point_in_time.NEVER)
     )
     if "account_id" in tables.tracked("leads"):
-        past = point_in_time.change_spans(tables, "leads", "account_id").rename(
-            lead_id="row_id", span_from="known_from"
-        )
+        past = versions.change_spans(tables, "leads", "account_id").rename(lead_id="row_id", span_from="known_from")
         moved = past.join(now.select("lead_id", heard_at="known_from"), "lead_id")
         moved = moved.mutate(account_id=moved["value"], known_from=ibis.greatest(moved.span_from, moved.heard_at))
         moved = moved.filter(moved.known_from < moved.known_until)

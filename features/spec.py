@@ -12,7 +12,7 @@ from datetime import datetime
 import ibis
 import ibis.expr.types as ir
 
-from features import point_in_time
+from features import point_in_time, versions
 from features.schema import Tables
 
 KINDS_LIMIT = 15
@@ -156,7 +156,7 @@ class FeatureSpec:
         topics: tuple[str, ...] = ()
         outbound: tuple[str, ...] = ()
         if tables.has("events"):
-            events = point_in_time.happened_events(tables)
+            events = versions.happened_events(tables)
             events = events.filter(point_in_time.known_by(events.visible_at, known_at))
             if excluded_kinds:
                 left_out = events.filter(events.kind.isin(sorted(excluded_kinds))).select("kind").distinct()

@@ -8,7 +8,8 @@ from pathlib import Path
 import yaml
 
 from pipeline.config.params import Params, load_params
-from pipeline.ingest.load import LoadedCompany, load_tables
+from pipeline.ingest.company import LoadedCompany
+from pipeline.ingest.load import load_tables
 
 LEADS = [{"lead_id": f"L{n}", "created_at": f"2024-01-{n:02d} 09:00:00"} for n in range(1, 11)]
 DEALS = [

@@ -9,6 +9,7 @@ import pytest
 from random_company import random_frames, random_tables, to_tables
 
 from features import point_in_time
+from features.versions import account_versions, deal_versions, happened_events
 
 DATES = [datetime(2023, 3, 1), datetime(2023, 8, 15, 12, 30), datetime(2024, 1, 10)]
 
@@ -22,7 +23,7 @@ def test_instant_reads_a_zone_and_takes_none_as_utc() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_of_each_deal_the_version_last_known_is_current(seed: int) -> None:
     tables = random_tables(seed)
-    versions = point_in_time.deal_versions(tables)
+    versions = deal_versions(tables)
     rows = versions.to_pandas()
     for as_of in DATES:
         current = versions.filter(point_in_time.current_at(versions, as_of)).to_pandas()
@@ -35,7 +36,7 @@ def test_of_each_deal_the_version_last_known_is_current(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_no_closing_is_known_before_it_was_recorded_and_had_happened(seed: int) -> None:
-    versions = point_in_time.deal_versions(random_tables(seed)).to_pandas()
+    versions = deal_versions(random_tables(seed)).to_pandas()
     closed = versions[versions.outcome != "open"]
     assert len(closed) > 5
     assert (closed.known_from >= closed.closed_at).all()
@@ -50,7 +51,7 @@ def test_a_late_old_version_of_a_company_never_replaces_a_newer_one() -> None:
     older = {"account_id": "A", "valid_from": datetime(2023, 1, 1), "known_at": datetime(2023, 9, 1), "employees": 10.0}
     always = {"account_id": "A", "valid_from": None, "known_at": None, "employees": 5.0}
     frames["accounts"] = pd.DataFrame([older, newer, always]).reindex(columns=frames["accounts"].columns)
-    versions = point_in_time.account_versions(to_tables(frames))
+    versions = account_versions(to_tables(frames))
     seen = {
         as_of: versions.filter(point_in_time.current_at(versions, as_of)).employees.to_pandas().tolist()
         for as_of in (datetime(2023, 2, 1), datetime(2023, 7, 1), datetime(2023, 10, 1))
@@ -59,7 +60,7 @@ def test_a_late_old_version_of_a_company_never_replaces_a_newer_one() -> None:
 
 
 def test_a_planned_event_becomes_visible_when_it_happens() -> None:
-    events = point_in_time.happened_events(random_tables(1)).to_pandas()
+    events = happened_events(random_tables(1)).to_pandas()
     assert (events.known_at < events.occurred_at).any()
     assert (events.visible_at == np.maximum(events.known_at, events.occurred_at)).all()
 

@@ -6,11 +6,12 @@ import pytest
 from company_files import DEALS, load_company, small_params, write_company
 
 from pipeline.audit.leakage_audit import audit
+from pipeline.audit.reconciliation import reconcile
 from pipeline.commands.backtest import backtest
 from pipeline.common.errors import UserError
 from pipeline.config.params import load_params
-from pipeline.ingest.load import load_tables
-from pipeline.training.fit import company_at
+from pipeline.ingest.load import company_at, load_tables
+from pipeline.ingest.quarantine import doubtful
 
 END = {"known_until": "2024-04-01", "quarantined_share_limit": 0.5}
 
@@ -44,7 +45,9 @@ def test_doubtful_deals_are_named_one_by_one(tmp_path):
         DEALS[3],
     ]
     loaded = load_company(tmp_path, deals=deals, data=END)
-    found = loaded.doubts[["row", "column", "value", "reason"]].astype(object)
+    found = doubtful(loaded.connection, loaded.staged["deals"], loaded.known_until)[
+        ["row", "column", "value", "reason"]
+    ].astype(object)
     assert found.where(found.notna(), None).to_numpy().tolist() == [
         [4, "closed_at", "2031-01-01 23:59:59.999999", "closed after the data end"],
         [3, "amount", "a lot", "unreadable amount, left empty"],
@@ -53,7 +56,7 @@ def test_doubtful_deals_are_named_one_by_one(tmp_path):
     ]
     told = " ".join(warning["text"] for warning in audit(loaded, loaded.known_until).warnings)
     assert "1 won for a negative amount: row 2 of deals.csv ('-7.5000')" in told
-    assert loaded.reconciliation.total.missing_revenue == 0
+    assert reconcile(loaded).total.missing_revenue == 0
 
 
 def test_a_column_cannot_be_both_begin_and_end(tmp_path):

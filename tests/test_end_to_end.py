@@ -167,7 +167,8 @@ class TestRepeated:
 
 def trained_state(company, as_of=None):
     """The model that training on a company gives, as bytes."""
-    from pipeline.ingest.load import load_tables, parse_as_of
+    from pipeline.ingest.as_of import parse_as_of
+    from pipeline.ingest.load import load_tables
     from pipeline.training.fit import learn
 
     loaded = load_tables(company.params)
@@ -249,8 +250,10 @@ class TestKilled:
         code = f"""
 import json, os, signal, sys
 from pathlib import Path
-from pipeline import learning, score, writing
-from pipeline.params import load_params
+from pipeline.commands import score
+from pipeline.common import atomic_write
+from pipeline.config.params import load_params
+from pipeline.ingest import load
 import pyarrow.parquet
 
 params, out = load_params({str(company.params_file)!r}), Path({str(tmp_path)!r})
@@ -261,7 +264,7 @@ def once(name, make):
             kept[name] = make(*given, **named)
         return kept[name]
     return made
-learning.load_tables = once("tables", learning.load_tables)
+load.load_tables = once("tables", load.load_tables)
 score.forecast_leads = once("scores", score.forecast_leads)
 score.day_moves = once("moves", score.day_moves)
 honest_blocks = score.explained_blocks
@@ -270,7 +273,7 @@ score.explained_blocks = once("blocks", lambda *given: list(honest_blocks(*given
 score.Registry.load = once("model", score.Registry.load)
 run = lambda: score.score(params, None, model="champion", explain="30", out=out)
 run()
-whole = {{path.name: writing.sha256_of(path) for path in out.glob("[!.]*")}}
+whole = {{path.name: atomic_write.sha256_of(path) for path in out.glob("[!.]*")}}
 writer = score.pq.ParquetWriter
 for what, module, name in (("write", writer, "write_table"), ("move", os, "replace"), ("flush", os, "fsync")):
     for moment in range(7):
@@ -287,11 +290,11 @@ for what, module, name in (("write", writer, "write_table"), ("move", os, "repla
             run()
             os._exit(0)
         _, status = os.waitpid(child, 0)
-        there = {{path.name: writing.sha256_of(path) for path in out.glob("[!.]*")}}
+        there = {{path.name: atomic_write.sha256_of(path) for path in out.glob("[!.]*")}}
         died = os.WIFSIGNALED(status)
         print(json.dumps([what, moment, died, there == whole, "manifest.json" in there]))
         run()
-        assert {{path.name: writing.sha256_of(path) for path in out.glob("[!.]*")}} == whole
+        assert {{path.name: atomic_write.sha256_of(path) for path in out.glob("[!.]*")}} == whole
         assert not list(out.glob(".staging-*"))
 """
         ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -2,6 +2,8 @@
 
 from company_files import load_company
 
+from pipeline.ingest.quarantine import quarantined
+
 LEADS = [
     {"lead_id": "L1", "created_at": "2024-01-10 09:00", "contact_id": "C1", "account_id": "A1", "status": "lost",
      "closed_at": "2024-03-01 09:00", "email": "Ann@Firm.example", "phone": "+49 30 1234567"},
@@ -69,7 +71,9 @@ def test_what_leads_nowhere_is_set_aside_with_its_key_and_reason(tmp_path):
         ("2024-01-20 10:00", {"contact_id": "C1"}),
     )
     assert found == [None, None, None, None, "L1"]
-    told = loaded.quarantine[loaded.quarantine["table"] == "events"][["column", "value", "reason"]]
+    told = quarantined(loaded.connection)[quarantined(loaded.connection)["table"] == "events"][
+        ["column", "value", "reason"]
+    ]
     assert told.astype(object).where(told.notna(), None).to_numpy().tolist() == [
         ["email", "who@nowhere.example", "leads to no lead"],
         ["lead_id", None, "nothing says whose it is"],

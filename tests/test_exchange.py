@@ -6,6 +6,8 @@ from decimal import Decimal
 from company_files import LEADS, load_company
 
 from features import lifecycle, point_in_time
+from pipeline.audit.reconciliation import reconcile
+from pipeline.ingest.quarantine import quarantined
 
 RATES = [
     {"currency": "USD", "valid_from": "2024-02-01", "rate": "0.9"},
@@ -33,14 +35,14 @@ def test_won_amounts_are_converted_at_the_rate_of_the_closing_day(tmp_path):
     assert amounts.amount.dropna().to_dict() == {
         "D1": Decimal("90.05"), "D2": Decimal("80"), "D3": Decimal("55.55"), "D5": Decimal("755.98")
     }  # fmt: skip
-    assert loaded.quarantine[["table", "column", "value", "reason"]].to_numpy().tolist() == [
+    assert quarantined(loaded.connection)[["table", "column", "value", "reason"]].to_numpy().tolist() == [
         ["deals", "currency", "USD", "no exchange rate for USD at closed_at"],
         ["rates", "rate", "-1.0000000000", "rate not above 0"],
     ]
 
 
 def test_the_reconciliation_holds_in_both_currencies(tmp_path):
-    told = load_company(tmp_path, deals=DEALS, rates=RATES, data=MANY).reconciliation
+    told = reconcile(load_company(tmp_path, deals=DEALS, rates=RATES, data=MANY))
     assert told.total.missing_deals == told.total.missing_revenue == 0
     assert told.total.revenue["loaded"] == Decimal("90.05") + 80 + Decimal("55.55") + Decimal("755.98")
     found = {item.currency: item for item in told.currencies}
@@ -55,7 +57,7 @@ def test_the_reconciliation_holds_in_both_currencies(tmp_path):
 def test_an_open_deal_is_worth_what_the_rate_of_the_date_says(tmp_path):
     deals = [DEALS[0] | {"recorded_at": ""}, DEALS[5] | {"recorded_at": "2024-01-10 10:00"}]
     loaded = load_company(tmp_path, leads=LEADS, deals=deals, rates=RATES, data=MANY | {"known_until": "2024-05-01"})
-    versions = lifecycle.deal_versions(loaded.tables)
+    versions = lifecycle.lead_deal_versions(loaded.tables)
     worth = {}
     for day in ("2024-01-20", "2024-02-10", "2024-04-01"):
         rows = (
@@ -80,7 +82,7 @@ def test_what_models_learn_from_is_converted_and_stays_so_when_rates_move_on(tmp
 
 
 def test_without_rates_amounts_in_another_currency_are_told_and_not_guessed(tmp_path):
-    told = load_company(tmp_path, deals=DEALS, data=MANY).reconciliation
+    told = reconcile(load_company(tmp_path, deals=DEALS, data=MANY))
     assert told.total.deals["unconverted"] == 4
     assert told.total.missing_revenue == 0
     assert {item.currency: item.converted for item in told.currencies} == {

@@ -12,7 +12,7 @@ import pytest
 from random_company import SOURCES, random_frames, to_tables
 from slow_features import SlowCompany, View, definition
 
-from features import catalogue, lifecycle, matrix, sales_activity, snapshots
+from features import catalogue, lifecycle, materialise, matrix, sales_activity, snapshots
 from features.schema import SCHEMAS, Tables
 from features.spec import FeatureSpec
 from pipeline.training import fit
@@ -31,7 +31,7 @@ def seen(tables: Tables, dates: tuple[datetime, ...] = DATES) -> ibis.Table:
     return connection.table("seen")
 
 
-def built(tables: Tables, spec: FeatureSpec | None = None) -> pd.DataFrame:
+def build_matrix(tables: Tables, spec: FeatureSpec | None = None) -> pd.DataFrame:
     spec = spec or FeatureSpec.from_tables(tables, AS_OF, timezone="Europe/Lisbon")
     rows = matrix.feature_matrix(tables, seen(tables), spec).to_pandas()
     return rows.sort_values(KEYS, ignore_index=True)
@@ -84,7 +84,7 @@ def test_what_became_known_later_never_changes_a_bit(seed: int) -> None:
     tables, other = to_tables(frames), to_tables(with_another_future(frames, seed))
     spec = FeatureSpec.from_tables(tables, AS_OF, timezone="Europe/Lisbon")
     assert FeatureSpec.from_tables(other, AS_OF, timezone="Europe/Lisbon") == spec
-    now, then = built(tables, spec), built(other, spec)
+    now, then = build_matrix(tables, spec), build_matrix(other, spec)
     assert len(now) > 60
     pd.testing.assert_frame_equal(now, then, check_exact=True)
 
@@ -132,7 +132,7 @@ def test_fields_with_a_history_are_what_they_were() -> None:
     tables = [replace(found, present=found.present | {"changes": tracked}) for found in map(to_tables, (one, other))]
     assert len(one["changes"]) > len(other["changes"]) > 100
     spec = FeatureSpec.from_tables(tables[1], AS_OF)
-    now, then = (built(table, spec) for table in tables)
+    now, then = (build_matrix(table, spec) for table in tables)
     pd.testing.assert_frame_equal(now, then, check_exact=True)
     sources = other["changes"][other["changes"].field == "source"]
     for row in now.itertuples():
@@ -147,8 +147,8 @@ def test_threads_and_the_order_of_rows_change_no_bit() -> None:
     shuffled = {name: frame.sample(frac=1, random_state=1) for name, frame in frames.items()}
     tables = to_tables(frames, ibis.duckdb.connect(threads=1))
     spec = FeatureSpec.from_tables(tables, AS_OF)
-    again = built(to_tables(shuffled, ibis.duckdb.connect(threads=4)), spec)
-    pd.testing.assert_frame_equal(built(tables, spec), again, check_exact=True)
+    again = build_matrix(to_tables(shuffled, ibis.duckdb.connect(threads=4)), spec)
+    pd.testing.assert_frame_equal(build_matrix(tables, spec), again, check_exact=True)
 
 
 def test_an_excluded_kind_of_event_is_as_if_it_had_never_been_recorded() -> None:
@@ -159,13 +159,15 @@ def test_an_excluded_kind_of_event_is_as_if_it_had_never_been_recorded() -> None
     assert FeatureSpec.from_json(spec.to_json()) == spec
     honest = FeatureSpec.from_tables(to_tables(without), AS_OF)
     assert spec.event_kinds == honest.event_kinds
-    pd.testing.assert_frame_equal(built(to_tables(frames), spec), built(to_tables(without), honest), check_exact=True)
+    pd.testing.assert_frame_equal(
+        build_matrix(to_tables(frames), spec), build_matrix(to_tables(without), honest), check_exact=True
+    )
 
 
 def test_a_lead_alone_looks_as_it_does_among_others() -> None:
     tables = to_tables(random_frames(3, leads_count=60))
     spec = FeatureSpec.from_tables(tables, AS_OF)
-    every = built(tables, spec)
+    every = build_matrix(tables, spec)
     some = seen(tables).filter(ibis._.lead_id < "L0030", ibis._.as_of == AS_OF)
     few = matrix.feature_matrix(tables, some, spec).to_pandas().sort_values(KEYS, ignore_index=True)
     same = every[(every.lead_id < "L0030") & (every.as_of == AS_OF)].reset_index(drop=True)
@@ -175,11 +177,11 @@ def test_a_lead_alone_looks_as_it_does_among_others() -> None:
 def test_built_in_blocks_the_matrix_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     tables = to_tables(random_frames(3, leads_count=60))
     spec = FeatureSpec.from_tables(tables, AS_OF)
-    whole = fit.to_frame(matrix.feature_matrix(tables, seen(tables), spec))
+    whole = materialise.to_frame(matrix.feature_matrix(tables, seen(tables), spec))
     assert len(whole) > 60
     monkeypatch.setattr(fit, "ROWS_AT_ONCE", 25)
-    pd.testing.assert_frame_equal(fit.built(tables, seen(tables), spec), whole, check_exact=True)
-    nobody = fit.built(tables, snapshots.open_leads(tables, datetime(1990, 1, 1)), spec)
+    pd.testing.assert_frame_equal(materialise.build_matrix(tables, seen(tables), spec), whole, check_exact=True)
+    nobody = materialise.build_matrix(tables, snapshots.open_leads(tables, datetime(1990, 1, 1)), spec)
     pd.testing.assert_frame_equal(nobody, whole.head(0), check_exact=True, check_index_type=False)
 
 
@@ -195,7 +197,7 @@ def test_every_feature_equals_its_slow_and_obvious_definition(seed: int, monkeyp
     spec = replace(
         FeatureSpec.from_tables(tables, AS_OF, timezone="Europe/Berlin", fiscal_year_start_month=2), history_days=900
     )
-    rows = built(tables, spec)
+    rows = build_matrix(tables, spec)
     company = SlowCompany(frames, lifecycle.open_spells(tables).to_pandas(), spec)
     views = [View(company, row.lead_id, row.as_of.to_pydatetime()) for row in rows.itertuples()]
     assert len(views) > 40
@@ -225,14 +227,14 @@ def test_a_company_without_events_accounts_or_open_deals_has_no_such_features() 
     present = {**tables.present, "leads": frozenset({"lead_id", "created_at", "source"})}
     present["deals"] = frozenset({"deal_id", "lead_id", "outcome", "closed_at"})
     bare = Tables(**{name: getattr(tables, name) for name in frames}, present=present)
-    rows = built(bare)
+    rows = build_matrix(bare)
     assert len(rows) > 10
     assert not [name for name in rows.columns if name.startswith(("touch_", "acct_", "deal_", "lead_own_"))]
 
 
 def test_a_company_without_leads_or_deals_yet_has_no_rows() -> None:
     frames = {name: frame.iloc[:0] for name, frame in random_frames(0).items()}
-    rows = built(to_tables(frames))
+    rows = build_matrix(to_tables(frames))
     assert rows.empty
 
 
@@ -253,6 +255,6 @@ def test_titles_are_read_in_several_languages(title: str, seniority: int, depart
     frames = random_frames(0, leads_count=3)
     frames["leads"]["title"] = title
     frames["leads"]["status"] = "open"
-    rows = built(to_tables(frames, absent=frozenset({"deals", "events", "closings"})))
+    rows = build_matrix(to_tables(frames, absent=frozenset({"deals", "events", "closings"})))
     assert set(rows.lead_title_seniority) == {seniority}
     assert set(rows.lead_title_department) == {department}

@@ -7,7 +7,7 @@ import ibis
 import pytest
 from company_files import load_company
 
-from features import lifecycle, point_in_time, snapshots
+from features import lifecycle, point_in_time, snapshots, versions
 
 LEADS = [
     {"lead_id": "L1", "created_at": "2024-01-01 09:00:00", "status": "open", "closed_at": "", "segment": "big"},
@@ -29,7 +29,7 @@ def change(field: str, at: str, old: str, new: str, row_id: str = "D1", table: s
 
 
 def deals_at(tables, as_of: datetime) -> dict:
-    versions = lifecycle.deal_versions(tables)
+    versions = lifecycle.lead_deal_versions(tables)
     rows = versions.filter(point_in_time.current_at(versions, as_of)).to_pandas().set_index("deal_id")
     return rows.astype(object).where(rows.notna(), None).to_dict("index")
 
@@ -116,7 +116,7 @@ def test_a_lead_is_shown_as_it_was(tmp_path):
     seen = []
     for day in days:
         rows = leads.select("lead_id", "segment", as_of=point_in_time.instant(day))
-        rows = point_in_time.as_they_were(rows, loaded.tables, "leads", "lead_id")
+        rows = versions.as_they_were(rows, loaded.tables, "leads", "lead_id")
         seen.append(rows.order_by("lead_id").segment.to_pandas().tolist())
     assert seen == [["tiny", "small"], ["small", "small"], ["big", "small"]]
     assert loaded.counts["changes"]["reasons"] == {"row_id: leads to no lead": 1, "table: unreadable table": 1}

@@ -9,13 +9,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from features import catalogue
+from features.materialise import open_leads_matrix
 from pipeline.ingest.load import load_tables
 from pipeline.insights.feature_groups import Signals
 from pipeline.insights.lead_insights import SCHEMA, THEMES
 from pipeline.insights.score_changes import read_previous
 from pipeline.insights.what_if import _with_one_more, possible_actions
 from pipeline.model_registry.mlflow_registry import Registry
-from pipeline.training.fit import open_leads_matrix
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_like_leads_were_won_by_then_and_are_not_the_lead_itself(company, insigh
 
 
 def test_nothing_of_a_person_is_kept_with_the_model(stored):
-    content = b"".join(stored.won_leads.files().values())
+    content = b"".join(stored.won_leads.to_files().values())
     assert b"@" not in content.split(b"PAR1")[0]
     assert set(stored.won_leads.rows) == {"lead_id", "days_to_win", "amount", "did"}
 
@@ -81,7 +81,7 @@ def test_topics_are_those_of_what_the_lead_did(company, insights):
 
 def test_one_more_touch_moves_what_it_should_and_nothing_else(company, loaded, stored):
     as_of = loaded.known_until
-    matrix = open_leads_matrix(loaded, stored.spec, as_of).head(40)
+    matrix = open_leads_matrix(loaded.on_engine, stored.spec, as_of).head(40)
     actions = possible_actions(stored.spec)
     assert actions[0] == "meeting"
     plain = stored.feature_columns(matrix).reset_index(drop=True)

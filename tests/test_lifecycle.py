@@ -119,7 +119,7 @@ def test_open_spells_are_the_times_when_outcomes_say_open(seed: int) -> None:
 def test_every_known_deal_has_a_lead_or_stands_in_its_own_line(seed: int) -> None:
     tables = random_tables(seed)
     as_of = DATES[2]
-    versions = lifecycle.deal_versions(tables)
+    versions = lifecycle.lead_deal_versions(tables)
     deals = versions.filter(point_in_time.current_at(versions, as_of)).to_pandas()
     left = lifecycle.unattached_deals(tables, as_of).to_pandas()
     leads = set(lifecycle.standings(tables, as_of).lead_id.to_pandas())

@@ -9,8 +9,11 @@ import pytest
 import yaml
 
 from features import lifecycle, point_in_time, snapshots
+from features.versions import account_versions, as_they_were
+from pipeline.audit.reconciliation import reconcile
 from pipeline.config.params import load_params
 from pipeline.ingest.load import load_tables
+from pipeline.ingest.quarantine import quarantined
 from pipeline.simulation.field_histories import rates_table
 from pipeline.simulation.simulate import chapters, simulate
 
@@ -64,14 +67,14 @@ def messy(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def versions(messy):
-    return lifecycle.deal_versions(messy.tables).to_pandas()
+    return lifecycle.lead_deal_versions(messy.tables).to_pandas()
 
 
 def test_rows_and_money_are_all_there(messy):
     for table, systems in messy.summary["rows"].items():
         count = messy.loaded.counts[table]
         assert count["rows"] == count["loaded"] + count["quarantined"] == sum(systems.values()), table
-    told = messy.loaded.reconciliation
+    told = reconcile(messy.loaded)
     assert told.total.missing_deals == told.total.missing_revenue == 0
     assert all(month.missing_revenue == 0 for month in told.months)
     assert all(item.replaced == 0 for item in told.currencies)
@@ -114,7 +117,7 @@ def test_an_owner_is_the_one_of_the_date(messy):
     snaps = messy.tables.leads.select(
         "lead_id", "owner_id", as_of=point_in_time.instant(pd.Timestamp("2026-05-01").to_pydatetime())
     )
-    now = point_in_time.as_they_were(snaps, messy.tables, "leads", "lead_id").to_pandas().set_index("lead_id").owner_id
+    now = as_they_were(snaps, messy.tables, "leads", "lead_id").to_pandas().set_index("lead_id").owner_id
     late = rows[rows["at"] > pd.Timestamp("2026-05-01")]["id"]
     assert (now.drop(late) == leads.owner_id.drop(late).reindex(now.drop(late).index)).all()
     assert set(leads.owner_id.dropna()) <= set(messy.tables.owners.owner_id.to_pandas())
@@ -172,7 +175,7 @@ def test_versions_tell_what_was_known_while_a_deal_was_open(messy, versions):
 
 
 def test_a_company_is_as_large_as_it_was(messy):
-    accounts = point_in_time.account_versions(messy.tables).to_pandas()
+    accounts = account_versions(messy.tables).to_pandas()
     for account_id in messy.noted("account_version")["id"]:
         before, after = accounts[accounts.account_id == account_id].sort_values("known_from").itertuples()
         assert before.known_until == after.known_from == after.valid_from
@@ -184,7 +187,7 @@ def test_a_company_is_as_large_as_it_was(messy):
 def test_events_find_their_lead(messy, key):
     noted = messy.noted(f"by_{key}").set_index("id")["lead_id"]
     found = messy.tables.events.select("event_id", "lead_id").to_pandas().set_index("event_id")["lead_id"]
-    quarantine = messy.loaded.quarantine
+    quarantine = quarantined(messy.loaded.connection)
     lost = set(quarantine[quarantine["table"] == "leads"]["value"])
     loaded = set(messy.tables.leads.lead_id.to_pandas())
     expected = noted[noted.isin(loaded)]

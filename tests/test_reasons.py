@@ -12,10 +12,11 @@ from features.catalogue import THEMES
 from features.feature import Feature
 from features.spec import FeatureSpec
 from models.shapley import Attributions
+from pipeline.insights.contact_cadence import ContactCadence, contact_cadence
 from pipeline.insights.feature_groups import Signals
 from pipeline.insights.reasons import makes_sense, reasons
 from pipeline.insights.score_changes import Previous, changes, still_open
-from pipeline.insights.similar_leads import Habits, WonLeads
+from pipeline.model_registry.won_lead_profiles import WonLeadProfiles
 
 
 def entry(name, unit="count", theme="engagement", group=None, **more):
@@ -114,19 +115,19 @@ def test_what_won_leads_are_used_to_is_added_where_it_was_missed():
         (8.0, "; won leads heard from us every 4 days"),
         (4.0, "; won leads of this size heard from us every 2 days"),
     ]
-    habits = Habits(np.array([0, 0, 1]), {"lead_age_days": said})
+    cadence = ContactCadence(np.array([0, 0, 1]), {"lead_age_days": said})
     X = leads(lead_age_days=[12.0, 5.0, 5.0])
-    found = reasons(SIGNALS, X, weights(3, lead_age_days=-1.0), None, TYPICAL, habits)["reasons_negative"]
+    found = reasons(SIGNALS, X, weights(3, lead_age_days=-1.0), None, TYPICAL, cadence)["reasons_negative"]
     texts = [json.loads(text)[0]["text"] for text in found]
     assert texts == ["Open for 12 days" + said[0][1], "Open for 5 days", "Open for 5 days" + said[1][1]]
 
 
 def test_won_leads_of_the_same_size_are_the_rule_and_all_of_them_where_those_are_too_few():
     gaps = {"gap_days": {"": 4.0, "call": 6.0}, "gap_days_of": {"2": {"": 2.0}}, "segment": "acct_employees"}
-    won = WonLeads(pd.DataFrame(), [], np.zeros((0, 0)), gaps)
+    won = WonLeadProfiles(pd.DataFrame(), [], np.zeros((0, 0)), gaps)
     spec = FeatureSpec(columns=("events.kind", "events.direction"), event_kinds=("call",), outbound_kinds=("call",))
-    habits = won.reminders(spec, leads(acct_employees=[80.0, 3.0, np.nan]))
-    told = {column: [said[place] for place in habits.segment] for column, said in habits.said.items()}
+    cadence = contact_cadence(won, spec, leads(acct_employees=[80.0, 3.0, np.nan]))
+    told = {column: [said[place] for place in cadence.segment] for column, said in cadence.said.items()}
     all_of_them = (8.0, "; won leads heard from us every 4 days")
     assert told["touch_outbound_recency_days"] == [
         (4.0, "; won leads of this size heard from us every 2 days"), all_of_them, all_of_them,

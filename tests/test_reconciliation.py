@@ -4,9 +4,11 @@ from company_files import DEALS, load_company
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from pipeline.audit.reconciliation import reconcile
+
 
 def test_won_deals_are_counted_in_their_local_month_to_the_cent(tmp_path):
-    told = load_company(tmp_path, data={"timezone": "America/Sao_Paulo"}).reconciliation
+    told = reconcile(load_company(tmp_path, data={"timezone": "America/Sao_Paulo"}))
     assert told.is_exact
     assert [(month.month, month.deals["source"], month.revenue["source"]) for month in told.months] == [
         ("2024-02", 2, Decimal("300.3000"))
@@ -14,7 +16,7 @@ def test_won_deals_are_counted_in_their_local_month_to_the_cent(tmp_path):
 
 
 def test_deals_without_a_lead_stand_in_a_line_of_their_own_and_count(tmp_path):
-    told = load_company(tmp_path, deals=[*DEALS, {**DEALS[0], "deal_id": "D9", "lead_id": "L99"}]).reconciliation
+    told = reconcile(load_company(tmp_path, deals=[*DEALS, {**DEALS[0], "deal_id": "D9", "lead_id": "L99"}]))
     assert told.total.deals["loaded"] == 3
     assert told.total.deals["without_lead"] == 1
     assert told.total.revenue["without_lead"] == Decimal("100.1000")
@@ -23,7 +25,7 @@ def test_deals_without_a_lead_stand_in_a_line_of_their_own_and_count(tmp_path):
 
 def test_every_difference_is_listed_with_its_month_and_amount(tmp_path):
     deals = [*DEALS, {**DEALS[0], "deal_id": "D8", "closed_at": "2024-02-31"}, DEALS[1]]
-    told = load_company(tmp_path, deals=deals, data={"quarantined_share_limit": 0.5}).reconciliation
+    told = reconcile(load_company(tmp_path, deals=deals, data={"quarantined_share_limit": 0.5}))
     assert told.differences == [
         "2024-02: 1 won deal, 200.20: in quarantine",
         "no date: 1 won deal, 100.10: in quarantine",
@@ -33,7 +35,7 @@ def test_every_difference_is_listed_with_its_month_and_amount(tmp_path):
 
 def test_of_a_deal_in_versions_the_newest_counts(tmp_path):
     deals = [{**DEALS[0], "recorded_at": "2024-02-01", "amount": ""}, {**DEALS[0], "recorded_at": "2024-05-01"}]
-    total = load_company(tmp_path, deals=deals).reconciliation.total
+    total = reconcile(load_company(tmp_path, deals=deals)).total
     assert total.deals["source"] == total.deals["loaded"] == 1
     assert total.revenue["source"] == total.revenue["loaded"] == Decimal("100.1000")
 
@@ -56,7 +58,7 @@ def test_money_adds_up_to_the_cent(tmp_path, amounts):
          "amount": f"{Decimal(cents) / 100:.2f}"}
         for n, (cents, word, day) in enumerate(amounts)
     ]  # fmt: skip
-    total = load_company(tmp_path, deals=[*DEALS, *deals], data={"quarantined_share_limit": 1}).reconciliation.total
+    total = reconcile(load_company(tmp_path, deals=[*DEALS, *deals], data={"quarantined_share_limit": 1})).total
     assert total.revenue["source"] == Decimal("300.30") + sum(
         (Decimal(cents) / 100 for cents, word, _ in amounts if word == "won"), Decimal(0)
     )

@@ -15,11 +15,11 @@ import pytest
 from random_company import random_tables
 
 from features import labels, lifecycle, matrix, snapshots
+from features.materialise import to_frame
 from features.schema import Tables, kept
 from features.spec import FeatureSpec
 from pipeline.common.errors import UserError
 from pipeline.ingest import spark
-from pipeline.training.fit import to_frame
 
 AS_OF = datetime(2024, 1, 20)
 needs_spark = pytest.mark.skipif(

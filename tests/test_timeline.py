@@ -5,12 +5,13 @@ from datetime import timedelta
 import pandas as pd
 import pytest
 
+from features import materialise
+from features.snapshot_context import KEYS
 from pipeline.common import formatting
+from pipeline.ingest import load
 from pipeline.insights import timeline
 from pipeline.insights.timeline import TIMELINE
 from pipeline.model_registry.mlflow_registry import Registry
-from pipeline.model_registry.model_artifact import KEYS
-from pipeline.training import fit
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def test_only_days_of_the_leads_at_the_top_moved(told, scores):
 
 
 def test_a_day_moved_a_lead_by_the_difference_of_two_forecasts(company, scores):
-    loaded, as_of = fit.company_at(company.params, None)
+    loaded, as_of = load.company_at(company.params, None)
     _, stored = Registry(company.params).load("champion")
     top = scores[["lead_id", "episode"]].head(3)
     moves = timeline.day_moves(loaded, top, stored, as_of)
@@ -45,7 +46,7 @@ def test_a_day_moved_a_lead_by_the_difference_of_two_forecasts(company, scores):
     one = moves.sort_values("money").iloc[-1]
     figures = []
     for instant in (one["start"], one["stop"]):
-        rows = fit.open_leads_matrix(loaded, stored.spec, instant.to_pydatetime(), one["moved_id"])
+        rows = materialise.open_leads_matrix(loaded.on_engine, stored.spec, instant.to_pydatetime(), one["moved_id"])
         assert rows[KEYS[0]].tolist() == [one["moved_id"]]
         figures.append(float(stored.forecast(rows)["expected_revenue_90d"].iloc[0]))
     assert one["money"] == pytest.approx(figures[1] - figures[0], abs=1e-3)
@@ -54,5 +55,5 @@ def test_a_day_moved_a_lead_by_the_difference_of_two_forecasts(company, scores):
 
 
 def test_nobody_asked_for_is_nothing_to_do(company, scores):
-    loaded, as_of = fit.company_at(company.params, None)
+    loaded, as_of = load.company_at(company.params, None)
     assert timeline.day_moves(loaded, scores.head(0), None, as_of).empty

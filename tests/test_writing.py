@@ -43,7 +43,7 @@ def test_a_killed_run_leaves_the_old_result_and_the_next_one_cleans_up(tmp_path)
     write_whole(tmp_path, OLD, seal="seal.json")
     code = f"""
 import os, pathlib, signal
-from pipeline.writing import written_whole
+from pipeline.common.atomic_write import written_whole
 with written_whole(pathlib.Path({str(tmp_path)!r}), seal="seal.json") as staging:
     staging.path("a.bin").write_bytes(b"half of")
     os.kill(os.getpid(), signal.SIGKILL)

@@ -14,9 +14,10 @@ import pandas as pd
 
 from features import point_in_time
 from features.schema import SCHEMAS
+from features.versions import account_versions, as_they_were, happened_events
 from pipeline.audit.leakage_tests import Endings
 from pipeline.audit.pii import as_dates
-from pipeline.ingest.load import LoadedCompany
+from pipeline.ingest.company import LoadedCompany
 
 ROWS_LIMIT = 200_000
 """The audit looks at so many leads (companies) at most, chosen by a hash of their ids."""
@@ -127,7 +128,7 @@ def audited_accounts(loaded: LoadedCompany, known: ir.Table, as_of: datetime) ->
         ),
         ended_at=ibis.cases((sums.won_at.notnull(), sums.won_at), (sums.open_count == 0, sums.lost_at)),
     )
-    versions = point_in_time.account_versions(loaded.tables)
+    versions = account_versions(loaded.tables)
     pairs = state.join(versions.select("account_id", "known_from", "known_until"), "account_id")
     pairs = pairs.filter(point_in_time.current_at(pairs, _last_chance(pairs, as_of)))
     at = ["account_id", "known_from", "known_until"]
@@ -149,7 +150,7 @@ def _before_the_end(
     """Join how each stood with its columns as they were just before, where ``changes`` tells."""
     names = [name for name in rows.columns if name != key]
     asked = state.select(key, **{ASKED: _last_chance(state, as_of)})
-    then = point_in_time.as_they_were(rows.join(asked, key), loaded.tables, table, key, as_of=ASKED)
+    then = as_they_were(rows.join(asked, key), loaded.tables, table, key, as_of=ASKED)
     then = then.select(key, **{f"{table}.{name}": name for name in names})
     return state.select(key, "created_at", "outcome", "ended_at").join(then, key)
 
@@ -192,7 +193,7 @@ def _event_counts(loaded: LoadedCompany, leads: pd.DataFrame, as_of: datetime) -
     """Count the events that each lead has had, all and by kind, and say when the last one happened."""
     if not loaded.tables.has("events"):
         return pd.DataFrame(index=leads.index)
-    events = point_in_time.happened_events(loaded.tables)
+    events = happened_events(loaded.tables)
     events = events.filter(point_in_time.known_by(events.visible_at, as_of))
     counts = events.group_by("lead_id", "kind").agg(n=events.count(), last=events.occurred_at.max())
     connection = loaded.connection

@@ -8,11 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from features import lifecycle, point_in_time
+from features import lifecycle, point_in_time, versions
 from pipeline.audit.decisions import Judged
 from pipeline.audit.drift import drift_warning, shifts
+from pipeline.audit.reconciliation import Reconciliation
 from pipeline.common.masking import masked
-from pipeline.ingest.load import LoadedCompany
+from pipeline.ingest.company import LoadedCompany
+from pipeline.ingest.quarantine import doubtful
 
 WON_LEAST = 120
 """Fewer won leads than this are too few to learn from."""
@@ -48,6 +50,7 @@ def data_warnings(
     counts: dict[str, int],
     columns: list[Judged],
     drift: dict[str, Any],
+    reconciliation: Reconciliation,
 ) -> list[dict[str, Any]]:
     """List what is missing, odd or doubtful.
 
@@ -61,6 +64,7 @@ def data_warnings(
         What the audit looked at.
     drift : dict
         As `drift.conversion_drift` gives it.
+    reconciliation : Reconciliation
 
     Returns
     -------
@@ -84,7 +88,7 @@ def data_warnings(
             "no lead is known to be lost: each stays open, however old, and nothing is said of losing",
         )
     _missing_parts(loaded, warn)
-    _reading(loaded, counts, warn)
+    _reading(loaded, counts, reconciliation, warn)
     _stale(loaded, as_of, counts, warn)
     _duplicates(loaded, warn)
     _sentinels(columns, warn)
@@ -109,7 +113,7 @@ def _missing_parts(loaded: LoadedCompany, warn: Any) -> None:
         )
 
 
-def _reading(loaded: LoadedCompany, counts: dict[str, int], warn: Any) -> None:
+def _reading(loaded: LoadedCompany, counts: dict[str, int], reconciliation: Reconciliation, warn: Any) -> None:
     """Warn of what was lost or bent in reading."""
     for mapping in loaded.mappings:
         for note in mapping.raw.notes:
@@ -133,7 +137,9 @@ def _reading(loaded: LoadedCompany, counts: dict[str, int], warn: Any) -> None:
                 table=table,
                 count=count["quarantined"],
             )
-    for (column, reason), rows in loaded.doubts.groupby(["column", "reason"], sort=True):
+    for (column, reason), rows in doubtful(loaded.connection, loaded.staged["deals"], loaded.known_until).groupby(
+        ["column", "reason"], sort=True
+    ):
         named = [
             f"row {row.row} of {row.source}" + (f" ('{row.value}')" if isinstance(row.value, str) else "")
             for row in rows.head(DOUBTS_SHOWN).itertuples()
@@ -141,7 +147,7 @@ def _reading(loaded: LoadedCompany, counts: dict[str, int], warn: Any) -> None:
         more = f" and {len(rows) - DOUBTS_SHOWN:,} more" if len(rows) > DOUBTS_SHOWN else ""
         text = f"deals.{column}: {len(rows):,} {reason}: {', '.join(named)}{more}"
         warn("doubtful", text, table="deals", column=column, count=len(rows))
-    foreign = loaded.reconciliation.total.deals["unconverted"]
+    foreign = reconciliation.total.deals["unconverted"]
     if foreign:
         text = (
             f"{foreign:,} won deals are in another currency than {loaded.params.currency} and count without an amount"
@@ -177,7 +183,7 @@ def _stale(loaded: LoadedCompany, as_of: datetime, counts: dict[str, int], warn:
     leads = lifecycle.standings(loaded.tables, as_of)
     old = leads.filter((leads.outcome == "open") & (point_in_time.days_between(leads.created_at, as_of) > STALE_DAYS))
     if loaded.tables.has("events"):
-        events = point_in_time.happened_events(loaded.tables)
+        events = versions.happened_events(loaded.tables)
         events = events.filter(point_in_time.known_by(events.visible_at, as_of))
         recent = events.filter(point_in_time.days_between(events.occurred_at, as_of) < SILENT_DAYS)
         old = old.anti_join(recent, "lead_id")

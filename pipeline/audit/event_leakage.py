@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from features import point_in_time
+from features import point_in_time, versions
 from pipeline.audit.leakage_tests import PURE_SHARE, USUAL_LIMIT
 from pipeline.audit.outcome_groups import FILLED_LEAST, Endings, Finding
-from pipeline.ingest.load import LoadedCompany
+from pipeline.ingest.company import LoadedCompany
 
 OPEN_SHARE_LIMIT = 0.05
 """Of an honest kind more leads than these are still open an hour after it."""
@@ -74,7 +74,7 @@ def leaking_kinds(
 
 
 def _first_events(loaded: LoadedCompany, leads: pd.DataFrame, as_of: datetime, column: str) -> pd.DataFrame:
-    events = point_in_time.happened_events(loaded.tables)
+    events = versions.happened_events(loaded.tables)
     events = events.filter(point_in_time.known_by(events.visible_at, as_of), events[column].notnull())
     firsts = events.group_by("lead_id", kind=events[column]).agg(first_at=events.occurred_at.min())
     connection = loaded.connection

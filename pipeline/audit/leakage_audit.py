@@ -13,8 +13,9 @@ from pipeline.audit.decisions import Judged, decide, hear, judge_columns, name_k
 from pipeline.audit.drift import conversion_drift
 from pipeline.audit.event_leakage import leaking_kinds
 from pipeline.audit.outcome_groups import Finding
+from pipeline.audit.reconciliation import Reconciliation, reconcile
 from pipeline.common.masking import masked
-from pipeline.ingest.load import LoadedCompany
+from pipeline.ingest.company import LoadedCompany
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class AuditResult:
         ``code``, ``text``, and where it applies ``table``, ``column``, ``count``.
     counts : dict
         ``leads, open, won, lost, unknown`` at the date of the audit.
+    reconciliation : Reconciliation
+        Won deals and revenue per month, in the source and as loaded.
     columns : list of dict
         Every column that was looked at, and every kind that stays out: ``key, table, column`` (null for a kind),
         ``verdict`` ('cleared', 'kept out', 'cannot tell yet', 'vouched for'), ``code`` and ``reason``, and for columns
@@ -47,6 +50,7 @@ class AuditResult:
     excluded: dict[str, str]
     warnings: list[dict[str, Any]]
     counts: dict[str, int]
+    reconciliation: Reconciliation
     columns: list[dict[str, Any]] = field(default_factory=list)
     excluded_columns: frozenset[str] = frozenset()
     excluded_kinds: frozenset[str] = frozenset()
@@ -90,12 +94,14 @@ def audit(loaded: LoadedCompany, as_of: datetime) -> AuditResult:
     at_creation = {f"{mapping.raw.table}.{name}" for mapping in loaded.mappings for name in _vouched(mapping)}
     warnings = hear([*columns, *kinds], loaded.params.audit.keep, at_creation)
     drift = conversion_drift(leads, as_of, loaded.params.primary_horizon_days)
-    warnings += data_warnings(loaded, as_of, counts, columns, drift)
+    reconciliation = reconcile(loaded)
+    warnings += data_warnings(loaded, as_of, counts, columns, drift, reconciliation)
     told = [*columns, *(item for item in kinds if item.findings)]
     return AuditResult(
         {item.key: item.reason for item in told if item.is_out},
         warnings,
         {"leads": sum(counts.values()), **counts},
+        reconciliation,
         [item.figures() for item in told],
         frozenset(f"{item.table}.{item.name}" for item in columns if item.is_out),
         frozenset(item.name for item in kinds if item.is_out),

@@ -9,14 +9,14 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from features import lifecycle, point_in_time
+from pipeline.common.sql import literal, quoted
 from pipeline.config.data_contract import TABLES
-from pipeline.ingest.databases import literal, quoted
 from pipeline.ingest.exchange_rates import at_closing_sql, converted_sql
 from pipeline.ingest.sources import ROW
 from pipeline.ingest.staging import REASON, column_sql
 
 if TYPE_CHECKING:
-    from pipeline.ingest.load import LoadedCompany
+    from pipeline.ingest.company import LoadedCompany
 
 NO_MONTH = "no date"
 SIDES = ("source", "loaded", "quarantined", "unconverted", "without_lead")

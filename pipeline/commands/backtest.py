@@ -17,16 +17,19 @@ import pandas as pd
 from models import metrics
 from models.bootstrap import LeadDraws, interval
 from pipeline.common.atomic_write import write_whole
+from pipeline.common.dates import iso
 from pipeline.common.errors import UserError
 from pipeline.common.formatting import money
 from pipeline.common.progress import step
 from pipeline.config.params import Params
 from pipeline.evaluation.cutoff import Evaluation, calibration, evaluate, figures, without_nan
+from pipeline.evaluation.model_names import MODELS
 from pipeline.evaluation.segment_metrics import segments
 from pipeline.evaluation.verdict import verdict
-from pipeline.ingest.load import LoadedCompany, load_tables, parse_as_of
-from pipeline.model_registry.model_artifact import iso, source_fingerprint
-from pipeline.reporting.waterfall import MODELS
+from pipeline.ingest.as_of import parse_as_of
+from pipeline.ingest.company import LoadedCompany, data_fingerprint
+from pipeline.ingest.load import load_tables
+from pipeline.model_registry.model_artifact import source_fingerprint
 from pipeline.training.fit import learn
 
 DIFFERENCES = ("auc", "capture_at_10", "brier", "ibs")
@@ -111,7 +114,7 @@ def backtest(params: Params, cutoffs: list[str] | None, out: Path) -> Backtest:
     with step("pooling the dates"):
         whole = overall(evaluations, params)
     judged = verdict(whole, len(evaluations), has_value=all(evaluation.has_value for evaluation in evaluations))
-    result = Backtest(params, company.known_until, company.fingerprint, evaluations, whole, judged)
+    result = Backtest(params, company.known_until, data_fingerprint(company), evaluations, whole, judged)
     content = result.to_dict()
     files = {
         "backtest.json": (json.dumps(content, indent=2, allow_nan=False) + "\n").encode(),

@@ -20,8 +20,9 @@ from pipeline.common.errors import UserError
 from pipeline.common.masking import masked
 from pipeline.config.params import Params
 from pipeline.ingest.column_mapping import near_column
-from pipeline.ingest.load import LoadedCompany, load_tables
-from pipeline.ingest.quarantine import TooManyQuarantinedError
+from pipeline.ingest.company import LoadedCompany, data_fingerprint
+from pipeline.ingest.load import load_tables
+from pipeline.ingest.quarantine import TooManyQuarantinedError, quarantined
 
 SHOWN_LIMIT = 100
 QUARANTINE_SCHEMA = pa.schema(
@@ -71,7 +72,7 @@ def check(params: Params, out: Path) -> CheckResult:
     files = {
         "audit.json": text.encode(),
         "audit.html": render_audit(content).encode(),
-        "quarantine.parquet": _parquet(loaded.quarantine),
+        "quarantine.parquet": _parquet(quarantined(loaded.connection)),
     }
     write_whole(out, files)
     return CheckResult(content, out)
@@ -87,14 +88,14 @@ def audit_content(loaded: LoadedCompany, as_of: datetime) -> dict[str, Any]:
         Naive UTC; what is said of leads and columns is what was known then.
     """
     found = audit(loaded, as_of)
-    shown = loaded.quarantine.head(SHOWN_LIMIT)
+    shown = quarantined(loaded.connection).head(SHOWN_LIMIT)
     return {
         "company": loaded.params.company,
         "currency": loaded.params.currency,
         "as_of": as_of.isoformat(),
         "known_until": loaded.known_until.isoformat(),
-        "fingerprint": loaded.fingerprint,
-        "reconciliation": loaded.reconciliation.as_dict(),
+        "fingerprint": data_fingerprint(loaded),
+        "reconciliation": found.reconciliation.as_dict(),
         "counts": loaded.counts,
         "outcomes": found.counts,
         "identity": loaded.identity.as_dict(),

@@ -8,13 +8,13 @@ from typing import Any
 
 from pipeline.commands.score import Scores, forecast_leads
 from pipeline.common import formatting
+from pipeline.common.dates import iso
 from pipeline.common.errors import UserError
 from pipeline.config.params import Params
 from pipeline.identity.linkage import canonical_id
+from pipeline.ingest.load import company_at
 from pipeline.insights.lead_insights import Insights
 from pipeline.model_registry.mlflow_registry import Registry
-from pipeline.model_registry.model_artifact import iso
-from pipeline.training.fit import company_at
 
 
 def explain(params: Params, lead_id: str, as_of: str | None, *, model: str) -> str:

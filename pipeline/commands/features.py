@@ -8,13 +8,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features import catalogue
+from features.materialise import open_leads_matrix
+from features.snapshot_context import KEYS
 from pipeline.audit.leakage_audit import audit
 from pipeline.common.atomic_write import check_writable, written_whole
+from pipeline.common.dates import iso
 from pipeline.common.errors import UserError
 from pipeline.common.progress import step
 from pipeline.config.params import Params
-from pipeline.model_registry.model_artifact import KEYS, iso
-from pipeline.training.fit import company_at, feature_spec, open_leads_matrix
+from pipeline.ingest.load import company_at
+from pipeline.training.fit import feature_spec
 
 
 def write_features(params: Params, as_of: str | None, out: Path) -> tuple[int, int]:
@@ -41,7 +44,9 @@ def write_features(params: Params, as_of: str | None, out: Path) -> tuple[int, i
     check_writable(out.parent)
     company, instant = company_at(params, as_of)
     with step("building the features"):
-        matrix = open_leads_matrix(company, feature_spec(company, params, instant, audit(company, instant)), instant)
+        matrix = open_leads_matrix(
+            company.on_engine, feature_spec(company, params, instant, audit(company, instant)), instant
+        )
     table = pa.Table.from_pandas(matrix, preserve_index=False).replace_schema_metadata()
     with written_whole(out.parent) as staging:
         pq.write_table(table, staging.path(out.name), coerce_timestamps="us")

@@ -17,14 +17,17 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from features import catalogue
+from features.materialise import open_leads_matrix
 from pipeline.common.atomic_write import Staging, check_writable, sha256_of, written_whole
+from pipeline.common.dates import iso
 from pipeline.common.errors import UserError
 from pipeline.common.formatting import money
 from pipeline.common.progress import step
 from pipeline.common.spreadsheet_text import plain_cells
 from pipeline.config.params import Params
 from pipeline.identity.linkage import record_at
-from pipeline.ingest.load import LoadedCompany
+from pipeline.ingest.company import LoadedCompany, data_fingerprint
+from pipeline.ingest.load import company_at
 from pipeline.insights.lead_insights import SCHEMA as INSIGHTS
 from pipeline.insights.lead_insights import Insights
 from pipeline.insights.reason_blocks import AttributionFiles, Block, explained_blocks
@@ -32,8 +35,7 @@ from pipeline.insights.reasons import SIDES
 from pipeline.insights.score_changes import FILE as PREVIOUS
 from pipeline.insights.timeline import day_moves, write_timeline
 from pipeline.model_registry.mlflow_registry import Registry
-from pipeline.model_registry.model_artifact import StoredModel, iso
-from pipeline.training.fit import company_at, open_leads_matrix
+from pipeline.model_registry.model_artifact import StoredModel
 
 MANIFEST = "manifest.json"
 NO_REASONS = "[]"
@@ -188,7 +190,7 @@ def forecast_leads(
     -------
     Scores
     """
-    matrix = open_leads_matrix(company, stored.spec, as_of, lead_id)
+    matrix = open_leads_matrix(company.on_engine, stored.spec, as_of, lead_id)
     margins = stored.forecaster.margins(stored.feature_columns(matrix))
     forecast = stored.forecast(matrix, margins)
     order = np.lexsort((matrix["lead_id"].to_numpy(str), -forecast[stored.forecaster.rank_key_].to_numpy()))
@@ -247,7 +249,7 @@ def write_scores(
         "attribution_method": " and ".join(sorted(files.methods)) or None,
         "attribution_largest_gap": files.largest_gap,
         "previous": insights.previous.said() if insights.previous else None,
-        "data_fingerprint": company.fingerprint,
+        "data_fingerprint": data_fingerprint(company),
         "absent": result.absent,
         "notes": stored.forecaster.notes_,
         "totals": _totals(stored, result.scores),

@@ -7,16 +7,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from pipeline.common.dates import iso
 from pipeline.common.errors import UserError
 from pipeline.common.progress import step
 from pipeline.config.params import Params
 from pipeline.evaluation.cutoff import Evaluation, evaluate
 from pipeline.evaluation.plots import calibration_figure, capture_figure
-from pipeline.ingest.load import LoadedCompany
-from pipeline.insights.profile_won_leads import remember
+from pipeline.ingest.company import LoadedCompany
+from pipeline.ingest.load import company_at
+from pipeline.insights.profile_won_leads import profile_won_leads
 from pipeline.model_registry.mlflow_registry import Registry
-from pipeline.model_registry.model_artifact import iso
-from pipeline.training.fit import Training, company_at, learn
+from pipeline.training.fit import Training, learn
 
 if TYPE_CHECKING:
     from pipeline.training.tuning import Tuned
@@ -98,7 +99,9 @@ def train(
         params = params if tuned is None else tuned.apply(params)
     with step(f"training as of {iso(instant)}"):
         training = learn(company, params, instant)
-        won_leads = remember(company.tables, training, instant, params.data.amount_window_days)
+        won_leads = profile_won_leads(
+            company.tables, training.stored, training.X, training.y, instant, params.data.amount_window_days
+        )
     why = ""
     if held_out is None:
         with step("evaluating on a hold-out in time"):

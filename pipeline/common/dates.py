@@ -33,3 +33,8 @@ def quarter_ends(as_of: datetime, timezone: str, first_month: int) -> tuple[date
         return midnight.astimezone(utc).replace(tzinfo=None)
 
     return month_start(months_to_end), month_start(months_to_end + 3)
+
+
+def iso(instant: datetime) -> str:
+    """Write an instant as text: ISO 8601 in UTC, to the second."""
+    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")

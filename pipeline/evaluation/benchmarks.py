@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from features import lifecycle, point_in_time, timing
+from features import lifecycle, point_in_time, timing, versions
+from features.labels import WON
+from features.materialise import open_leads_matrix
 from models.baselines import AalenJohansen, ColumnRanking, LogisticBaseline
 from models.forecast_metrics import Forecast
 from pipeline.common.errors import UserError
 from pipeline.config.params import Params
-from pipeline.ingest.load import LoadedCompany
+from pipeline.ingest.company import LoadedCompany
 from pipeline.model_registry.model_artifact import StoredModel
-from pipeline.training.fit import WON, Training, open_leads_matrix
+from pipeline.training.fit import Training
 
 ACTIVITY_COLUMNS = ("touch_recency_days", timing.AGE)
 SIZE_COLUMNS = ("acct_employees", "acct_annual_revenue")
@@ -101,12 +103,10 @@ def of_the_company(
             absent["existing_score"] = f"the audit keeps it out: {reason}"
         else:
             scores = tables.leads.select("lead_id", "existing_score").mutate(as_of=point_in_time.instant(cutoff))
-            scores = (
-                point_in_time.as_they_were(scores, tables, "leads", "lead_id").to_pandas().drop_duplicates("lead_id")
-            )
+            scores = versions.as_they_were(scores, tables, "leads", "lead_id").to_pandas().drop_duplicates("lead_id")
             found["existing_score"] = Forecast(_last_where_missing(scores, "existing_score", lead_ids))
     if tables.has("deals", "probability"):
-        deals = lifecycle.deal_versions(tables)
+        deals = lifecycle.lead_deal_versions(tables)
         deals = deals.filter(
             point_in_time.current_at(deals, cutoff), deals.outcome == "open", deals.probability.notnull()
         )
@@ -157,7 +157,7 @@ def champion(
         return {}, {"champion": f"version {version} was trained on what was known on {known}, after this date"}
     if horizon not in stored.forecaster.horizons_days or stored.forecaster.primary_horizon_days != horizon:
         return {}, {"champion": f"version {version} ranks by another horizon than {horizon:g} days"}
-    matrix = open_leads_matrix(company, stored.spec, cutoff)
+    matrix = open_leads_matrix(company.on_engine, stored.spec, cutoff)
     if not matrix["lead_id"].equals(lead_ids):
         return {}, {"champion": f"version {version} was made of other tables"}
     return {"champion": own_forecast(stored, matrix, horizon, times, month_ends)[0]}, {}

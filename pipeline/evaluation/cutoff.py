@@ -11,15 +11,17 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
+from features.labels import WON, observed_outcomes
+from features.materialise import open_leads_matrix
 from models import metrics
 from models.bootstrap import LeadDraws, interval
 from models.forecast_metrics import Came, Forecast, scorecard
+from pipeline.common.dates import iso
 from pipeline.config.params import Params
 from pipeline.evaluation import benchmarks
-from pipeline.evaluation.segment_metrics import traits
-from pipeline.ingest.load import LoadedCompany
-from pipeline.model_registry.model_artifact import iso
-from pipeline.training.fit import WON, Training, open_leads_matrix, what_came
+from pipeline.evaluation.lead_segments import traits
+from pipeline.ingest.company import LoadedCompany
+from pipeline.training.fit import Training
 
 CURVE_STEPS = 20
 IBS_TIMES = 24
@@ -125,7 +127,7 @@ def evaluate(
     Evaluation
     """
     stored, horizon = training.stored, params.primary_horizon_days
-    matrix = open_leads_matrix(company, stored.spec, cutoff)
+    matrix = open_leads_matrix(company.on_engine, stored.spec, cutoff)
     lead_ids = matrix["lead_id"]
     followed = (known_at - cutoff) / timedelta(days=1)
     times = np.linspace(1, max(2, min(horizon, followed)), IBS_TIMES)
@@ -208,7 +210,13 @@ def _came(
     times: np.ndarray,
     oracle: Forecast | None,
 ) -> Came:
-    rows = what_came(company, params, matrix, cutoff, known_at)
+    rows = observed_outcomes(
+        company.on_engine,
+        matrix,
+        as_of=cutoff,
+        known_at=known_at,
+        amount_window_days=params.data.amount_window_days,
+    )
     truth = None
     if oracle is not None and oracle.p_win is not None:
         truth = oracle.p_win, oracle.ranking

@@ -9,7 +9,7 @@ from typing import Any
 from scipy.stats import binom
 
 from pipeline.common.formatting import known
-from pipeline.reporting.waterfall import MODELS
+from pipeline.evaluation.model_names import MODELS
 
 FEW_WINS, FEW_WINS_OF_KIND = 100, 20
 LEAST_WINS = 10

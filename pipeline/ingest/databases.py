@@ -11,6 +11,7 @@ import duckdb
 
 from pipeline.common.errors import UserError
 from pipeline.common.masking import without_password
+from pipeline.common.sql import quoted
 
 SCHEMES = ("postgresql://", "postgres://", "sqlite:///")
 FORMS = "postgresql://user@host/database/schema.table or sqlite:///file.db/table"
@@ -20,16 +21,6 @@ _PLAIN_TYPES = (
     "smallint", "integer", "bigint", "real", "double precision", "boolean", "text", "character varying", "date",
     "timestamp without time zone", "timestamp with time zone",
 )  # fmt: skip
-
-
-def quoted(name: str) -> str:
-    """Quote an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """Quote an SQL text."""
-    return "'" + text.replace("'", "''") + "'"
 
 
 def copy_table(connection: duckdb.DuckDBPyConnection, url: str, key: str, folder: Path, relation: str) -> None:

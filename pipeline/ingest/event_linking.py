@@ -65,7 +65,7 @@ def _link(connection: duckdb.DuckDBPyConnection, backend: Any, tables: Tables, k
     linked = {}
     for key in keys:
         if key == "deal_id":
-            deals = lifecycle.deal_versions(tables)
+            deals = lifecycle.lead_deal_versions(tables)
             deals = deals.filter(deals.lead_id.notnull()).select(key="deal_id", lead_id="lead_id").distinct()
             candidates = backend.compile(deals)
         else:

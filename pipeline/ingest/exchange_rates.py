@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import duckdb
 
-from pipeline.ingest.databases import literal
+from pipeline.common.sql import literal
 from pipeline.ingest.staging import BAD_COLUMN, BAD_VALUE, REASON
 
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 import duckdb
 
 from features.schema import TIME
+from pipeline.common.sql import literal
 from pipeline.config.data_contract import TABLES
 from pipeline.ingest.column_mapping import Mapping
-from pipeline.ingest.databases import literal
 from pipeline.ingest.parsing import Conventions, clean_sql, number_sql, word_sql
 from pipeline.ingest.staging import BAD_COLUMN, BAD_VALUE, REASON, Staged, value_sql
 

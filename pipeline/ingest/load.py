@@ -4,135 +4,45 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import tempfile
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import cached_property
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo
 
 import duckdb
 import ibis
-import pandas as pd
 
 from features.schema import SCHEMAS, Tables
+from pipeline.common.dates import iso
 from pipeline.common.errors import UserError
 from pipeline.common.memory_limit import duckdb_settings
+from pipeline.common.progress import step
+from pipeline.common.sql import literal, quoted
 from pipeline.config.params import Params
 from pipeline.config.trusted_hosts import require_named_host
-from pipeline.identity.linkage import Identity, link_records
+from pipeline.identity.linkage import link_records
+from pipeline.ingest.as_of import _utc, parse_as_of
 from pipeline.ingest.column_mapping import Mapping, map_columns
-from pipeline.ingest.databases import literal, quoted
+from pipeline.ingest.company import LOADED, LoadedCompany
 from pipeline.ingest.event_linking import link_events
 from pipeline.ingest.exchange_rates import convert, converted_sql
 from pipeline.ingest.field_history import read_changes, tracked
 from pipeline.ingest.parsing import Conventions
-from pipeline.ingest.quarantine import check_shares, collect, count_rows, doubtful, quarantined
+from pipeline.ingest.quarantine import check_shares, collect, count_rows
 from pipeline.ingest.sources import PLACE, ROW, read_source
 from pipeline.ingest.staging import REASON, Staged, agree, sql_type, stage
 
 if TYPE_CHECKING:
-    from pipeline.audit.reconciliation import Reconciliation
+    pass
 
 # Merging nested selects takes Ibis longer than it spares the engine: a matrix compiles in two thirds of the time.
 ibis.options.sql.fuse_selects = False
 
-LOADED = ("leads", "deals", "accounts", "events", "changes", "owners", "rates")
 _KNOWN_AT = {
     "leads": "coalesce(recorded_at, created_at)",
     "accounts": "coalesce(recorded_at, valid_from)",
     "events": "coalesce(recorded_at, occurred_at)",
 }
-
-
-@dataclass(eq=False)
-class LoadedCompany:
-    """A company's tables, and how they came to be.
-
-    Parameters
-    ----------
-    params : Params
-    backend : ibis DuckDB backend
-        Holds the tables, in a temporary file: they may be larger than memory.
-    tables : Tables
-        What features are built from.
-    known_until : datetime
-        Where the data end (naive UTC).
-    counts : dict
-        Per table: ``rows`` in the source, ``loaded``, ``quarantined``, ``reasons``, ``unreadable`` (values left empty);
-        of events also ``linked`` (found their lead by another key than ``lead_id``), of changes ``unread`` (columns
-        that nobody reads).
-    staged : dict of str to Staged
-    mappings : list of Mapping
-        Every source, with its columns in the contract's terms.
-    conventions : list of dict
-        For each of them, how its texts are read.
-    identity : Identity
-        Which records were found to be the same person's.
-    """
-
-    params: Params
-    backend: Any
-    tables: Tables
-    known_until: datetime
-    counts: dict[str, dict[str, Any]]
-    staged: dict[str, Staged]
-    mappings: list[Mapping]
-    conventions: list[dict[str, Conventions]]
-    identity: Identity
-    scratch: tempfile.TemporaryDirectory = field(repr=False)
-
-    @property
-    def connection(self) -> duckdb.DuckDBPyConnection:
-        """The DuckDB connection under the tables."""
-        return self.backend.con
-
-    @cached_property
-    def on_engine(self) -> Tables:
-        """The tables where features are built: in DuckDB, or as handed over to the engine that params name."""
-        if self.params.engine == "duckdb":
-            return self.tables
-        from pipeline.ingest.spark import tables_on_spark
-
-        return tables_on_spark(self.tables, Path(self.scratch.name))
-
-    @cached_property
-    def quarantine(self) -> pd.DataFrame:
-        """Rows that could not be used: ``table, source, system, row, column, value, reason, amount``."""
-        return quarantined(self.connection)
-
-    @cached_property
-    def doubts(self) -> pd.DataFrame:
-        """Rows that are loaded, and that somebody should look at; columns as `quarantine`."""
-        return doubtful(self.connection, self.staged["deals"], self.known_until)
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """SHA-256 of what was loaded, whatever the order of the rows: the same data, the same fingerprint."""
-        told = []
-        for table in (*LOADED, "closings"):
-            columns = ", ".join(
-                f"coalesce(CAST({quoted(name)} AS VARCHAR), '\\0')" for name in _names(self.tables, table)
-            )
-            row = self.connection.execute(
-                f"SELECT count(*), coalesce(sum(hash({columns})::HUGEINT), 0) FROM {table}"
-            ).fetchall()[0]
-            told.append(f"{table} {sorted(self.tables.present.get(table, ()))} {row}")
-        return hashlib.sha256("\n".join([*told, str(self.known_until)]).encode()).hexdigest()
-
-    @cached_property
-    def reconciliation(self) -> Reconciliation:
-        """Won deals and revenue per month, in the source and as loaded."""
-        from pipeline.audit.reconciliation import reconcile
-
-        return reconcile(self)
-
-    @cached_property
-    def known_at_creation(self) -> frozenset[str]:
-        """Attributes which, by a person's word, never change after the row was made."""
-        return frozenset(name for mapping in self.mappings for name in mapping.raw.source.known_at_creation)
 
 
 def load_tables(params: Params) -> LoadedCompany:
@@ -217,41 +127,6 @@ def _tables(backend: Any, staged: dict[str, Staged]) -> Tables:
         present=present | {"changes": tracked(backend.con)},
         attributes={table: tuple(staged[table].attributes) if table in staged else () for table in LOADED},
     )
-
-
-def parse_as_of(text: str | None, params: Params) -> datetime:
-    """Read an instant as the command line gives it.
-
-    Parameters
-    ----------
-    text : str
-        ISO 8601: a bare date is 00:00 in the company's time zone; a time without an offset is in that zone too.
-    params : Params
-
-    Returns
-    -------
-    datetime
-        Naive UTC.
-
-    Raises
-    ------
-    UserError
-        It is no date.
-    """
-    written = (text or "").strip()
-    try:
-        moment = datetime.fromisoformat(written)
-    except ValueError:
-        raise UserError(
-            f"'{written}' is no date: write 2018-04-01, or 2018-04-01T12:00:00 with or without an offset."
-        ) from None
-    return _utc(moment, params)
-
-
-def _utc(moment: datetime, params: Params) -> datetime:
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=ZoneInfo(params.data.timezone))
-    return moment.astimezone(UTC).replace(tzinfo=None)
 
 
 def _several_systems(params: Params) -> bool:
@@ -378,5 +253,25 @@ def _known_until(connection: duckdb.DuckDBPyConnection) -> datetime:
     return newest
 
 
-def _names(tables: Tables, table: str) -> list[str]:
-    return [*(name for name in SCHEMAS[table]), *tables.attributes.get(table, ())]
+SILENT_DAYS = 7
+
+
+def company_at(params: Params, as_of: str | None) -> tuple[LoadedCompany, datetime]:
+    """Read the company and ``--as-of``: by default where the data end, and never long after, when silence looks open.
+
+    Raises
+    ------
+    UserError
+        If the date is unreadable, or lies more than a week after the data end.
+    """
+    instant = None if as_of is None else parse_as_of(as_of, params)  # before anything is read
+    with step("reading and checking the sources"):
+        company = load_tables(params)
+    if instant is None:
+        return company, company.known_until
+    if instant > company.known_until + timedelta(days=SILENT_DAYS):
+        raise UserError(
+            f"--as-of {as_of}: what is known ends at {iso(company.known_until)}, more than {SILENT_DAYS} days before; "
+            "load newer data, or choose an earlier date"
+        )
+    return company, instant

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import duckdb
 
-from pipeline.ingest.databases import literal, quoted
+from pipeline.common.sql import literal, quoted
 
 EMPTY_WORDS = ("", "null", "nan", "n/a", "#n/a", "\\n")
 """Words that stand for nothing in any column."""

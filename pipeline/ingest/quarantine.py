@@ -12,7 +12,7 @@ import pandas as pd
 
 from pipeline.common.errors import UserError
 from pipeline.common.masking import outline
-from pipeline.ingest.databases import quoted
+from pipeline.common.sql import quoted
 from pipeline.ingest.sources import PLACE, ROW, RawTable
 from pipeline.ingest.staging import BAD_COLUMN, BAD_VALUE, REASON, Staged
 

@@ -13,9 +13,10 @@ import duckdb
 
 from pipeline.common.errors import UserError
 from pipeline.common.masking import without_password
+from pipeline.common.sql import literal, quoted
 from pipeline.config.params import Source
 from pipeline.ingest.csv_dialect import CsvFile, open_csv
-from pipeline.ingest.databases import SCHEMES, copy_table, literal, quoted
+from pipeline.ingest.databases import SCHEMES, copy_table
 from pipeline.ingest.sql_guard import RESULT, run_query
 from pipeline.ingest.unpacking_limits import check_expansion
 

@@ -17,7 +17,7 @@ from sqlglot import exp, tokens
 
 from pipeline.common.errors import UserError
 from pipeline.common.memory_limit import duckdb_settings
-from pipeline.ingest.databases import literal
+from pipeline.common.sql import literal
 
 RESULT = "result"
 _CHANGES = (

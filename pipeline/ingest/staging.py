@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import duckdb
 
 from features.schema import MONEY, RATE, TIME
+from pipeline.common.sql import literal, quoted
 from pipeline.config.data_contract import EVENT_KEYS, TABLES, WORDS
 from pipeline.ingest.column_mapping import Mapping
-from pipeline.ingest.databases import literal, quoted
 from pipeline.ingest.parsing import EMPTY_WORDS, Conventions, clean_sql, id_sql, number_sql, survey, time_sql, word_sql
 from pipeline.ingest.sources import PLACE, ROW
 

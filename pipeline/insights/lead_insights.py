@@ -46,14 +46,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features import catalogue, point_in_time, wording
+from features import catalogue, point_in_time, versions, wording
 from features.schema import Tables
 from features.spec import FeatureSpec
-from pipeline.ingest.load import LoadedCompany
+from pipeline.ingest.company import LoadedCompany
 from pipeline.insights.feature_groups import Signals
 from pipeline.insights.reason_blocks import Block
 from pipeline.insights.score_changes import changes, read_previous, still_open
 from pipeline.insights.sentences import NOTHING, TEXT, as_lists
+from pipeline.insights.similar_leads import similar_won_leads
 from pipeline.insights.what_if import what_it_would_take
 from pipeline.model_registry.model_artifact import StoredModel
 
@@ -136,7 +137,9 @@ class Insights:
                 found |= {f"{unit}_{theme}": sums[:, place] for place, theme in enumerate(THEMES)}
         ids = self._lead_ids.iloc[block.rows]
         if self._won is not None:
-            found["like_won"] = np.array(self._won.like(self.signals, ids, block.attributions), dtype=object)
+            found["like_won"] = np.array(
+                similar_won_leads(self._won, self.signals, ids, block.attributions), dtype=object
+            )
         if self.previous is not None:
             there = ids.isin(self.previous.totals.index)
             found["previous_as_of"] = there.map({True: pd.Timestamp(self.previous.as_of), False: pd.NaT})
@@ -185,7 +188,7 @@ def topics_of_leads(tables: Tables, spec: FeatureSpec, as_of: datetime, lead_ids
     """
     if not spec.has("events.topic"):
         return pd.Series([], index=pd.Index([], name="lead_id"), dtype=object)
-    events = point_in_time.happened_events(tables)
+    events = versions.happened_events(tables)
     events = events.semi_join(ibis.memtable(pd.DataFrame({"lead_id": lead_ids.astype(str)})), "lead_id")
     events = events.filter(point_in_time.known_by(events.visible_at, as_of), events.topic.notnull())
     if spec.has("events.direction"):

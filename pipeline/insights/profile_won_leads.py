@@ -1,4 +1,4 @@
-"""Choose, at training, the won leads that the model remembers, and find what it took to win them."""
+"""Choose, at training, the won leads that the model keeps, and find what it took to win them."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ import ibis
 import numpy as np
 import pandas as pd
 
-from features import catalogue, lifecycle, point_in_time, wording
+from features import catalogue, lifecycle, point_in_time, versions, wording
+from features.labels import WON
 from features.schema import Tables
 from features.spec import FeatureSpec
 from pipeline.common.masking import MAIL
+from pipeline.insights.contact_cadence import segments
 from pipeline.insights.feature_groups import Signals
-from pipeline.insights.similar_leads import WonLeads, contributions, segments
-from pipeline.training.fit import WON, Training
+from pipeline.insights.similar_leads import contributions
+from pipeline.model_registry.model_artifact import StoredModel
+from pipeline.model_registry.won_lead_profiles import WonLeadProfiles
 
 ROWS = 1_200
 LEADS_FOR_HABITS = 5_000
@@ -24,21 +27,27 @@ LEAST_LEADS = 20  # fewer tell nothing of what winning takes
 KINDS_TOLD = 4
 
 
-def remember(tables: Tables, training: Training, as_of: datetime, amount_window_days: int) -> WonLeads:
+def profile_won_leads(
+    tables: Tables, stored: StoredModel, X: pd.DataFrame, y: pd.DataFrame, as_of: datetime, amount_window_days: int
+) -> WonLeadProfiles:
     """Choose the won leads that the model keeps, the latest wins first, and find what it took to win them.
 
     Parameters
     ----------
     tables : Tables
         The company's.
-    training : Training
-        What was learnt at `as_of`.
+    stored : StoredModel
+        Trained on what was known at `as_of`.
+    X : data frame of shape (n_snapshots, n_features)
+        The training matrix.
+    y : data frame of shape (n_snapshots, n)
+        ``event``, ``duration`` (days), ``amount``, ``as_of``, ``lead_id``.
     as_of : datetime
         Nothing known later is used.
     amount_window_days : int
         As in the params.
     """
-    stored, y = training.stored, training.y.reset_index(drop=True)
+    X, y = X.reset_index(drop=True), y.reset_index(drop=True)
     won = y[y["event"] == WON]
     won = won.assign(won_at=won["as_of"] + pd.to_timedelta(won["duration"], unit="D"))
     # Of each lead an early and a late view, no more: the same lead is not to be found twice.
@@ -47,9 +56,9 @@ def remember(tables: Tables, training: Training, as_of: datetime, amount_window_
     size = order.groupby("lead_id")["as_of"].transform("size")
     picked = order[(place == size // 3) | (place == (2 * size) // 3)]
     picked = picked.sort_values(["won_at", "lead_id", "as_of"], ascending=[False, True, True]).head(ROWS)
-    X = training.X.reset_index(drop=True).loc[picked.index]
+    seen = X.loc[picked.index]
     signals = Signals(catalogue.entries(stored.spec), list(X.columns))
-    parts = contributions(signals, stored.forecaster.explain(X, check_count=0))
+    parts = contributions(signals, stored.forecaster.explain(seen, check_count=0))
     rows = pd.DataFrame(
         {
             "lead_id": [_called(str(lead_id)) for lead_id in picked["lead_id"]],
@@ -59,10 +68,10 @@ def remember(tables: Tables, training: Training, as_of: datetime, amount_window_
         }
     )
     last = order.drop_duplicates("lead_id", keep="last")
-    column, segment = segments(training.X.reset_index(drop=True).loc[last.index])
+    column, segment = segments(X.loc[last.index])
     like = pd.Series(segment, index=pd.Index(last["lead_id"].astype(str)))
     habits = _habits(tables, stored.spec, as_of, amount_window_days, like)
-    return WonLeads(rows, signals.groups, parts, habits | {"segment": column} if habits else {})
+    return WonLeadProfiles(rows, signals.groups, parts, habits | {"segment": column} if habits else {})
 
 
 def _called(lead_id: str) -> str:
@@ -102,7 +111,7 @@ def _what_followed(tables: Tables, spec: FeatureSpec, picked: pd.DataFrame) -> l
 
 
 def _counted(tables: Tables, spec: FeatureSpec) -> ibis.Table:
-    events = point_in_time.happened_events(tables)
+    events = versions.happened_events(tables)
     return events.filter(events.kind.notin(spec.excluded_kinds)) if spec.excluded_kinds else events
 
 

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from features import catalogue
 from models.shapley import Attributions
 from pipeline.common.atomic_write import Staging
+from pipeline.insights.contact_cadence import contact_cadence
 from pipeline.insights.feature_groups import Signals
 from pipeline.insights.reasons import reasons
 from pipeline.model_registry.model_artifact import StoredModel
@@ -63,8 +64,8 @@ def explained_blocks(stored: StoredModel, X: pd.DataFrame, margins: np.ndarray) 
         index = attributions.points.index
         rows = slice(int(index[0]), int(index[-1]) + 1)
         seen = X.iloc[rows]
-        habits = stored.won_leads.reminders(stored.spec, seen) if stored.won_leads else None
-        why = reasons(signals, seen, attributions.points, attributions.money, typical, habits)
+        cadence = contact_cadence(stored.won_leads, stored.spec, seen) if stored.won_leads else None
+        why = reasons(signals, seen, attributions.points, attributions.money, typical, cadence)
         yield Block(rows, seen, attributions, why)
 
 

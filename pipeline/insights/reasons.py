@@ -9,9 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from features.catalogue import Feature
+from pipeline.insights.contact_cadence import ContactCadence
 from pipeline.insights.feature_groups import FloatArray, Signals
 from pipeline.insights.sentences import as_lists, heads, weighed
-from pipeline.insights.similar_leads import Habits
 
 MOST = 4
 LEAST_MONEY = 0.01
@@ -34,7 +34,7 @@ def reasons(
     points: pd.DataFrame,
     money: pd.DataFrame | None,
     typical: Mapping[str, float],
-    habits: Habits | None = None,
+    cadence: ContactCadence | None = None,
 ) -> pd.DataFrame:
     """Say why each lead ranks where it does: the strongest signals for it and against it, with their weight.
 
@@ -54,7 +54,7 @@ def reasons(
         `money` where there are no amounts.
     typical : mapping of str to float
         The typical lead's value of columns of numbers.
-    habits : Habits, optional
+    cadence : ContactCadence, optional
         What won leads of the same segment are used to, to be added to a sentence that speaks against a lead.
 
     Returns
@@ -75,7 +75,7 @@ def reasons(
         told = signed[rows, strongest] >= least[:, None]
         at = (np.broadcast_to(rows, told.shape)[told], strongest[told])
         tradeoff = np.zeros(len(at[0]), bool) if money is None else -sign * points_by_group[at] >= LEAST_POINTS
-        begun = heads(signals, X, at[0], speaker[at], sign, (tradeoff, BIGGER if sign > 0 else LIKELIER), habits)
+        begun = heads(signals, X, at[0], speaker[at], sign, (tradeoff, BIGGER if sign > 0 else LIKELIER), cadence)
         listed = weighed(begun, None if money is None else by_group[at], points_by_group[at])
         found[name] = as_lists(listed, told.sum(axis=1))
     return pd.DataFrame(found, index=X.index)

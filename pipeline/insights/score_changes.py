@@ -15,10 +15,11 @@ import pyarrow.parquet as pq
 
 from features.catalogue import Feature
 from models.shapley import Attributions
+from pipeline.common.dates import iso
 from pipeline.insights.feature_groups import FloatArray, Signals
 from pipeline.insights.reasons import spoken_for
 from pipeline.insights.sentences import TEXT, as_lists, heads, weighed
-from pipeline.model_registry.model_artifact import StoredModel, iso
+from pipeline.model_registry.model_artifact import StoredModel
 
 FILE = "previous.parquet"
 UP_AND_DOWN = {1: 2, -1: 2}

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.catalogue import sentence
+from pipeline.insights.contact_cadence import ContactCadence
 from pipeline.insights.feature_groups import FloatArray, Signals
-from pipeline.insights.similar_leads import Habits
 
 TEXT = pa.large_string()
 NOTHING = pa.scalar("", TEXT)
@@ -26,7 +26,7 @@ def heads(
     columns: NDArray[np.intp],
     sign: int,
     extra: tuple[NDArray[np.bool_], str] | None = None,
-    habits: Habits | None = None,
+    cadence: ContactCadence | None = None,
 ) -> pa.Array:
     """Write the JSON of some reasons up to their weight.
 
@@ -42,7 +42,7 @@ def heads(
         1 for the lead, −1 against it.
     extra : (ndarray of bool of shape (reasons,), str), optional
         Which sentences get a second half, and which; one about something unknown gets none.
-    habits : Habits, optional
+    cadence : ContactCadence, optional
         What won leads of the same segment are used to: said behind a column that speaks against a lead instead.
 
     Returns
@@ -60,8 +60,8 @@ def heads(
         if entry.unit == "days":
             values = values.astype(float).round(2)  # a quarter of an hour: nobody tells more, and few are distinct
         code, distinct = pd.factorize(values, use_na_sentinel=False)
-        used_to = habits.of(entry.name) if habits and sign < 0 else [None]
-        segment = habits.segment[leads[here]] if habits and len(used_to) > 1 else np.zeros(len(here), dtype=np.intp)
+        used_to = cadence.of(entry.name) if cadence and sign < 0 else [None]
+        segment = cadence.segment[leads[here]] if cadence and len(used_to) > 1 else np.zeros(len(here), dtype=np.intp)
         codes[here] = len(written) + 2 * (code * len(used_to) + segment) + longer[here]
         for value, habit in itertools.product(distinct, used_to):
             plain = _plain(value)

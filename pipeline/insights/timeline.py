@@ -13,11 +13,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features import lifecycle, point_in_time
+from features import lifecycle, point_in_time, versions
+from features.materialise import build_matrix
 from features.schema import TIME
-from pipeline.ingest.load import LoadedCompany
-from pipeline.model_registry.model_artifact import KEYS, StoredModel
-from pipeline.training.fit import built
+from features.snapshot_context import KEYS
+from pipeline.ingest.company import LoadedCompany
+from pipeline.model_registry.model_artifact import StoredModel
 
 LATEST_COUNT = 100
 MOVED_LEADS, MOVED_DAYS = 200, 60
@@ -89,7 +90,7 @@ def _happened(company: LoadedCompany, as_of: datetime) -> ir.Table:
     opened = deals.filter(deals.lead_id.notnull(), deals.opened_at.notnull()).group_by("lead_id", "deal_id", "system")
     opened = opened.agg(occurred_at=deals.opened_at.min())
     opened = opened.select("lead_id", "occurred_at", visible_at="occurred_at", kind=_word("deal_opened"), **nothing)
-    events = point_in_time.happened_events(tables)
+    events = versions.happened_events(tables)
     events = events.filter(events.lead_id.notnull()).select(opened.columns)
     every = created.union(opened).union(events)
     return every.filter(point_in_time.known_by(every.visible_at, as_of))
@@ -131,7 +132,7 @@ def day_moves(company: LoadedCompany, top: pd.DataFrame, stored: StoredModel, as
     spells = lifecycle.open_spells(company.tables).select("lead_id", "episode", "known_from", "known_until")
     seen_open = grid.join(spells, ["lead_id", "episode"])
     seen_open = seen_open.filter(point_in_time.current_at(seen_open, seen_open.as_of)).select(KEYS).distinct()
-    rows = built(company.tables, seen_open.cache(), stored.spec)
+    rows = build_matrix(company.tables, seen_open.cache(), stored.spec)
     if not len(rows):  # nobody was heard of
         return nothing
     forecast = stored.forecast(rows)

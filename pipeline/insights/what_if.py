@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 
 from features import engagement, point_in_time, wording
+from features.materialise import to_frame
 from features.schema import EVENTS, Tables
 from features.snapshot_context import KEYS, ask
 from features.spec import FeatureSpec
 from pipeline.common import formatting
 from pipeline.model_registry.model_artifact import StoredModel
-from pipeline.training.fit import to_frame
 
 MOST = 3
 JOINT = ("meeting", "demo", "call", "proposal_sent", "mail_sent", "email_sent")
@@ -157,9 +157,7 @@ def _with_one_more(
     own_asked = ask(own, snapshots, spec)
     keys = own_asked.every.select("snapshot", *KEYS)
     built = to_frame(keys.join(engagement.features(own_asked), "snapshot").drop("snapshot"))
-    built = clones[["clone_id"]].merge(
-        built.drop(columns=list(KEYS[1:])), left_on="clone_id", right_on="lead_id", how="left"
-    )
+    built = clones[["clone_id"]].merge(built.drop(columns=KEYS[1:]), left_on="clone_id", right_on="lead_id", how="left")
     blocks = [built.iloc[start : start + len(matrix)] for start in range(0, len(built), len(matrix))]
     names = [str(name) for name in built if name in matrix.columns and str(name).startswith("touch_")]
     same = [
@@ -169,7 +167,7 @@ def _with_one_more(
             blocks[0][name].to_numpy(float), matrix[name].to_numpy(float), rtol=1e-9, atol=1e-9, equal_nan=True
         )
     ]
-    features = matrix.drop(columns=list(KEYS))
+    features = matrix.drop(columns=KEYS)
     return [features.assign(**{name: block[name].to_numpy(float) for name in same}) for block in blocks[1:]]
 
 

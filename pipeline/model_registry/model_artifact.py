@@ -9,7 +9,6 @@ import ast
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +17,13 @@ import pandas as pd
 import features
 import models
 from features import catalogue
+from features.snapshot_context import KEYS
 from features.spec import FeatureSpec
 from models.forecaster import LeadForecaster
 from pipeline.common.dates import quarter_ends
 from pipeline.common.errors import UserError
 from pipeline.config.params import Params
-from pipeline.insights.similar_leads import WON_LEADS, WonLeads
-
-KEYS = ["lead_id", "episode", "as_of"]
+from pipeline.model_registry.won_lead_profiles import WON_LEAD_FILES, WonLeadProfiles
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ class StoredModel:
     forecaster: LeadForecaster
     spec: FeatureSpec
     facts: ModelFacts
-    won_leads: WonLeads | None = None
+    won_leads: WonLeadProfiles | None = None
 
     def feature_columns(self, matrix: pd.DataFrame) -> pd.DataFrame:
         """Give the columns of a feature matrix that the forecaster reads."""
@@ -141,7 +139,7 @@ class StoredModel:
         """Write the model into an empty folder."""
         for name, content in self.forecaster.to_state().items():
             (folder / name).write_bytes(content)
-        for name, content in (self.won_leads.files() if self.won_leads else {}).items():
+        for name, content in (self.won_leads.to_files() if self.won_leads else {}).items():
             (folder / name).write_bytes(content)
         (folder / "spec.json").write_text(self.spec.to_json())
         (folder / "facts.json").write_text(json.dumps(asdict(self.facts), indent=2, sort_keys=True))
@@ -161,11 +159,11 @@ def read_model(folder: Path) -> StoredModel:
             f"this model of {facts.company} (trained as of {facts.trained_as_of}) was made by another version of "
             "leadrev's features/ and models/: run `leadrev train` again, or use the version that made it"
         )
-    own = {"spec.json", "facts.json", *WON_LEADS}
-    won = {name: (folder / name).read_bytes() for name in WON_LEADS if (folder / name).exists()}
+    own = {"spec.json", "facts.json", *WON_LEAD_FILES}
+    won = {name: (folder / name).read_bytes() for name in WON_LEAD_FILES if (folder / name).exists()}
     state = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name not in own}
     spec = FeatureSpec.from_json((folder / "spec.json").read_text())
-    return StoredModel(LeadForecaster.from_state(state), spec, facts, WonLeads.from_files(won) if won else None)
+    return StoredModel(LeadForecaster.from_state(state), spec, facts, WonLeadProfiles.from_files(won) if won else None)
 
 
 def source_fingerprint() -> str:
@@ -202,8 +200,3 @@ class _Pyfunc:
 def _load_pyfunc(path: str) -> _Pyfunc:
     """MLflow calls this by name (`loader_module`) with the folder that training wrote."""
     return _Pyfunc(read_model(Path(path)))
-
-
-def iso(instant: datetime) -> str:
-    """Write an instant as text: ISO 8601 in UTC, to the second."""
-    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")

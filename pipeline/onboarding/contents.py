@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.ingest.databases import literal
+from pipeline.common.sql import literal
 from pipeline.onboarding.draft import Draft, SourceDraft
 from pipeline.onboarding.name_hints import column_hint, split_words, table_hint
 from pipeline.onboarding.outcome_words import likely_outcome, likely_status

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.ingest.databases import literal
+from pipeline.common.sql import literal
 from pipeline.onboarding.draft import Draft, SourceDraft
 from pipeline.onboarding.facts import folded
 from pipeline.onboarding.outcome_words import likely_status

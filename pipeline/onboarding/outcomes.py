@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from pipeline.ingest.databases import literal
+from pipeline.common.sql import literal
 from pipeline.onboarding.draft import SourceDraft, money_of
 from pipeline.onboarding.outcome_words import likely_outcome, likely_status
 from pipeline.onboarding.profile import TableProfile, is_true_sql

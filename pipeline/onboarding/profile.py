@@ -11,8 +11,8 @@ from pathlib import Path
 import duckdb
 
 from pipeline.common.errors import UserError
+from pipeline.common.sql import literal, quoted
 from pipeline.config.params import Source
-from pipeline.ingest.databases import literal, quoted
 from pipeline.ingest.parsing import clean_sql
 from pipeline.ingest.sources import ROW, read_source
 from pipeline.onboarding.places import Place

@@ -12,7 +12,7 @@ import duckdb
 
 from pipeline.common.errors import UserError
 from pipeline.common.memory_limit import duckdb_settings
-from pipeline.ingest.databases import literal
+from pipeline.common.sql import literal
 from pipeline.onboarding.company_settings import settle_currency, settle_time_zone
 from pipeline.onboarding.contents import draft_by_contents
 from pipeline.onboarding.crm_sources import draft_sources

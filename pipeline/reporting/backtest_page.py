@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.common import formatting
 from pipeline.common.formatting import UNKNOWN, known, percent
-from pipeline.reporting import waterfall
+from pipeline.evaluation import model_names
 from pipeline.reporting.html import render_alone
 
 DIFFERENCES = ("auc", "capture_at_10", "brier", "ibs")
@@ -99,10 +99,10 @@ def render_backtest(backtest: Mapping[str, Any]) -> str:
             "tables": _tables(cutoff["models"], columns),
             "beside": [
                 (name, called)
-                for name, called in waterfall.MODELS.items()
+                for name, called in model_names.MODELS.items()
                 if any(name in month.get("ratios", {}) for month in cutoff["months"])
             ],
-            "without": {waterfall.MODELS[name]: why for name, why in (cutoff["absent"] | cutoff["caveats"]).items()},
+            "without": {model_names.MODELS[name]: why for name, why in (cutoff["absent"] | cutoff["caveats"]).items()},
         }
         for cutoff in reversed(backtest["cutoffs"])
     ]
@@ -143,11 +143,11 @@ def _tables(models: Mapping[str, Any], columns: Mapping[str, list[Column]]) -> l
     for title, part in columns.items():
         shown = [column for column in part if _said_by_any(models, column.key)]
         rows = []
-        for name in waterfall.MODELS:
+        for name in model_names.MODELS:
             figures = models.get(name, {})
             if any(known(figures.get(column.key)) for column in shown):
                 there, dates = (models[one].get("cutoffs_count") for one in (name, "leadrev"))
-                called = waterfall.MODELS[name] + (f", on {there} of {dates} dates" if there != dates else "")
+                called = model_names.MODELS[name] + (f", on {there} of {dates} dates" if there != dates else "")
                 rows.append((name, called, [_cell(figures, column) for column in shown]))
         if shown:
             found.append({"title": title, "columns": shown, "rows": rows})
@@ -169,10 +169,10 @@ def _differences(
     """Write how far leadrev is from each of the others: the figure, its interval, and the word for it."""
     compared = [column for column in _flat(columns) if column.key in DIFFERENCES]
     found = []
-    for name in waterfall.MODELS:
+    for name in model_names.MODELS:
         if name in differences:
             found.append(
-                (waterfall.MODELS[name], [_difference(differences[name].get(one.key), one) for one in compared])
+                (model_names.MODELS[name], [_difference(differences[name].get(one.key), one) for one in compared])
             )
     return found
 
@@ -202,7 +202,7 @@ def _segments(segments: list[Mapping[str, Any]], compared: Mapping[str, Any]) ->
         own = row["models"].get("leadrev", {})
         bounds = own.get("intervals", {})
         others = [
-            (figures["auc"], waterfall.MODELS[name])
+            (figures["auc"], model_names.MODELS[name])
             for name, figures in row["models"].items()
             if name in compared and known(figures["auc"])
         ]

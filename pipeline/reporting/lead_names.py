@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 if TYPE_CHECKING:
-    from pipeline.ingest.load import LoadedCompany
+    from pipeline.ingest.company import LoadedCompany
 
 NAMES = pa.schema(
     {

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from pipeline.common import formatting
 from pipeline.common.dates import quarter_ends
 from pipeline.common.errors import UserError
-from pipeline.ingest.databases import literal
+from pipeline.common.sql import literal
 from pipeline.reporting.lead_filters import (
     FACETS,
     SIZE_LIMITS,

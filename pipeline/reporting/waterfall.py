@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pipeline.common import formatting
+from pipeline.evaluation.model_names import MODELS
 
 
 @dataclass(frozen=True)
@@ -199,16 +200,3 @@ def accuracy(backtest: Mapping[str, Any] | None, timezone: str = "UTC") -> list[
         beside = f"; {' and '.join(others)}" if others else ""
         said.append(f"The top tenth of the list brought {formatting.percent(ours['capture_at_10'])} of it{beside}.")
     return said
-
-
-MODELS = {
-    "leadrev": "leadrev",
-    "champion": "the champion so far",
-    "existing_score": "the score there is",
-    "rep_probability": "the salesperson's probability",
-    "recent_activity": "most recent activity first",
-    "biggest_company": "biggest company first",
-    "aalen_johansen": "age of the lead alone",
-    "logistic_regression": "logistic regression",
-    "oracle": "the truth of a simulated company",
-}

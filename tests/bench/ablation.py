@@ -27,15 +27,18 @@ from features import (
     snapshots,
     timing,
 )
+from features.labels import WON, observed_outcomes
+from features.materialise import open_leads_matrix
 from features.schema import kept
 from features.snapshot_context import ask
 from features.spec import FeatureSpec
 from models.incidence import IncidenceBooster
 from pipeline.config.params import load_params
-from pipeline.ingest.load import LoadedCompany, load_tables
+from pipeline.ingest.company import LoadedCompany
+from pipeline.ingest.load import load_tables
 from pipeline.simulation.ground_truth import true_forecast
 from pipeline.simulation.simulate import simulate
-from pipeline.training.fit import WON, Training, learn, open_leads_matrix, what_came
+from pipeline.training.fit import Training, learn
 
 REAL = Path(__file__).parent.parent / "real"
 BUILDERS = {
@@ -70,7 +73,7 @@ def _table(title: str, params_file: Path, days_back: tuple[int, ...], truth: pd.
     for back in days_back:
         cutoff = company.known_until - timedelta(days=back)
         training = learn(company, params, cutoff)
-        matrix = open_leads_matrix(company, training.stored.spec, cutoff)
+        matrix = open_leads_matrix(company.on_engine, training.stored.spec, cutoff)
         cases.append((training, matrix, _won(company, matrix, cutoff, horizon, truth)))
     spec = cases[0][0].stored.spec
     seconds = _seconds(company, spec, company.known_until - timedelta(days=days_back[0]))
@@ -122,7 +125,13 @@ def _won(
 ) -> np.ndarray:
     """Say for each open lead whether it was won within the horizon, or how likely that was; (n,)."""
     if truth is None:
-        came = what_came(company, company.params, matrix, cutoff, company.known_until)
+        came = observed_outcomes(
+            company.tables,
+            matrix,
+            as_of=cutoff,
+            known_at=company.known_until,
+            amount_window_days=company.params.data.amount_window_days,
+        )
         return ((came["event"] == WON) & (came["duration"] <= horizon)).to_numpy(float)
     chances = true_forecast(truth, cutoff, [horizon]).set_index("lead_id")[f"p_win_{horizon}d"]
     return chances.loc[matrix["lead_id"]].fillna(0.0).to_numpy()

@@ -159,8 +159,8 @@ def _measure(size: int, limited: bool = False) -> dict[str, Any]:
     import pyarrow.parquet as pq
 
     from features import labels, lifecycle, snapshots
+    from features.materialise import build_matrix
     from features.schema import kept
-    from pipeline.training.fit import built
 
     took, loaded, spec = _loaded(size)
     tables, as_of = loaded.tables, loaded.known_until
@@ -168,7 +168,7 @@ def _measure(size: int, limited: bool = False) -> dict[str, Any]:
     out = Path(loaded.scratch.name) / "matrix.parquet"
 
     def build(grid: Any) -> tuple[int, int]:
-        frame = built(tables, grid, spec)
+        frame = build_matrix(tables, grid, spec)
         pq.write_table(pa.Table.from_pandas(frame, preserve_index=False), out)
         return len(frame), len(frame.columns) - 3
 
@@ -227,10 +227,10 @@ def _inputs(size: int, which: str) -> dict[str, Any]:
 
 def write_inputs(tables: Any, grid: Any, dates: Path, events: Path) -> None:
     """Write the snapshots, with their leads' creation, and the clean events."""
-    from features import point_in_time
+    from features import versions
 
     grid.join(tables.leads.select("lead_id", "created_at"), "lead_id").to_parquet(dates)
-    known = point_in_time.happened_events(tables)
+    known = versions.happened_events(tables)
     known.select("lead_id", "occurred_at", "visible_at", "kind", "direction", "topic").to_parquet(events)
 
 

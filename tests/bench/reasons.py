@@ -14,14 +14,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from features.materialise import open_leads_matrix
 from pipeline.commands import score as scoring
 from pipeline.common.atomic_write import written_whole
 from pipeline.config.params import load_params
-from pipeline.insights.profile_won_leads import remember
+from pipeline.ingest.load import company_at
+from pipeline.insights.profile_won_leads import profile_won_leads
 from pipeline.insights.reason_blocks import explained_blocks
 from pipeline.model_registry.model_artifact import StoredModel, read_model
 from pipeline.simulation.simulate import simulate
-from pipeline.training.fit import company_at, learn, open_leads_matrix
+from pipeline.training.fit import learn
 
 LEADS, QUICK_LEADS = 20_000, 3_000
 ROWS = 20_000
@@ -46,11 +48,13 @@ def made_up(folder: Path, leads: int) -> tuple[StoredModel, pd.DataFrame]:
     params = load_params(folder / "params.yaml")
     company, as_of = company_at(params, None)
     training = learn(company, params, as_of)
-    won = remember(company.tables, training, as_of, params.data.amount_window_days)
+    won = profile_won_leads(
+        company.tables, training.stored, training.X, training.y, as_of, params.data.amount_window_days
+    )
     stored = replace(training.stored, won_leads=won)
     (folder / "model").mkdir()
     stored.write(folder / "model")
-    return stored, open_leads_matrix(company, stored.spec, as_of)
+    return stored, open_leads_matrix(company.on_engine, stored.spec, as_of)
 
 
 def peers(stored: StoredModel, matrix: pd.DataFrame) -> None:
@@ -120,7 +124,7 @@ def score_many(folder: Path, rows: int) -> None:
     params = load_params(folder / "params.yaml")
     company, as_of = company_at(params, None)
     stored = read_model(folder / "model")
-    matrix = open_leads_matrix(company, stored.spec, as_of)
+    matrix = open_leads_matrix(company.on_engine, stored.spec, as_of)
     copies = np.arange(rows) // len(matrix)
     many = matrix.iloc[np.resize(np.arange(len(matrix)), rows)].reset_index(drop=True)
     many["lead_id"] = many["lead_id"].where(copies == 0, many["lead_id"] + "~" + pd.Series(copies).astype(str))
