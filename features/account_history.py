@@ -11,7 +11,7 @@ import ibis.expr.types as ir
 from features import point_in_time
 from features.feature import Feature
 from features.schema import Tables
-from features.snapshot_context import Asked, people
+from features.snapshot_context import SnapshotContext, account_memberships
 from features.spec import FeatureSpec
 from features.versions import account_versions, as_they_were, deal_versions
 
@@ -26,7 +26,7 @@ def _deals_of_companies(tables: Tables) -> ir.Table:
     columns = ("outcome", "amount", "closed_at", "known_from", "known_until")
     named = versions.filter(versions.account_id.notnull()).select("account_id", *columns)
     unnamed = versions.filter(versions.account_id.isnull()).select("lead_id", *columns)
-    members = people(tables).rename(member_from="known_from", member_until="known_until")
+    members = account_memberships(tables).rename(member_from="known_from", member_until="known_until")
     unnamed = unnamed.join(members, "lead_id")
     unnamed = unnamed.mutate(
         known_from=ibis.greatest(unnamed.known_from, unnamed.member_from),
@@ -38,7 +38,7 @@ def _deals_of_companies(tables: Tables) -> ir.Table:
 
 def _parents(rows: ir.Table, tables: Tables) -> ir.Table:
     """Say what was known of the parent of the companies in `rows`, with all its columns; unknown ones fall away."""
-    versions = tables.once("account_versions", lambda: account_versions(tables))
+    versions = tables.memoize("account_versions", lambda: account_versions(tables))
     versions = versions.select("account_id", "parent_id", "known_from", "known_until")
     known = rows.join(versions, [("company_id", "account_id")])
     known = as_they_were(known.filter(point_in_time.current_at(known, known.as_of)), tables, "accounts", "account_id")
@@ -87,7 +87,7 @@ def _families(companies: ir.Table, deals: ir.Table, tables: Tables) -> ir.Table:
     own = companies.left_join(_parents(companies, tables), ["company_id", "as_of"])
     own = own.select("company_id", "as_of", head=ibis.coalesce(own.parent_id, own.company_id))
     heads = own.select("head", "as_of").distinct()
-    children = _parents(heads.join(tables.once("account_links", lambda: _links(tables)), "head"), tables)
+    children = _parents(heads.join(tables.memoize("account_links", lambda: _links(tables)), "head"), tables)
     children = children.filter(children.parent_id == children["head"]).select("head", "as_of", "company_id")
     members = heads.mutate(company_id=heads["head"]).select(children.columns).union(children)
     sums = _sums(members, deals, "head")
@@ -96,7 +96,7 @@ def _families(companies: ir.Table, deals: ir.Table, tables: Tables) -> ir.Table:
     return own.view().left_join(sums, ["head", "as_of"]).drop("head", "head_right", "as_of_right")
 
 
-def features(asked: Asked) -> ir.Table:
+def features(context: SnapshotContext) -> ir.Table:
     """Give each snapshot what its company, and the family of companies around it, had bought and turned down by then.
 
     Returns
@@ -106,9 +106,9 @@ def features(asked: Asked) -> ir.Table:
         have amounts, ``acct_revenue``; where companies have parents, the same counts and sum as ``acct_family_…``. A
         lead without a company has no history: unknown.
     """
-    tables, spec = asked.tables, asked.spec
-    versions = tables.once("deals_of_companies", lambda: _deals_of_companies(tables))
-    rows = asked.rows.filter(asked.rows.account_id.notnull())
+    tables, spec = context.tables, context.spec
+    versions = tables.memoize("deals_of_companies", lambda: _deals_of_companies(tables))
+    rows = context.rows.filter(context.rows.account_id.notnull())
     rows = rows.select("snapshot", "as_of", "created_at", company_id="account_id")
     companies = rows.select("company_id", "as_of").distinct()
     found = rows.left_join(_sums(companies, versions, "company_id"), ["company_id", "as_of"]).drop(

@@ -8,12 +8,13 @@ from typing import Any
 import ibis
 import ibis.expr.types as ir
 
-from features import point_in_time, sales_activity, versions, wording
+from features import point_in_time, sales_activity, wording
 from features.feature import Feature
 from features.sales_activity import among
-from features.snapshot_context import Asked, beside, people
+from features.snapshot_context import SnapshotContext, account_memberships, join_facts
 from features.spec import FeatureSpec, slugs
 from features.timing import standard_offset_seconds
+from features.versions import happened_events
 
 HALF_LIFE_DAYS = 14
 MOMENTUM_DAYS = (7, 28)
@@ -28,11 +29,11 @@ def _places(column: ir.StringColumn, words: tuple[str, ...]) -> ir.IntegerValue:
     )
 
 
-def _events(asked: Asked) -> ir.Table:
+def _events(context: SnapshotContext) -> ir.Table:
     """Slim the events of the leads asked for to what is counted: words as places in lists, direction as flags."""
-    spec = asked.spec
-    events = versions.happened_events(asked.tables, spec.excluded_kinds)
-    events = events.join(asked.every.select("lead_id", "lead").distinct(), "lead_id")
+    spec = context.spec
+    events = happened_events(context.tables, spec.excluded_kinds)
+    events = events.join(context.every.select("lead_id", "lead").distinct(), "lead_id")
     columns = {
         f"{name}_place": _places(events[name], words)
         for name, words in (("kind", spec.event_kinds), ("channel", spec.channels), ("topic", spec.topics))
@@ -46,9 +47,9 @@ def _events(asked: Asked) -> ir.Table:
     return events.select("lead", "visible_at", "occurred_at", **columns)
 
 
-def _seen(asked: Asked, happened: ir.Table) -> ir.Table:
-    rows = asked.rows.select("snapshot", "lead", "as_of")
-    return point_in_time.seen(rows, happened, "lead")
+def _seen(context: SnapshotContext, happened: ir.Table) -> ir.Table:
+    rows = context.rows.select("snapshot", "lead", "as_of")
+    return point_in_time.events_as_of(rows, happened, "lead")
 
 
 def _bundles(pairs: ir.Table, spec: FeatureSpec) -> ir.Table:
@@ -112,7 +113,7 @@ def _about(pairs: ir.Table, spec: FeatureSpec) -> ir.Table:
     return about.group_by("snapshot").agg(**counts)
 
 
-def counts(asked: Asked) -> ir.Table:
+def counts(context: SnapshotContext) -> ir.Table:
     """Count events by kind, channel, topic and direction over each window, with recency, momentum and decay.
 
     Returns
@@ -120,19 +121,19 @@ def counts(asked: Asked) -> ir.Table:
     ibis table
         ``snapshot`` and one column a feature.
     """
-    spec, rows = asked.spec, asked.rows.select("snapshot", "created_at", "as_of")
-    pairs = _seen(asked, asked.once("events", lambda: _events(asked)))
+    spec, rows = context.spec, context.rows.select("snapshot", "created_at", "as_of")
+    pairs = _seen(context, context.memoize("events", lambda: _events(context)))
     bundles = _bundles(pairs, spec)
     sums = _measures(bundles, spec)
     parts = [bundles.group_by("snapshot").agg(**sums)]
     if spec.topics:
         parts.append(_about(pairs, spec))
     names = [name for part in parts for name in part.columns if name != "snapshot"]
-    rows = beside(rows, *parts)
+    rows = join_facts(rows, *parts)
     return rows.select("snapshot", **_finished(rows, names, spec))
 
 
-def distincts(asked: Asked) -> ir.Table:
+def distincts(context: SnapshotContext) -> ir.Table:
     """Count the different days on which something happened, and the different topics.
 
     Each day and each topic of a lead has an instant at which it was first known; those known by a date count.
@@ -142,7 +143,7 @@ def distincts(asked: Asked) -> ir.Table:
     ibis table
         ``snapshot`` and the counts.
     """
-    spec, events = asked.spec, asked.once("events", lambda: _events(asked))
+    spec, events = context.spec, context.memoize("events", lambda: _events(context))
     offset = standard_offset_seconds(spec.timezone) * 1_000_000
     since = point_in_time.microseconds_between(point_in_time.instant(point_in_time.ALWAYS), events.occurred_at)
     days = events.mutate(day=((since + offset) // point_in_time.MICROSECONDS_PER_DAY).cast("int32"))
@@ -150,7 +151,7 @@ def distincts(asked: Asked) -> ir.Table:
     starts_at = point_in_time.instant(point_in_time.ALWAYS) + (
         days.day.cast("int64") * point_in_time.MICROSECONDS_PER_DAY - offset
     ).as_interval("us")
-    active = _seen(asked, days.select("lead", "visible_at", occurred_at=starts_at))
+    active = _seen(context, days.select("lead", "visible_at", occurred_at=starts_at))
     window = spec.middle_window_days * point_in_time.MICROSECONDS_PER_DAY
     found = {
         "touch_active_days_count": active.count(),
@@ -160,14 +161,14 @@ def distincts(asked: Asked) -> ir.Table:
     if spec.has("events.topic"):
         topics = events.filter(events.topic.notnull())
         topics = topics.group_by("lead", "topic").agg(visible_at=topics.visible_at.min())
-        topics = _seen(asked, topics.select("lead", "visible_at", occurred_at="visible_at"))
+        topics = _seen(context, topics.select("lead", "visible_at", occurred_at="visible_at"))
         parts.append(topics.group_by("snapshot").agg(touch_topics_count=topics.count()))
-    rows = beside(asked.rows.select("snapshot"), *parts)
+    rows = join_facts(context.rows.select("snapshot"), *parts)
     names = [name for name in rows.columns if name != "snapshot"]
     return rows.select("snapshot", **{name: ibis.coalesce(rows[name], 0).cast("float64") for name in names})
 
 
-def replies(asked: Asked) -> ir.Table:
+def replies(context: SnapshotContext) -> ir.Table:
     """Say how long each lead took to answer us for the first time, once it had.
 
     Only the first outbound touch that was known counts: later news can then not change who answered whom.
@@ -177,8 +178,8 @@ def replies(asked: Asked) -> ir.Table:
     ibis table
         ``snapshot, touch_reply_delay_days``.
     """
-    rows = asked.rows.select("snapshot", "lead", "as_of")
-    events = asked.once("events", lambda: _events(asked)).semi_join(rows, "lead")
+    rows = context.rows.select("snapshot", "lead", "as_of")
+    events = context.memoize("events", lambda: _events(context)).semi_join(rows, "lead")
     first = events.filter(events.outbound).group_by("lead").agg(first_outbound_at=ibis._.visible_at.min())
     answers = events.filter(events.inbound).select("lead", "visible_at")
     answers = answers.join(first, ["lead", answers.visible_at > first.first_outbound_at])
@@ -189,11 +190,11 @@ def replies(asked: Asked) -> ir.Table:
     return answers.select("snapshot", touch_reply_delay_days=delay)
 
 
-def _others(asked: Asked) -> ir.Table:
+def _others(context: SnapshotContext) -> ir.Table:
     """Count the people known of the lead's company, and the others among them who did something lately."""
-    tables, spec = asked.tables, asked.spec
-    members = people(tables)
-    rows = asked.every.filter(asked.every.account_id.notnull()).select("snapshot", "lead_id", "account_id", "as_of")
+    tables, spec = context.tables, context.spec
+    members = account_memberships(tables)
+    rows = context.every.filter(context.every.account_id.notnull()).select("snapshot", "lead_id", "account_id", "as_of")
     company = ["account_id", "as_of"]
     dates = rows.select(*company).distinct()
     known = members.join(dates, "account_id")
@@ -205,17 +206,17 @@ def _others(asked: Asked) -> ir.Table:
     shared = members.group_by("account_id").agg(size=members.lead_id.nunique())
     shared = shared.filter(shared["size"] > 1)
     # What one person did counts once a day, whoever looks: pairs stay few.
-    events = versions.happened_events(tables, spec.excluded_kinds).select("lead_id", "visible_at", "occurred_at")
+    events = happened_events(tables, spec.excluded_kinds).select("lead_id", "visible_at", "occurred_at")
     events = events.join(members.semi_join(shared, "account_id"), "lead_id")
     seen = events.join(dates, "account_id")
     lately = point_in_time.within_days(seen.visible_at, seen.occurred_at, seen.as_of, OTHERS_DAYS)
     seen = seen.filter(lately, point_in_time.current_at(seen, seen.as_of))
     active = seen.group_by(*company, "lead_id").agg(touches=seen.count())
-    totals = active.group_by(company).agg(people=active.count(), touches=active.touches.sum())
+    totals = active.group_by(company).agg(account_memberships=active.count(), touches=active.touches.sum())
     own = active.select("lead_id", "as_of", own_touches="touches")
     rows = rows.left_join(totals, company).drop("account_id_right", "as_of_right")
     rows = rows.left_join(own, ["lead_id", "as_of"]).drop("lead_id_right", "as_of_right")
-    others = ibis.coalesce(rows.people, 0) - rows.own_touches.notnull().cast("int64")
+    others = ibis.coalesce(rows.account_memberships, 0) - rows.own_touches.notnull().cast("int64")
     touches = ibis.coalesce(rows.touches, 0) - ibis.coalesce(rows.own_touches, 0)
     return rows.select(
         "snapshot",
@@ -225,7 +226,7 @@ def _others(asked: Asked) -> ir.Table:
     )
 
 
-def features(asked: Asked) -> ir.Table:
+def features(context: SnapshotContext) -> ir.Table:
     """Give each snapshot its engagement and, from the same pass over the events, its sales activity.
 
     Every sum is over integers; one pass over the pairs of a snapshot and an event known by then.
@@ -236,15 +237,15 @@ def features(asked: Asked) -> ir.Table:
         ``snapshot`` and the features of engagement and sales activity; nothing done counts 0, a time since something
         that never was is unknown.
     """
-    spec, parts = asked.spec, []
+    spec, parts = context.spec, []
     if spec.has("events.kind"):
-        parts += [counts(asked), distincts(asked)]
+        parts += [counts(context), distincts(context)]
     if spec.has("leads.account_id"):
-        parts.append(asked.once("others", lambda: _others(asked)))
+        parts.append(context.memoize("others", lambda: _others(context)))
     if not spec.has("events.kind", "events.direction"):
-        return beside(asked.rows.select("snapshot"), *parts)
-    rows = beside(asked.rows.select("snapshot", "as_of"), *parts, replies(asked))
-    of_won = asked.once("touches_of_won", lambda: sales_activity.touches_of_won(asked))
+        return join_facts(context.rows.select("snapshot"), *parts)
+    rows = join_facts(context.rows.select("snapshot", "as_of"), *parts, replies(context))
+    of_won = context.memoize("touches_of_won", lambda: sales_activity.touches_of_won(context))
     rows = rows.left_join(of_won, "as_of").drop("as_of", "as_of_right")
     share = rows.touch_outbound_count / rows.won_touch_mean.nullif(0)
     return rows.mutate(touch_outbound_to_win_share=share).drop("won_touch_mean")

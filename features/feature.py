@@ -68,14 +68,14 @@ class Feature:
     plural: str = ""
     is_reason: bool = True
     told_by: tuple[str, ...] = ()
-    is_rising: bool = False
+    is_monotone_increasing: bool = False
 
     @property
     def sense(self) -> int:
         """How people take more of it: 1 for good news (more was done), −1 for bad news (longer ago, lost), 0 either."""
         if _SETBACK.search(self.name):
             return {"count": -1, "days": 1}.get(self.unit, 0)
-        if self.is_rising or (self.theme == "engagement" and self.unit in ("count", "number", "ratio")):
+        if self.is_monotone_increasing or (self.theme == "engagement" and self.unit in ("count", "number", "ratio")):
             return 1
         if self.theme == "sales activity" and self.name.startswith("touch_") and self.unit in ("count", "share"):
             return -1 if "attempt" in self.name else 1

@@ -10,8 +10,9 @@ import ibis.expr.types as ir
 from features import point_in_time, wording
 from features.feature import Feature
 from features.job_titles import read_titles
-from features.snapshot_context import Asked, beside
+from features.snapshot_context import SnapshotContext, join_facts
 from features.spec import FeatureSpec
+from features.versions import account_versions, as_they_were
 
 FREE_MAIL = (
     "gmail", "googlemail", "hotmail", "outlook", "live", "msn", "yahoo", "ymail", "icloud", "aol", "gmx", "web",
@@ -66,7 +67,7 @@ def _person(rows: ir.Table, spec: FeatureSpec) -> dict[str, ir.Value]:
     return values
 
 
-def features(asked: Asked) -> ir.Table:
+def features(context: SnapshotContext) -> ir.Table:
     """Give each snapshot what was known of the person and the company.
 
     Returns
@@ -75,7 +76,7 @@ def features(asked: Asked) -> ir.Table:
         ``snapshot`` and the features of fit: of leads by the history of their columns, of companies by the version
         known at ``as_of``.
     """
-    rows, spec = asked.rows, asked.spec
+    rows, spec = context.rows, context.spec
     names = spec.attribute_names("leads")
     attributes = [(name, type_) for name, type_ in spec.lead_attributes if name not in spec.wide_columns]
     values = {names[name]: attribute(rows, names[name], type_) for name, type_ in attributes} | _person(rows, spec)
@@ -85,11 +86,11 @@ def features(asked: Asked) -> ir.Table:
     told = told.drop("title")
     if not spec.has("accounts.account_id"):
         return told
-    tables = asked.tables
-    versions = tables.once("account_versions", lambda: versions.account_versions(tables))
+    tables = context.tables
+    versions = tables.memoize("account_versions", lambda: account_versions(tables))
     known = rows.select("snapshot", "as_of", "account_id").join(versions, "account_id")
     known = known.filter(point_in_time.current_at(known, known.as_of))
-    known = versions.as_they_were(known, tables, "accounts", "account_id")
+    known = as_they_were(known, tables, "accounts", "account_id")
     companies: dict[str, ir.Value] = {}
     for name in ("employees", "annual_revenue", "industry", "country"):
         if spec.has(f"accounts.{name}"):
@@ -101,7 +102,7 @@ def features(asked: Asked) -> ir.Table:
         companies["acct_filled_share"] = sum(filled[1:], start=filled[0]).cast("float64") / len(filled)
     names = spec.attribute_names("accounts")
     companies |= {names[name]: attribute(known, name, type_) for name, type_ in spec.account_attributes}
-    return beside(told, known.select("snapshot", **companies))
+    return join_facts(told, known.select("snapshot", **companies))
 
 
 def _own(spec: FeatureSpec, table: str) -> Iterator[Feature]:

@@ -18,11 +18,12 @@ from functools import reduce
 import ibis
 import ibis.expr.types as ir
 
-from features import lifecycle, point_in_time, versions, wording
+from features import lifecycle, point_in_time, wording
 from features.feature import Feature
-from features.schema import kept
-from features.snapshot_context import Asked
+from features.schema import materialise
+from features.snapshot_context import SnapshotContext
 from features.spec import RECENT_RATIO, FeatureSpec
+from features.versions import as_they_were_first
 
 AGE_BINS_DAYS = (0, 7, 14, 30, 60, 90, 180, 365)
 PRIOR_WINS = 2.0
@@ -38,16 +39,16 @@ def _seconds(moment: ir.TimestampValue) -> ir.IntegerValue:
     return -((-point_in_time.microseconds_between(point_in_time.instant(point_in_time.ALWAYS), moment)) // 1_000_000)
 
 
-def _values(rows: ir.Table, asked: Asked, named: Callable[[str], str]) -> dict[str, ir.StringValue]:
+def _values(rows: ir.Table, context: SnapshotContext, named: Callable[[str], str]) -> dict[str, ir.StringValue]:
     """Give the values of the converting columns of `rows`; none is one too."""
     return {
-        f"value_{i}": ibis.coalesce(rows[named(name)], "") for i, name in enumerate(asked.spec.converting_columns())
+        f"value_{i}": ibis.coalesce(rows[named(name)], "") for i, name in enumerate(context.spec.converting_columns())
     }
 
 
-def _codes(asked: Asked, leads: ir.Table, values: list[str]) -> ir.Table:
+def _codes(context: SnapshotContext, leads: ir.Table, values: list[str]) -> ir.Table:
     """Give each different value of the columns a code: ``place`` (of the column), ``value, code``."""
-    current = asked.every.select(**_values(asked.every, asked, asked.column))
+    current = context.every.select(**_values(context.every, context, context.column))
     parts = [
         rows.select(place=ibis.literal(i, "int8"), value=name).distinct()
         for rows in (leads, current)
@@ -130,28 +131,28 @@ def _at_dates(points: ir.Table, markers: ir.Table, keys: list[str]) -> ir.Table:
     return every.select(*names, "wins", at_risk=at_risk)
 
 
-def conversion(asked: Asked) -> ir.Table:
+def conversion(context: SnapshotContext) -> ir.Table:
     """Say how the leads of each value had converted by each date, against what their ages let one expect.
 
     Returns
     -------
     ibis table
         ``place`` (of the column among `FeatureSpec.converting_columns`), ``value, as_of, ratio, recent_ratio``, for
-        the values and dates of ``asked.every``. 1 is average, ``recent_ratio`` counts only the last `RECENT_DAYS`.
+        the values and dates of ``context.every``. 1 is average, ``recent_ratio`` counts only the last `RECENT_DAYS`.
     """
-    tables = asked.tables
+    tables = context.tables
     # A lead counts for its first values, which nothing learnt later changes.
-    leads = versions.as_they_were_first(tables.leads, tables, "leads", "lead_id")
-    leads = leads.select("lead_id", **_values(leads, asked, str))
+    leads = as_they_were_first(tables.leads, tables, "leads", "lead_id")
+    leads = leads.select("lead_id", **_values(leads, context, str))
     values = [name for name in leads.columns if name != "lead_id"]
-    codes = kept(_codes(asked, leads, values))
-    dates = _dates(asked.every)
+    codes = materialise(_codes(context, leads, values))
+    dates = _dates(context.every)
     wanted = []
     spells = lifecycle.open_spells(tables).join(leads, "lead_id")
     for i, name in enumerate(values):
         own = codes.filter(codes.place == i).select("value", f_code="code")
         spells = spells.join(own, spells[name] == own["value"]).drop("value", name).rename({name: "f_code"})
-        current = asked.every.select("as_of", **_values(asked.every, asked, asked.column)).select("as_of", name)
+        current = context.every.select("as_of", **_values(context.every, context, context.column)).select("as_of", name)
         current = current.distinct().rename(value=name)
         wanted.append(current.join(own, "value").select("as_of", code="f_code"))
     marks = reduce(lambda left, right: left.union(right), wanted)
@@ -162,7 +163,7 @@ def conversion(asked: Asked) -> ir.Table:
         return rows.group_by(*bins, **keys).agg(**{name: rows[name].sum().cast("int64") for name in COUNTED})
 
     by_value = [summed(points, code=points[name]) for name in values]
-    by_code = kept(reduce(lambda left, right: left.union(right), by_value))
+    by_code = materialise(reduce(lambda left, right: left.union(right), by_value))
     # Every lead has one value of each column.
     of_first = by_code.semi_join(codes.filter(codes.place == 0), "code")
     every_bin = of_first.select("bin").distinct()
@@ -198,7 +199,7 @@ def conversion(asked: Asked) -> ir.Table:
     )
 
 
-def features(asked: Asked) -> ir.Table:
+def features(context: SnapshotContext) -> ir.Table:
     """Give each snapshot its source, and how leads of that source (campaign, owner, …) had converted by then.
 
     Returns
@@ -207,16 +208,16 @@ def features(asked: Asked) -> ir.Table:
         ``snapshot``, the words themselves, and for each of `FeatureSpec.converting_columns` a ``…_conversion_ratio``
         (1 is average); sources, campaigns and owners also have a ``…_recent_ratio``.
     """
-    rows, stems = asked.rows, asked.spec.converting_columns()
+    rows, stems = context.rows, context.spec.converting_columns()
     rows = rows.select(
         "snapshot",
         "as_of",
-        **{f"lead_{name}": rows[name].nullif("") for name in asked.spec.word_columns()},
-        **_values(rows, asked, asked.column),
+        **{f"lead_{name}": rows[name].nullif("") for name in context.spec.word_columns()},
+        **_values(rows, context, context.column),
     )
     if not stems:
         return rows.drop("as_of")
-    ratios = asked.once("conversion", lambda: conversion(asked))
+    ratios = context.memoize("conversion", lambda: conversion(context))
     for i, (name, stem) in enumerate(stems.items()):
         found = ratios.filter(ratios.place == i).drop("place")
         found = found.rename({f"{stem}_conversion_ratio": "ratio", f"{stem}_recent_ratio": "recent_ratio"})
@@ -253,12 +254,12 @@ def entries(spec: FeatureSpec) -> Iterator[Feature]:
             f"{stem}_conversion_ratio", "ratio", theme, origin, stem,
             "Wins so far over those expected of leads of the same ages; 1 is average",
             f"{leads.capitalize()} were won {{value}}", "No earlier leads to compare with",
-            is_rising=True, is_reason=not own,
+            is_monotone_increasing=True, is_reason=not own,
         )  # fmt: skip
         if column in RECENT_RATIO:
             yield Feature(
                 f"{stem}_recent_ratio", "ratio", "history", origin, stem,
                 "As the conversion ratio, over the last 90 days only",
                 f"Lately, {leads} were won {{value}}",
-                "No earlier leads to compare with", is_rising=True, is_reason=not own,
+                "No earlier leads to compare with", is_monotone_increasing=True, is_reason=not own,
             )  # fmt: skip

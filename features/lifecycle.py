@@ -82,7 +82,7 @@ def lead_deal_versions(tables: Tables) -> ir.Table:
         belongs to the newest of its leads created by the time the deal was opened (else closed); what happens to a
         company without such a lead is told by `unattached_deals`.
     """
-    return tables.once("deal_versions_of_leads", lambda: _attached(tables))
+    return tables.memoize("deal_versions_of_leads", lambda: _attached(tables))
 
 
 def unattached_deals(tables: Tables, known_at: datetime) -> ir.Table:
@@ -139,8 +139,8 @@ def _closings(tables: Tables) -> ir.Table:
 def _facts(tables: Tables) -> tuple[ir.Table, ir.Table]:
     """Give the versions of deals and the closings that say how leads stand, over the spans in which they count."""
     return (
-        tables.once("counting_deals", lambda: _counting_deals(tables)),
-        tables.once("closings", lambda: _closings(tables)),
+        tables.memoize("counting_deals", lambda: _counting_deals(tables)),
+        tables.memoize("closings", lambda: _closings(tables)),
     )
 
 
@@ -297,7 +297,7 @@ def open_spells(tables: Tables) -> ir.Table:
         open), ``outcome`` (how it was seen to end: 'won', 'lost', 'unknown'; 'open' while it has not). A lead never
         seen open has no row; one whose records were corrected may have several in one episode.
     """
-    return tables.once("open_spells", lambda: _open_spells(tables))
+    return tables.memoize("open_spells", lambda: _open_spells(tables))
 
 
 def _open_spells(tables: Tables) -> ir.Table:

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from features import matrix, snapshots
-from features.schema import Tables, kept
-from features.snapshot_context import KEYS, ask
+from features.schema import Tables, materialise
+from features.snapshot_context import KEYS, snapshot_context
 from features.spec import FeatureSpec
 
 ROWS_AT_ONCE = 50_000
@@ -24,7 +24,7 @@ def open_leads_matrix(tables: Tables, spec: FeatureSpec, as_of: datetime, lead_i
     grid = snapshots.open_leads(tables, as_of)
     if lead_id is not None:
         grid = grid.filter(grid.lead_id == lead_id)
-    return build_matrix(tables, kept(grid), spec)
+    return build_matrix(tables, materialise(grid), spec)
 
 
 def build_matrix(tables: Tables, grid: ir.Table, spec: FeatureSpec) -> pd.DataFrame:
@@ -48,16 +48,16 @@ def build_matrix(tables: Tables, grid: ir.Table, spec: FeatureSpec) -> pd.DataFr
     backend: Any = tables.leads.get_backend()
     if backend.name != "duckdb":  # Spark has means of its own
         return to_frame(matrix.feature_matrix(tables, grid, spec))
-    asked = ask(tables, grid, spec)
-    count = int(asked.every.count().execute())
+    context = snapshot_context(tables, grid, spec)
+    count = int(context.every.count().execute())
     name = ibis.util.gen_name("leadrev_block")
     columns: dict[str, np.ndarray] = {}
     for start in range(0, max(count, 1), ROWS_AT_ONCE):
         # Snapshots are numbered in the order of their keys, from 0 on.
-        rows = asked.every.filter(asked.every.snapshot >= start, asked.every.snapshot < start + ROWS_AT_ONCE)
+        rows = context.every.filter(context.every.snapshot >= start, context.every.snapshot < start + ROWS_AT_ONCE)
         block = backend.create_table(name, rows, temp=True, overwrite=True)
         if not columns:
-            features = matrix.feature_block(asked.block(block)).order_by("snapshot").drop("snapshot")
+            features = matrix.feature_block(context.block(block)).order_by("snapshot").drop("snapshot")
             sql, schema = backend.compile(features), features.schema().to_pyarrow()
         found = backend.con.sql(sql).to_arrow_table().cast(schema)
         for column in schema.names:

@@ -85,7 +85,7 @@ def spans(versions: ir.Table, keys: Sequence[str], ties: Sequence[str]) -> ir.Ta
     return versions.mutate(known_until=ibis.coalesce(following, instant(NEVER)))
 
 
-def seen(snapshots: ir.Table, happened: ir.Table, key: str) -> ir.Table:
+def events_as_of(snapshots: ir.Table, happened: ir.Table, key: str) -> ir.Table:
     """Pair each snapshot with what had happened to its lead, and was known, by its ``as_of``.
 
     Parameters

@@ -11,8 +11,9 @@ import ibis.expr.types as ir
 from features import lifecycle, point_in_time, wording
 from features.feature import Feature
 from features.schema import Tables
-from features.snapshot_context import Asked, beside
+from features.snapshot_context import SnapshotContext, join_facts
 from features.spec import FeatureSpec
+from features.versions import happened_events
 
 WINS_NEEDED = 10
 """So many leads have to be won before anybody can say how many touches winning takes."""
@@ -62,7 +63,7 @@ def finished(rows: ir.Table) -> dict[str, ir.Value]:
     }
 
 
-def touches_of_won(asked: Asked) -> ir.Table:
+def touches_of_won(context: SnapshotContext) -> ir.Table:
     """Say how many touches of ours the leads won by each date had had when they were won.
 
     Returns
@@ -70,16 +71,16 @@ def touches_of_won(asked: Asked) -> ir.Table:
     ibis table
         ``as_of, won_touch_mean``; null before `WINS_NEEDED` wins.
     """
-    tables = asked.tables
+    tables = context.tables
     versions = lifecycle.lead_deal_versions(tables)
     won = versions.filter(versions.lead_id.notnull(), versions.outcome == "won")
     won = won.group_by("lead_id").agg(known_from=won.known_from.min())
-    events = versions.happened_events(tables, asked.spec.excluded_kinds)
+    events = happened_events(tables, context.spec.excluded_kinds)
     ours = events.filter(events.direction == "outbound").select("lead_id", "visible_at").join(won, "lead_id")
     ours = ours.filter(point_in_time.known_by(ours.visible_at, ours.known_from))
     facts = won.select("known_from", wins=ibis.literal(1, "int64"), touches=ibis.literal(0, "int64"))
     facts = facts.union(ours.select("known_from", wins=ibis.literal(0, "int64"), touches=ibis.literal(1, "int64")))
-    sums = point_in_time.sums_by(facts, asked.every.select("as_of").distinct(), ["wins", "touches"])
+    sums = point_in_time.sums_by(facts, context.every.select("as_of").distinct(), ["wins", "touches"])
     mean = sums.touches.cast("float64") / sums.wins.cast("float64")
     return sums.select("as_of", won_touch_mean=ibis.ifelse(sums.wins >= WINS_NEEDED, mean, ibis.null("float64")))
 
@@ -97,7 +98,7 @@ def _moves(tables: Tables) -> ir.Table:
     )  # fmt: skip
 
 
-def features(asked: Asked) -> ir.Table:
+def features(context: SnapshotContext) -> ir.Table:
     """Give each snapshot how its open deals stood, as known at its date.
 
     Amounts, stages and planned dates come only from deals with a history (``recorded_at`` or ``changes``): without one
@@ -108,9 +109,9 @@ def features(asked: Asked) -> ir.Table:
     ibis table
         ``snapshot`` and the features of open deals.
     """
-    spec, tables = asked.spec, asked.tables
-    rows = asked.rows.select("snapshot", "lead_id", "as_of")
-    pairs = rows.join(tables.once("deal_moves", lambda: _moves(tables)), "lead_id")
+    spec, tables = context.spec, context.tables
+    rows = context.rows.select("snapshot", "lead_id", "as_of")
+    pairs = rows.join(tables.memoize("deal_moves", lambda: _moves(tables)), "lead_id")
     now = point_in_time.current_at(pairs, pairs.as_of) & (pairs.outcome == "open")
     # Deals without any date are known since ever; their age is not.
     opened_at = ibis.coalesce(pairs.opened_at, pairs.known_from.nullif(point_in_time.instant(point_in_time.ALWAYS)))
@@ -125,7 +126,7 @@ def features(asked: Asked) -> ir.Table:
         "changed": pairs.amount_changed.sum(where=point_in_time.known_by(pairs.known_from, pairs.as_of)),
         "pushed": pairs.pushed.sum(where=point_in_time.known_by(pairs.known_from, pairs.as_of)),
     }
-    found = beside(rows.select("snapshot"), pairs.group_by("snapshot").agg(**sums))
+    found = join_facts(rows.select("snapshot"), pairs.group_by("snapshot").agg(**sums))
     values: dict[str, ir.Value] = {
         "deal_open_count": ibis.coalesce(found.open, 0).cast("float64"),
         "deal_age_days": found.oldest.cast("float64") / day,

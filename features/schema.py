@@ -47,7 +47,7 @@ SCHEMAS = {
 }  # fmt: skip
 
 
-def kept(table: ir.Table) -> ir.Table:
+def materialise(table: ir.Table) -> ir.Table:
     """Work a table out once and keep it where the data is; its types too, as Spark forgets the digits of times."""
     types = table.schema()
     return table.cache().cast(types)
@@ -103,7 +103,7 @@ class Tables:
         every = self.present.get("changes", frozenset())
         return frozenset(name.removeprefix(f"{table}.") for name in every if name.startswith(f"{table}."))
 
-    def once(self, name: str, make: Callable[[], ir.Table]) -> ir.Table:
+    def memoize(self, name: str, make: Callable[[], ir.Table]) -> ir.Table:
         """Work out a table that depends on no date once, and keep it where the data is.
 
         Parameters
@@ -113,5 +113,5 @@ class Tables:
             Gives the expression when it is asked for the first time.
         """
         if name not in self._derived:
-            self._derived[name] = kept(make())
+            self._derived[name] = materialise(make())
         return self._derived[name]

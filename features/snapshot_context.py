@@ -13,15 +13,16 @@ from dataclasses import dataclass, field, replace
 import ibis
 import ibis.expr.types as ir
 
-from features import point_in_time, versions
-from features.schema import Tables, kept
+from features import point_in_time
+from features.schema import Tables, materialise
 from features.spec import FeatureSpec
+from features.versions import as_they_were, change_spans
 
 KEYS = ["lead_id", "episode", "as_of"]
 
 
 @dataclass(frozen=True)
-class Asked:
+class SnapshotContext:
     """Snapshots whose features are asked for.
 
     Parameters
@@ -42,14 +43,14 @@ class Asked:
     rows: ir.Table
     _derived: dict[str, ir.Table] = field(default_factory=dict, repr=False, compare=False)
 
-    def block(self, rows: ir.Table) -> Asked:
+    def block(self, rows: ir.Table) -> SnapshotContext:
         """Ask for some of the snapshots only; what was worked out for all of them is shared."""
         return replace(self, rows=rows)
 
-    def once(self, name: str, make: Callable[[], ir.Table]) -> ir.Table:
+    def memoize(self, name: str, make: Callable[[], ir.Table]) -> ir.Table:
         """Work out what all snapshots need together once, and keep it where the data is."""
         if name not in self._derived:
-            self._derived[name] = kept(make())
+            self._derived[name] = materialise(make())
         return self._derived[name]
 
     def column(self, name: str) -> str:
@@ -57,7 +58,7 @@ class Asked:
         return self.spec.attribute_names("leads").get(name, name)
 
 
-def ask(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> Asked:
+def snapshot_context(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> SnapshotContext:
     """Give the snapshots their numbers, and put their leads' columns beside them.
 
     Parameters
@@ -72,7 +73,7 @@ def ask(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> Asked:
     canonical |= {column.removeprefix("leads.") for column in spec.form_columns()}
     needed = sorted(canonical - set(own)) + sorted(own)
     rows = snapshots.select(*KEYS).join(tables.leads.select("lead_id", *needed), "lead_id")
-    rows = versions.as_they_were(rows, tables, "leads", "lead_id")
+    rows = as_they_were(rows, tables, "leads", "lead_id")
     rows = rows.select(*KEYS, **{own.get(name, name): rows[name] for name in needed})
     # When a lead was made has no history.
     rows = rows.join(tables.leads.select("lead_id", "created_at"), "lead_id")
@@ -81,11 +82,11 @@ def ask(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> Asked:
     rows = rows.mutate(
         snapshot=ibis.row_number().over(in_order).cast("int32"), lead=ibis.dense_rank().over(by_lead).cast("int32")
     )
-    every = kept(rows)
-    return Asked(tables, spec, every, every)
+    every = materialise(rows)
+    return SnapshotContext(tables, spec, every, every)
 
 
-def people(tables: Tables) -> ir.Table:
+def account_memberships(tables: Tables) -> ir.Table:
     """Give the companies that leads belonged to, each over the span in which that was known.
 
     Returns
@@ -93,17 +94,17 @@ def people(tables: Tables) -> ir.Table:
     ibis table
         ``lead_id, account_id, known_from, known_until``; from when the lead itself was known.
     """
-    return tables.once("people", lambda: _people(tables))
+    return tables.memoize("people", lambda: _account_memberships(tables))
 
 
-def _people(tables: Tables) -> ir.Table:
+def _account_memberships(tables: Tables) -> ir.Table:
     leads = tables.leads
     heard_at = ibis.coalesce(leads.known_at, point_in_time.instant(point_in_time.ALWAYS))
     now = leads.select(
         "lead_id", "account_id", known_from=heard_at, known_until=point_in_time.instant(point_in_time.NEVER)
     )
     if "account_id" in tables.tracked("leads"):
-        past = versions.change_spans(tables, "leads", "account_id").rename(lead_id="row_id", span_from="known_from")
+        past = change_spans(tables, "leads", "account_id").rename(lead_id="row_id", span_from="known_from")
         moved = past.join(now.select("lead_id", heard_at="known_from"), "lead_id")
         moved = moved.mutate(account_id=moved["value"], known_from=ibis.greatest(moved.span_from, moved.heard_at))
         moved = moved.filter(moved.known_from < moved.known_until)
@@ -111,7 +112,7 @@ def _people(tables: Tables) -> ir.Table:
     return now.filter(now.account_id.notnull())
 
 
-def beside(rows: ir.Table, *facts: ir.Table) -> ir.Table:
+def join_facts(rows: ir.Table, *facts: ir.Table) -> ir.Table:
     """Put facts of snapshots beside `rows`, null where there are none.
 
     All in one chain: joined one by one, every join would name all columns again, and compiling takes longer than

@@ -12,8 +12,9 @@ from datetime import datetime
 import ibis
 import ibis.expr.types as ir
 
-from features import point_in_time, versions
+from features import point_in_time
 from features.schema import Tables
+from features.versions import happened_events
 
 KINDS_LIMIT = 15
 WORDS_LIMIT = 30
@@ -156,7 +157,7 @@ class FeatureSpec:
         topics: tuple[str, ...] = ()
         outbound: tuple[str, ...] = ()
         if tables.has("events"):
-            events = versions.happened_events(tables)
+            events = happened_events(tables)
             events = events.filter(point_in_time.known_by(events.visible_at, known_at))
             if excluded_kinds:
                 left_out = events.filter(events.kind.isin(sorted(excluded_kinds))).select("kind").distinct()

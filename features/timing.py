@@ -12,7 +12,7 @@ import ibis.expr.types as ir
 
 from features import point_in_time
 from features.feature import Feature
-from features.snapshot_context import Asked
+from features.snapshot_context import SnapshotContext
 from features.spec import FeatureSpec
 
 AGE = "lead_age_days"
@@ -72,7 +72,7 @@ def _quarter_end_days(moment: ir.TimestampValue, fiscal_year_start_month: int) -
     return point_in_time.days_between(moment, end)
 
 
-def features(asked: Asked) -> ir.Table:
+def features(context: SnapshotContext) -> ir.Table:
     """Give each snapshot its timing.
 
     Returns
@@ -80,8 +80,8 @@ def features(asked: Asked) -> ir.Table:
     ibis table
         ``snapshot`` and the timing features.
     """
-    spec = asked.spec
-    dates = asked.rows.select("as_of").distinct()
+    spec = context.spec
+    dates = context.rows.select("as_of").distinct()
     here = dates.mutate(here=local(dates.as_of, spec.timezone))
     later = here.here + ibis.interval(days=spec.primary_horizon_days)
     start_month = spec.fiscal_year_start_month
@@ -92,7 +92,7 @@ def features(asked: Asked) -> ir.Table:
     if spec.has_seasons():
         columns["cal_month"] = here.here.month().cast("float64")
     calendar = here.select("as_of", **columns)
-    rows = asked.rows
+    rows = context.rows
     created_here = rows.created_at + ibis.interval(seconds=standard_offset_seconds(spec.timezone))
     rows = rows.select(
         "snapshot",

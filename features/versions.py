@@ -130,7 +130,7 @@ def deal_versions(tables: Tables) -> ir.Table:
         how), ``opened_at, closed_at, amount, written_amount, product, stage, expected_close_at, probability, owner_id,
         kind, has_history, known_from, known_until``.
     """
-    return tables.once("deal_versions", lambda: _deal_versions(tables))
+    return tables.memoize("deal_versions", lambda: _deal_versions(tables))
 
 
 def _deal_versions(tables: Tables) -> ir.Table:

@@ -71,7 +71,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Order:
+class AmountScore:
     """A score of each lead in each piece of time: half of trees, half of lines.
 
     Trees find steps and what acts only together, lines follow a slope with a tenth of the deals; their mean is nearer
@@ -98,7 +98,7 @@ class Order:
         return (1.0 - LINE_SHARE) * trees + LINE_SHARE * lines
 
 
-def learn_order(wins: Wins, pieces_count: int, settings: Settings) -> Order:
+def fit_amount_score(wins: Wins, pieces_count: int, settings: Settings) -> AmountScore:
     """Learn the order of amounts.
 
     Labels are capped at their 99th percentile, because one giant deal would otherwise draw a whole leaf, and have a
@@ -117,7 +117,7 @@ def learn_order(wins: Wins, pieces_count: int, settings: Settings) -> Order:
     score = np.clip(np.asarray(booster.predict(design, raw_score=True)), -5.0, 5.0)
     weight = wins.weight * np.exp((1.0 - settings.tweedie_power) * score)
     lines = _lines(design, label, weight, pieces_count, settings.seed)
-    return Order(encoder, lgb.Booster(model_str=booster.model_to_string()), lines)  # lets go of the training data
+    return AmountScore(encoder, lgb.Booster(model_str=booster.model_to_string()), lines)  # lets go of the training data
 
 
 def _trees(design: FloatArray, label: FloatArray, weight: FloatArray, settings: Settings) -> lgb.Booster:
@@ -176,7 +176,7 @@ def _lines(design: FloatArray, label: FloatArray, weight: FloatArray, pieces_cou
         centre=fitted.centre[:-1],
         scale=fitted.scale[:-1],
         slope=np.tile(fitted.slope[:, :-1], (pieces_count, 1)),
-        gap=np.tile(fitted.gap[:, :-1], (pieces_count, 1)),
+        missing_effect=np.tile(fitted.missing_effect[:, :-1], (pieces_count, 1)),
         constant=fitted.constant + parts[:, -1],
     )
 

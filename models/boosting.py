@@ -21,7 +21,7 @@ def poisson_boosters(
     observed: FloatArray,
     expected: FloatArray,
     weight: FloatArray,
-    rising: list[list[int]],
+    monotone_increasing: list[list[int]],
     first: list[int],
     trees: int,
     threads: int | None,
@@ -44,7 +44,7 @@ def poisson_boosters(
         Outcomes, and outcomes expected without features (> 0).
     weight : ndarray of shape (entries,)
         Weights.
-    rising : list of list of int
+    monotone_increasing : list of list of int
         Of each outcome, 1 for each column that may only raise it, else 0.
     first : list of int
         Columns that twenty trees, made before all others and in larger steps, see alone.
@@ -91,6 +91,8 @@ def poisson_boosters(
         # LightGBM refuses to learn of an outcome never seen: let what came be what was expected.
         data.set_label(observed[:, k] if observed[:, k].any() else expected[:, k])
         data.set_init_score(np.log(expected[:, k]))
-        trained = lgb.train(params | {"monotone_constraints": rising[k]}, data, early + trees, callbacks=[in_turn])
+        trained = lgb.train(
+            params | {"monotone_constraints": monotone_increasing[k]}, data, early + trees, callbacks=[in_turn]
+        )
         boosters.append(lgb.Booster(model_str=trained.model_to_string()))  # lets go of the training data
     return boosters

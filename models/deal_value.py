@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
-from models.amount_score import LINE_SHARE, Order, Settings, Wins, learn_order, quantile
+from models.amount_score import LINE_SHARE, AmountScore, Settings, Wins, fit_amount_score, quantile
 from models.hazards import TimeGrid
 
 FloatArray = NDArray[np.float64]
@@ -158,7 +158,7 @@ class ValueBooster(BaseEstimator):
 
         settings, rows, forecast = self._called_for(wins, won_at)
         self.follows_days_, self.in_two_parts_ = settings.by_days, settings.in_two_parts
-        order = learn_order(wins, self.pieces_count_, settings)
+        order = fit_amount_score(wins, self.pieces_count_, settings)
         self.encoder_, self.booster_, self.lines_ = order.encoder, order.booster, order.lines
         self.line_share_ = LINE_SHARE
         self.columns_ = [*self.encoder_.columns_, "piece"]
@@ -178,7 +178,7 @@ class ValueBooster(BaseEstimator):
         ndarray of shape (n, pieces)
             exp of it is an amount.
         """
-        scores = Order(self.encoder_, self.booster_, self.lines_).in_pieces(X)
+        scores = AmountScore(self.encoder_, self.booster_, self.lines_).in_pieces(X)
         return self.calibration_[0] + self.calibration_[1] * scores
 
     def interval(self, expected: ArrayLike) -> tuple[FloatArray, FloatArray]:
@@ -242,7 +242,7 @@ class ValueBooster(BaseEstimator):
             past, now = wins.take(block < later), np.flatnonzero(block == later)
             if len(past.amount) == 0 or len(now) == 0 or past.weight @ past.amount <= 0:
                 continue
-            earlier = learn_order(past, self.pieces_count_, settings)
+            earlier = fit_amount_score(past, self.pieces_count_, settings)
             level = _level(earlier.scores(past.X, past.piece), past.amount, past.weight)
             rows.append(now)
             scores.append(earlier.scores(wins.X.iloc[now], wins.piece[now]) + level)

@@ -293,7 +293,7 @@ def calendar_days(as_of: pd.Series) -> FloatArray:
     return (stamps - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy() / 86400
 
 
-def thinned(
+def subsample_censored(
     happened: NDArray[np.bool_], factor: FloatArray, idle_limit: int, seed: int
 ) -> tuple[NDArray[np.intp], FloatArray]:
     """Draw entries: all with an outcome, and of the idle ones so many as say nearly all.

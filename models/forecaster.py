@@ -61,7 +61,7 @@ class LeadForecaster(BaseEstimator):
         The horizon that ranks, scores and is explained; one of the horizons.
     trees, leaves, learning_rate, pieces, half_life_days
         As in `IncidenceBooster`, with 1500 wins or more.
-    rising, first, threads
+    monotone_increasing, first, threads
         As in `IncidenceBooster`; columns that X lacks are left aside.
     random_state : int or None, default=None
         Seed; None is 0.
@@ -104,7 +104,7 @@ class LeadForecaster(BaseEstimator):
         learning_rate: float = 0.05,
         pieces: int = 8,
         half_life_days: float | None = 180.0,
-        rising: Sequence[str] = (),
+        monotone_increasing: Sequence[str] = (),
         first: Sequence[str] = (),
         random_state: int | None = None,
         threads: int | None = None,
@@ -116,7 +116,7 @@ class LeadForecaster(BaseEstimator):
         self.learning_rate = learning_rate
         self.pieces = pieces
         self.half_life_days = half_life_days
-        self.rising = rising
+        self.monotone_increasing = monotone_increasing
         self.first = first
         self.random_state = random_state
         self.threads = threads
@@ -172,7 +172,7 @@ class LeadForecaster(BaseEstimator):
             raise ValueError("no lead was won: there is nothing to learn from")
         names = ("trees", "leaves", "learning_rate", "pieces", "half_life_days", "threads")
         settings = {name: getattr(self, name) for name in names}
-        settings |= {n: tuple(c for c in getattr(self, n) if c in X.columns) for n in ("rising", "first")}
+        settings |= {n: tuple(c for c in getattr(self, n) if c in X.columns) for n in ("monotone_increasing", "first")}
         settings |= {"random_state": self.random_state or 0, "near_days": self.primary_horizon_days}
         return fit_incidence(X, y, sample_weight, self.wins_count_, settings)
 

@@ -28,7 +28,7 @@ from models.exposure import (
     exposure_of,
     nearness,
     pieces_at_risk,
-    thinned,
+    subsample_censored,
     time_at_risk,
 )
 from models.hazards import TimeGrid, cumulative_incidence, quantile_days
@@ -78,7 +78,7 @@ class IncidenceBooster(BaseEstimator):
         them a second time as they will stand in the middle of the piece, and so learn what happens 30 days after the
         last mail, whenever the lead is looked at. Finds deadlines; reasons take longer, since no two pieces then share
         their trees.
-    rising : sequence of str, default=()
+    monotone_increasing : sequence of str, default=()
         Columns of numbers that can only raise the rate of outcome 1.
     first : sequence of str, default=()
         Columns of numbers that the first trees see alone with the piece, such as a lead's age: what rates hang on most
@@ -136,7 +136,7 @@ class IncidenceBooster(BaseEstimator):
         bagging_share: float = 0.5,
         min_leaf_outcomes: float = 5.0,
         clocks: Sequence[str] = (),
-        rising: Sequence[str] = (),
+        monotone_increasing: Sequence[str] = (),
         first: Sequence[str] = (),
         near_days: float | None = None,
         half_life_days: float | None = 180.0,
@@ -152,7 +152,7 @@ class IncidenceBooster(BaseEstimator):
         self.bagging_share = bagging_share
         self.min_leaf_outcomes = min_leaf_outcomes
         self.clocks = clocks
-        self.rising = rising
+        self.monotone_increasing = monotone_increasing
         self.first = first
         self.near_days = near_days
         self.half_life_days = half_life_days
@@ -191,7 +191,7 @@ class IncidenceBooster(BaseEstimator):
         """
         frame = self._check_frame(X, reset=True)
         exposure = exposure_of(y, len(frame), sample_weight)
-        for parameter in ("clocks", "rising", "first"):
+        for parameter in ("clocks", "monotone_increasing", "first"):
             unfit = [n for n in getattr(self, parameter) if n not in frame or not is_numeric_dtype(frame[n].dtype)]
             if unfit:
                 raise ValueError(f"{parameter} must name columns of numbers in X, got {unfit}")
@@ -363,14 +363,16 @@ class IncidenceBooster(BaseEstimator):
         self.columns_ = [*names, "piece"]
         row, piece, expected, is_last = pieces_at_risk(exposure, at_risk, self.grid_)
         near = nearness(self.grid_, self.near_days)[piece]
-        rising = np.array([name in self.rising for name in self.encoder_.columns_])
+        rises = self.monotone_increasing
+        mono = np.array([name in rises for name in self.encoder_.columns_])
         came, hoped = near[:, None] * observed[row] * is_last[:, None], near[:, None] * expected
         self.lines_ = [
-            Lines.fit(numbers, row, piece, came[:, k], hoped[:, k], clock.factor, pieces, rising & (k == 0), self._seed)
+            Lines.fit(numbers, row, piece, came[:, k], hoped[:, k], clock.factor, pieces, mono & (k == 0), self._seed)
             for k in range(outcomes)
         ]
-        kept, factor = thinned(observed[row].any(axis=1) & is_last, clock.factor[row], idle_limit, self._seed)
-        row, piece, expected, is_last = row[kept], piece[kept], expected[kept], is_last[kept]
+        ends = observed[row].any(axis=1) & is_last
+        kept, factor = subsample_censored(ends, clock.factor[row], idle_limit, self._seed)
+        row, piece, expected, is_last = (values[kept] for values in (row, piece, expected, is_last))
         clocks = numbers[:, self._clock_columns()]
         self.boosters_ = poisson_boosters(
             numbers,
@@ -380,7 +382,7 @@ class IncidenceBooster(BaseEstimator):
             observed=observed[row] * is_last[:, None],
             expected=expected,
             weight=factor * near[kept],
-            rising=[[*(int(k == 0 and name in self.rising) for name in names), 0] for k in range(outcomes)],
+            monotone_increasing=[[*(int(k == 0 and n in rises) for n in names), 0] for k in range(outcomes)],
             first=[*(j for j, name in enumerate(names) if name in self.first), len(names)] if self.first else [],
             trees=self.trees,
             threads=self.threads,

@@ -31,7 +31,7 @@ class Lines:
         Mean and standard deviation of the training rows' logarithms.
     slope : ndarray of shape (pieces, columns)
         Of the log-rate, a standard deviation of the column.
-    gap : ndarray of shape (pieces, columns)
+    missing_effect : ndarray of shape (pieces, columns)
         The log-rate's part where the column is missing.
     constant : ndarray of shape (pieces,)
         The log-rate at z = 0.
@@ -40,7 +40,7 @@ class Lines:
     centre: FloatArray
     scale: FloatArray
     slope: FloatArray
-    gap: FloatArray
+    missing_effect: FloatArray
     constant: FloatArray
 
     @classmethod
@@ -53,7 +53,7 @@ class Lines:
         expected: FloatArray,
         weight: FloatArray,
         pieces_count: int,
-        rising: NDArray[np.bool_],
+        monotone_increasing: NDArray[np.bool_],
         seed: int,
     ) -> Lines:
         """Fit by Poisson regression with a ridge, the first half of the pieces and the second each by itself.
@@ -72,7 +72,7 @@ class Lines:
             Weights of the rows, in leads.
         pieces_count : int
             Pieces of time.
-        rising : ndarray of bool, shape (columns,)
+        monotone_increasing : ndarray of bool, shape (columns,)
             Columns that may only raise the rate.
         seed : int
             Which rows are drawn, past 100,000.
@@ -86,17 +86,17 @@ class Lines:
         if count > _ROWS_LIMIT:
             drawn = np.random.default_rng(seed).random(count) < _ROWS_LIMIT / count
         logs, weight = _logs(numbers[drawn]), weight[drawn]
-        gaps = np.isnan(logs)
-        logs[gaps] = 0.0
-        known = weight[:, None] * ~gaps
+        missing = np.isnan(logs)
+        logs[missing] = 0.0
+        known = weight[:, None] * ~missing
         total = np.maximum(known.sum(axis=0), 1e-300)
         centre = (known * logs).sum(axis=0) / total
         scale = np.sqrt((known * (logs - centre) ** 2).sum(axis=0) / total)
         scale[scale < 1e-9] = np.inf  # a constant says nothing
         z = np.clip((logs - centre) / scale, -_FARTHEST, _FARTHEST)
-        z[gaps] = 0.0
-        gapped = np.flatnonzero(gaps.any(axis=0) & ~gaps.all(axis=0))
-        design = np.hstack([z, gaps[:, gapped]])
+        z[missing] = 0.0
+        gapped = np.flatnonzero(missing.any(axis=0) & ~missing.all(axis=0))
+        design = np.hstack([z, missing[:, gapped]])
 
         phase_of_piece = np.arange(pieces_count) * _PHASES // pieces_count
         result = cls(
@@ -113,23 +113,23 @@ class Lines:
             model.fit(design[at_risk], came[at_risk] / hoped[at_risk], sample_weight=exposure)
             pieces = phase_of_piece == phase
             slope = model.coef_[:columns]
-            result.slope[pieces] = np.where(rising, np.maximum(slope, 0.0), slope)
-            result.gap[np.ix_(pieces, gapped)] = model.coef_[columns:]
+            result.slope[pieces] = np.where(monotone_increasing, np.maximum(slope, 0.0), slope)
+            result.missing_effect[np.ix_(pieces, gapped)] = model.coef_[columns:]
             result.constant[pieces] = model.intercept_
         return result
 
     def phases(self) -> list[NDArray[np.intp]]:
         """Return the pieces that share their lines, together."""
-        same = np.unique(np.column_stack([self.slope, self.gap]), axis=0, return_inverse=True)[1].ravel()
+        same = np.unique(np.column_stack([self.slope, self.missing_effect]), axis=0, return_inverse=True)[1].ravel()
         return [np.flatnonzero(same == phase) for phase in range(same.max() + 1)]
 
     def parts(self, numbers: FloatArray) -> Iterator[tuple[NDArray[np.intp], FloatArray]]:
         """Give each column's part of the log-rate: for sets of pieces, (pieces, parts of shape (n, columns))."""
         z = np.clip((_logs(numbers) - self.centre) / self.scale, -_FARTHEST, _FARTHEST)
-        gaps = np.isnan(z)
-        z[gaps] = 0.0
+        missing = np.isnan(z)
+        z[missing] = 0.0
         for pieces in self.phases():
-            yield pieces, z * self.slope[pieces[0]] + gaps * self.gap[pieces[0]]
+            yield pieces, z * self.slope[pieces[0]] + missing * self.missing_effect[pieces[0]]
 
     def margins(self, numbers: FloatArray) -> FloatArray:
         """Return the log-rate over that expected, in each piece: (n, pieces)."""
@@ -144,7 +144,7 @@ class Lines:
         return {
             "centre": self.centre.tolist(),
             "scale": finite.tolist(),
-            **{name: getattr(self, name).tolist() for name in ("slope", "gap", "constant")},
+            **{name: getattr(self, name).tolist() for name in ("slope", "missing_effect", "constant")},
         }
 
     @classmethod

@@ -14,7 +14,7 @@ from bench import features as bench
 from random_company import random_tables
 
 from features import catalogue, matrix, snapshots
-from features.schema import Tables, kept
+from features.schema import Tables, materialise
 from features.snapshot_context import KEYS
 from features.spec import FeatureSpec
 
@@ -25,7 +25,7 @@ AS_OF = datetime(2023, 11, 10)
 def given(tmp_path_factory: pytest.TempPathFactory) -> tuple[Tables, ibis.Table, FeatureSpec, Path, Path]:
     folder = tmp_path_factory.mktemp("core")
     tables = random_tables(7, leads_count=300)
-    grid = kept(ibis.union(*(snapshots.open_leads(tables, AS_OF - timedelta(days=back)) for back in (0, 60))))
+    grid = materialise(ibis.union(*(snapshots.open_leads(tables, AS_OF - timedelta(days=back)) for back in (0, 60))))
     bench.write_inputs(tables, grid, folder / "grid.parquet", folder / "events.parquet")
     spec = FeatureSpec.from_tables(tables, AS_OF, timezone="Europe/Lisbon")
     return tables, grid, spec, folder / "grid.parquet", folder / "events.parquet"

@@ -165,5 +165,5 @@ def test_lengths_of_time_read_as_people_say_them(value: float, text: str) -> Non
 
 
 def test_how_others_of_the_same_origin_converted_can_only_speak_one_way() -> None:
-    assert FEATURES["lead_source_conversion_ratio"].is_rising
-    assert {feature.unit for feature in FEATURES.values() if feature.is_rising} == {"ratio"}
+    assert FEATURES["lead_source_conversion_ratio"].is_monotone_increasing
+    assert {feature.unit for feature in FEATURES.values() if feature.is_monotone_increasing} == {"ratio"}

@@ -86,9 +86,9 @@ class TestContract:
     def test_chances_days_and_money_are_of_one_piece(self, scores):
         chances = scores[[f"p_win_{horizon}" for horizon in HORIZONS]].to_numpy()
         revenue = scores[[f"expected_revenue_{horizon}" for horizon in HORIZONS]].to_numpy()
-        for rising in (chances, revenue):
-            assert (rising >= 0).all()
-            assert (np.diff(rising, axis=1) >= -1e-12).all()
+        for monotone_increasing in (chances, revenue):
+            assert (monotone_increasing >= 0).all()
+            assert (np.diff(monotone_increasing, axis=1) >= -1e-12).all()
         assert (scores["p_win_ever"] + scores["p_lost_ever"] <= 1 + 1e-12).all()
         assert (np.diff(scores[["days_to_win_p10", "days_to_win_p50", "days_to_win_p90"]], axis=1) >= 0).all()
         assert (np.diff(scores[["deal_value_p10", "deal_value_p90"]], axis=1) > 0).all()

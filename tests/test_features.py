@@ -15,7 +15,6 @@ from slow_features import SlowCompany, View, definition
 from features import catalogue, lifecycle, materialise, matrix, sales_activity, snapshots
 from features.schema import SCHEMAS, Tables
 from features.spec import FeatureSpec
-from pipeline.training import fit
 
 AS_OF = datetime(2023, 11, 10)
 DATES = (AS_OF - timedelta(days=120), AS_OF - timedelta(days=30), AS_OF)
@@ -179,7 +178,7 @@ def test_built_in_blocks_the_matrix_is_the_same(monkeypatch: pytest.MonkeyPatch)
     spec = FeatureSpec.from_tables(tables, AS_OF)
     whole = materialise.to_frame(matrix.feature_matrix(tables, seen(tables), spec))
     assert len(whole) > 60
-    monkeypatch.setattr(fit, "ROWS_AT_ONCE", 25)
+    monkeypatch.setattr(materialise, "ROWS_AT_ONCE", 25)
     pd.testing.assert_frame_equal(materialise.build_matrix(tables, seen(tables), spec), whole, check_exact=True)
     nobody = materialise.build_matrix(tables, snapshots.open_leads(tables, datetime(1990, 1, 1)), spec)
     pd.testing.assert_frame_equal(nobody, whole.head(0), check_exact=True, check_index_type=False)

@@ -7,7 +7,8 @@ import ibis
 import pytest
 from company_files import load_company
 
-from features import lifecycle, point_in_time, snapshots, versions
+from features import lifecycle, point_in_time, snapshots
+from features.versions import as_they_were
 
 LEADS = [
     {"lead_id": "L1", "created_at": "2024-01-01 09:00:00", "status": "open", "closed_at": "", "segment": "big"},
@@ -116,7 +117,7 @@ def test_a_lead_is_shown_as_it_was(tmp_path):
     seen = []
     for day in days:
         rows = leads.select("lead_id", "segment", as_of=point_in_time.instant(day))
-        rows = versions.as_they_were(rows, loaded.tables, "leads", "lead_id")
+        rows = as_they_were(rows, loaded.tables, "leads", "lead_id")
         seen.append(rows.order_by("lead_id").segment.to_pandas().tolist())
     assert seen == [["tiny", "small"], ["small", "small"], ["big", "small"]]
     assert loaded.counts["changes"]["reasons"] == {"row_id: leads to no lead": 1, "table: unreadable table": 1}

@@ -288,14 +288,14 @@ def test_what_rates_hang_on_most_is_not_drawn_to_the_average() -> None:
 def test_what_can_only_raise_the_chance_never_lowers_it() -> None:
     X, y = company(800, seed=11)
     X["wobble"] = X["noise"].fillna(0.0)
-    model = IncidenceBooster(random_state=0, threads=1, rising=("wobble",)).fit(X, y)
+    model = IncidenceBooster(random_state=0, threads=1, monotone_increasing=("wobble",)).fit(X, y)
     margins = np.stack([model.margins(X.assign(wobble=value))[:, 0] for value in np.linspace(-3, 3, 13)])
     assert (np.diff(margins, axis=0) >= -1e-12).all()
 
 
 def test_columns_that_cannot_run_or_rise_are_refused() -> None:
     X, y = company(50)
-    for settings in ({"clocks": ("absent",)}, {"rising": ("source",)}):
+    for settings in ({"clocks": ("absent",)}, {"monotone_increasing": ("source",)}):
         with pytest.raises(ValueError, match="must name columns of numbers"):
             IncidenceBooster(**settings).fit(X, y)
 
@@ -344,7 +344,7 @@ def test_with_one_tree_there_are_lines_alone() -> None:
 def test_the_first_trees_see_their_columns_and_the_piece_alone() -> None:
     X, y = company(400)
     X["piece"] = X["noise"] = X["size"] ** 2
-    model = IncidenceBooster(**QUICK, first=("size",), clocks=("size",), rising=("piece",)).fit(X, y)
+    model = IncidenceBooster(**QUICK, first=("size",), clocks=("size",), monotone_increasing=("piece",)).fit(X, y)
     for booster in model.boosters_:
         splits = booster.trees_to_dataframe().dropna(subset="split_feature").query("tree_index < 20")
         places = {booster.feature_name().index(name) for name in splits["split_feature"]}

@@ -21,17 +21,17 @@ def drawn(n=20_000, seed=0, soon=0.7, later=0.0):
     return numbers, row, piece, rng.poisson(expected * np.exp(effect)).astype(float), expected
 
 
-def fit(data, weight=None, rising=(False, False, False)):
+def fit(data, weight=None, monotone_increasing=(False, False, False)):
     numbers, row, piece, observed, expected = data
     weight = np.ones(len(numbers)) if weight is None else weight
-    return Lines.fit(numbers, row, piece, observed, expected, weight, PIECES, np.array(rising), seed=0)
+    return Lines.fit(numbers, row, piece, observed, expected, weight, PIECES, np.array(monotone_increasing), seed=0)
 
 
 def test_slopes_and_gaps_are_found_again_soon_and_later():
     lines = fit(drawn())
     np.testing.assert_allclose(lines.slope[:, 0] / lines.scale[0], [0.7, 0.7, 0.0, 0.0], atol=0.06)
     np.testing.assert_allclose(lines.slope[:, 1], 0.0, atol=0.06)
-    np.testing.assert_allclose(lines.gap[:, 2], 0.5, atol=0.12)
+    np.testing.assert_allclose(lines.missing_effect[:, 2], 0.5, atol=0.12)
     assert [pieces.tolist() for pieces in lines.phases()] in ([[0, 1], [2, 3]], [[2, 3], [0, 1]])
 
 
@@ -73,7 +73,7 @@ def test_a_weight_of_two_is_two_rows_and_a_constant_column_says_nothing():
 
 
 def test_a_rising_column_never_lowers():
-    assert (fit(drawn(2000, soon=-0.7), rising=(True, False, False)).slope[:2, 0] == 0).all()
+    assert (fit(drawn(2000, soon=-0.7), monotone_increasing=(True, False, False)).slope[:2, 0] == 0).all()
 
 
 @pytest.mark.parametrize("truth", [0.0, 1.0])

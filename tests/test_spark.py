@@ -16,7 +16,7 @@ from random_company import random_tables
 
 from features import labels, lifecycle, matrix, snapshots
 from features.materialise import to_frame
-from features.schema import Tables, kept
+from features.schema import Tables, materialise
 from features.spec import FeatureSpec
 from pipeline.common.errors import UserError
 from pipeline.ingest import spark
@@ -51,12 +51,12 @@ def test_every_column_on_spark_equals_its_column_in_duckdb(companies: dict[str, 
     assert specs["pyspark"] == specs["duckdb"]
     found: dict[str, list[pd.DataFrame]] = {}
     for name, tables in companies.items():
-        drawn = kept(snapshots.training_snapshots(tables, AS_OF, rows_limit=300, seed=3))
+        drawn = materialise(snapshots.training_snapshots(tables, AS_OF, rows_limit=300, seed=3))
         grid = drawn.drop("weight")
         became = labels.labels(grid, lifecycle.outcomes(tables, AS_OF), AS_OF)
         opened = snapshots.open_leads(tables, AS_OF)
         # Open leads stand on a date of their own: one matrix holds both, as Spark takes long over every plan.
-        both = kept(grid.union(opened.select(grid.columns)))
+        both = materialise(grid.union(opened.select(grid.columns)))
         found[name] = [to_frame(table) for table in (drawn, became, matrix.feature_matrix(tables, both, specs[name]))]
     assert (found["duckdb"][-1].as_of == AS_OF).sum() > 10
     for there, here in zip(found["pyspark"], found["duckdb"], strict=True):

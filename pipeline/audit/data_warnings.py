@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from features import lifecycle, point_in_time, versions
+from features import lifecycle, point_in_time
+from features.versions import happened_events
 from pipeline.audit.decisions import Judged
 from pipeline.audit.drift import drift_warning, shifts
 from pipeline.audit.reconciliation import Reconciliation
@@ -183,7 +184,7 @@ def _stale(loaded: LoadedCompany, as_of: datetime, counts: dict[str, int], warn:
     leads = lifecycle.standings(loaded.tables, as_of)
     old = leads.filter((leads.outcome == "open") & (point_in_time.days_between(leads.created_at, as_of) > STALE_DAYS))
     if loaded.tables.has("events"):
-        events = versions.happened_events(loaded.tables)
+        events = happened_events(loaded.tables)
         events = events.filter(point_in_time.known_by(events.visible_at, as_of))
         recent = events.filter(point_in_time.days_between(events.occurred_at, as_of) < SILENT_DAYS)
         old = old.anti_join(recent, "lead_id")

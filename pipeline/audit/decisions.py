@@ -203,7 +203,9 @@ def name_keys(columns: Iterable[Judged], kinds: Iterable[Judged]) -> None:
         item.key = item.name if uses[item.name.lower()] == 1 else f"event:{item.name}"
 
 
-def hear(judged: Collection[Judged], keep: Iterable[str], at_creation: Collection[str]) -> list[dict[str, Any]]:
+def apply_overrides(
+    judged: Collection[Judged], keep: Iterable[str], at_creation: Collection[str]
+) -> list[dict[str, Any]]:
     """Let in what a person vouches for, and say so.
 
     Parameters

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from features import point_in_time, versions
+from features import point_in_time
+from features.versions import happened_events
 from pipeline.audit.leakage_tests import PURE_SHARE, USUAL_LIMIT
 from pipeline.audit.outcome_groups import FILLED_LEAST, Endings, Finding
 from pipeline.ingest.company import LoadedCompany
@@ -74,7 +75,7 @@ def leaking_kinds(
 
 
 def _first_events(loaded: LoadedCompany, leads: pd.DataFrame, as_of: datetime, column: str) -> pd.DataFrame:
-    events = versions.happened_events(loaded.tables)
+    events = happened_events(loaded.tables)
     events = events.filter(point_in_time.known_by(events.visible_at, as_of), events[column].notnull())
     firsts = events.group_by("lead_id", kind=events[column]).agg(first_at=events.occurred_at.min())
     connection = loaded.connection

@@ -9,7 +9,7 @@ from typing import Any
 from features import lifecycle
 from pipeline.audit.audit_sample import Audited, audited_accounts, audited_leads
 from pipeline.audit.data_warnings import data_warnings
-from pipeline.audit.decisions import Judged, decide, hear, judge_columns, name_keys
+from pipeline.audit.decisions import Judged, apply_overrides, decide, judge_columns, name_keys
 from pipeline.audit.drift import conversion_drift
 from pipeline.audit.event_leakage import leaking_kinds
 from pipeline.audit.outcome_groups import Finding
@@ -92,7 +92,7 @@ def audit(loaded: LoadedCompany, as_of: datetime) -> AuditResult:
     name_keys(columns, kinds)
     decide(columns, kinds, tests)
     at_creation = {f"{mapping.raw.table}.{name}" for mapping in loaded.mappings for name in _vouched(mapping)}
-    warnings = hear([*columns, *kinds], loaded.params.audit.keep, at_creation)
+    warnings = apply_overrides([*columns, *kinds], loaded.params.audit.keep, at_creation)
     drift = conversion_drift(leads, as_of, loaded.params.primary_horizon_days)
     reconciliation = reconcile(loaded)
     warnings += data_warnings(loaded, as_of, counts, columns, drift, reconciliation)

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from features import lifecycle, point_in_time, timing, versions
+from features import lifecycle, point_in_time, timing
 from features.labels import WON
 from features.materialise import open_leads_matrix
+from features.versions import as_they_were
 from models.baselines import AalenJohansen, ColumnRanking, LogisticBaseline
 from models.forecast_metrics import Forecast
 from pipeline.common.errors import UserError
@@ -103,7 +104,7 @@ def of_the_company(
             absent["existing_score"] = f"the audit keeps it out: {reason}"
         else:
             scores = tables.leads.select("lead_id", "existing_score").mutate(as_of=point_in_time.instant(cutoff))
-            scores = versions.as_they_were(scores, tables, "leads", "lead_id").to_pandas().drop_duplicates("lead_id")
+            scores = as_they_were(scores, tables, "leads", "lead_id").to_pandas().drop_duplicates("lead_id")
             found["existing_score"] = Forecast(_last_where_missing(scores, "existing_score", lead_ids))
     if tables.has("deals", "probability"):
         deals = lifecycle.lead_deal_versions(tables)

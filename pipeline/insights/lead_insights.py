@@ -46,9 +46,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features import catalogue, point_in_time, versions, wording
+from features import catalogue, point_in_time, wording
 from features.schema import Tables
 from features.spec import FeatureSpec
+from features.versions import happened_events
 from pipeline.ingest.company import LoadedCompany
 from pipeline.insights.feature_groups import Signals
 from pipeline.insights.reason_blocks import Block
@@ -188,7 +189,7 @@ def topics_of_leads(tables: Tables, spec: FeatureSpec, as_of: datetime, lead_ids
     """
     if not spec.has("events.topic"):
         return pd.Series([], index=pd.Index([], name="lead_id"), dtype=object)
-    events = versions.happened_events(tables)
+    events = happened_events(tables)
     events = events.semi_join(ibis.memtable(pd.DataFrame({"lead_id": lead_ids.astype(str)})), "lead_id")
     events = events.filter(point_in_time.known_by(events.visible_at, as_of), events.topic.notnull())
     if spec.has("events.direction"):

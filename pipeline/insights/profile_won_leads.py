@@ -10,10 +10,11 @@ import ibis
 import numpy as np
 import pandas as pd
 
-from features import catalogue, lifecycle, point_in_time, versions, wording
+from features import catalogue, lifecycle, point_in_time, wording
 from features.labels import WON
 from features.schema import Tables
 from features.spec import FeatureSpec
+from features.versions import happened_events
 from pipeline.common.masking import MAIL
 from pipeline.insights.contact_cadence import segments
 from pipeline.insights.feature_groups import Signals
@@ -111,7 +112,7 @@ def _what_followed(tables: Tables, spec: FeatureSpec, picked: pd.DataFrame) -> l
 
 
 def _counted(tables: Tables, spec: FeatureSpec) -> ibis.Table:
-    events = versions.happened_events(tables)
+    events = happened_events(tables)
     return events.filter(events.kind.notin(spec.excluded_kinds)) if spec.excluded_kinds else events
 
 

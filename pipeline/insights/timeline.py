@@ -13,10 +13,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features import lifecycle, point_in_time, versions
+from features import lifecycle, point_in_time
 from features.materialise import build_matrix
 from features.schema import TIME
 from features.snapshot_context import KEYS
+from features.versions import happened_events
 from pipeline.ingest.company import LoadedCompany
 from pipeline.model_registry.model_artifact import StoredModel
 
@@ -90,7 +91,7 @@ def _happened(company: LoadedCompany, as_of: datetime) -> ir.Table:
     opened = deals.filter(deals.lead_id.notnull(), deals.opened_at.notnull()).group_by("lead_id", "deal_id", "system")
     opened = opened.agg(occurred_at=deals.opened_at.min())
     opened = opened.select("lead_id", "occurred_at", visible_at="occurred_at", kind=_word("deal_opened"), **nothing)
-    events = versions.happened_events(tables)
+    events = happened_events(tables)
     events = events.filter(events.lead_id.notnull()).select(opened.columns)
     every = created.union(opened).union(events)
     return every.filter(point_in_time.known_by(every.visible_at, as_of))

@@ -56,14 +56,14 @@ events: {from: events.parquet}
 
 
 @dataclass(frozen=True)
-class Chapter:
+class TerritoryTables:
     """One territory, told to its end: the tables and the truth."""
 
     records: Records
     truth: pd.DataFrame
 
 
-def chapters(leads: int, events_per_lead: float, seed: int) -> Iterator[Chapter]:
+def chapters(leads: int, events_per_lead: float, seed: int) -> Iterator[TerritoryTables]:
     """Tell the company's story territory by territory.
 
     Each has a seed of its own, so the first territories do not depend on how many follow.
@@ -81,7 +81,7 @@ def chapters(leads: int, events_per_lead: float, seed: int) -> Iterator[Chapter]
         seen = touches(rng, territory, lives, events_per_lead)
         tables, ended_at = records(rng, territory, lives, seen, first_event)
         first_event += len(seen)
-        yield Chapter(tables, truth_table(territory, lives, tables.leads["lead_id"], ended_at))
+        yield TerritoryTables(tables, truth_table(territory, lives, tables.leads["lead_id"], ended_at))
 
 
 def simulate(

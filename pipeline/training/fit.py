@@ -10,7 +10,7 @@ import pandas as pd
 from features import catalogue, labels, lifecycle, snapshots, timing
 from features.labels import WON
 from features.materialise import build_matrix, to_frame
-from features.schema import kept
+from features.schema import materialise
 from features.snapshot_context import KEYS
 from features.spec import FeatureSpec
 from models.forecaster import LeadForecaster
@@ -56,8 +56,8 @@ def learn(company: LoadedCompany, params: Params, as_of: datetime) -> Training:
     findings = audit(company, as_of)
     spec = feature_spec(company, params, as_of, findings)
     outcomes = lifecycle.outcomes(tables, known_at=as_of, amount_window_days=params.data.amount_window_days)
-    outcomes = kept(outcomes)
-    grid = kept(
+    outcomes = materialise(outcomes)
+    grid = materialise(
         snapshots.training_snapshots(tables, cutoff=as_of, rows_limit=params.snapshots.rows_limit, seed=params.seed)
     )
     drawn, grid = to_frame(grid), grid.drop("weight")
@@ -85,7 +85,7 @@ def learn(company: LoadedCompany, params: Params, as_of: datetime) -> Training:
     forecaster = LeadForecaster(
         horizons_days=tuple(params.horizons_days),
         primary_horizon_days=params.primary_horizon_days,
-        rising=tuple(entry.name for entry in catalogue.entries(spec) if entry.is_rising),
+        monotone_increasing=tuple(entry.name for entry in catalogue.entries(spec) if entry.is_monotone_increasing),
         first=(timing.AGE,),
         random_state=params.seed,
         **params.model.model_dump(),

@@ -29,8 +29,8 @@ from features import (
 )
 from features.labels import WON, observed_outcomes
 from features.materialise import open_leads_matrix
-from features.schema import kept
-from features.snapshot_context import ask
+from features.schema import materialise
+from features.snapshot_context import snapshot_context
 from features.spec import FeatureSpec
 from models.incidence import IncidenceBooster
 from pipeline.config.params import load_params
@@ -143,7 +143,7 @@ def _figures(
     """Fit without some columns, and give AUC and Brier score."""
     names = [name for name in training.X.columns if not left_out(name)]
     settings = training.stored.forecaster.incidence_.get_params()
-    settings["rising"] = tuple(name for name in settings["rising"] if name in names)
+    settings["monotone_increasing"] = tuple(name for name in settings["monotone_increasing"] if name in names)
     y = training.y
     model = IncidenceBooster(**settings | {"threads": 1}).fit(
         training.X[names], y[["event", "duration", "as_of"]], y["weight"], groups=y["lead_id"]
@@ -162,7 +162,7 @@ def _expected_auc(won: np.ndarray, p: np.ndarray) -> float:
 
 def _seconds(company: LoadedCompany, spec: FeatureSpec, as_of: datetime) -> dict[str, float]:
     """Processor seconds to build each theme for all leads open at a date; our touches count as engagement."""
-    asked = ask(company.tables, kept(snapshots.open_leads(company.tables, as_of)), spec)
+    asked = snapshot_context(company.tables, materialise(snapshots.open_leads(company.tables, as_of)), spec)
     found = {}
     for theme, module in BUILDERS.items():
         absent = (theme == "sales activity" and not spec.has_open_deals()) or (

@@ -160,7 +160,7 @@ def _measure(size: int, limited: bool = False) -> dict[str, Any]:
 
     from features import labels, lifecycle, snapshots
     from features.materialise import build_matrix
-    from features.schema import kept
+    from features.schema import materialise
 
     took, loaded, spec = _loaded(size)
     tables, as_of = loaded.tables, loaded.known_until
@@ -173,12 +173,12 @@ def _measure(size: int, limited: bool = False) -> dict[str, Any]:
         return len(frame), len(frame.columns) - 3
 
     found["open"], (found["open"]["rows"], found["columns"]) = _timed(
-        lambda: build(kept(snapshots.open_leads(tables, as_of)))
+        lambda: build(materialise(snapshots.open_leads(tables, as_of)))
     )
     if not limited:
 
         def snapshots_and_labels() -> Any:
-            grid = kept(snapshots.training_snapshots(tables, as_of, rows_limit=ROWS_LIMIT).drop("weight"))
+            grid = materialise(snapshots.training_snapshots(tables, as_of, rows_limit=ROWS_LIMIT).drop("weight"))
             labels.labels(grid, lifecycle.outcomes(tables, as_of), as_of).to_parquet(out)
             return grid
 
@@ -227,10 +227,10 @@ def _inputs(size: int, which: str) -> dict[str, Any]:
 
 def write_inputs(tables: Any, grid: Any, dates: Path, events: Path) -> None:
     """Write the snapshots, with their leads' creation, and the clean events."""
-    from features import versions
+    from features.versions import happened_events
 
     grid.join(tables.leads.select("lead_id", "created_at"), "lead_id").to_parquet(dates)
-    known = versions.happened_events(tables)
+    known = happened_events(tables)
     known.select("lead_id", "occurred_at", "visible_at", "kind", "direction", "topic").to_parquet(events)
 
 
@@ -261,9 +261,9 @@ def core_of(dates: Path, events: Path, spec: Any, backend: Any) -> Any:
     # Of what flows in, that which both compute.
     columns = tuple(name for name in spec.columns if name.startswith("events."))
     spec = replace(spec, columns=columns, lead_attributes=(), account_attributes=(), topics=(), channels=())
-    found = snapshot_context.ask(tables, grid.select(*snapshot_context.KEYS), spec)
+    found = snapshot_context.snapshot_context(tables, grid.select(*snapshot_context.KEYS), spec)
     parts = (engagement.counts(found), engagement.distincts(found))
-    rows = snapshot_context.beside(found.rows.select("snapshot", *snapshot_context.KEYS), *parts)
+    rows = snapshot_context.join_facts(found.rows.select("snapshot", *snapshot_context.KEYS), *parts)
     return rows.select(*snapshot_context.KEYS, *core(spec))
 
 
