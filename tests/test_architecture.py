@@ -1,63 +1,181 @@
-"""The import law: pipeline knows features and models; these know neither each other nor the outside."""
+"""The law of the house: imports run down the layers, an outside package has one room, one idea a file."""
 
 import ast
 import subprocess
 import sys
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FORBIDDEN = {
-    "features": {"models", "pipeline", "yaml", "mlflow", "typer", "fastapi", "jinja2"},
-    "models": {"features", "pipeline", "ibis", "yaml", "mlflow", "typer", "fastapi", "jinja2", "duckdb"},
+LAYERS = (
+    ("features", "models", "pipeline.common"),
+    ("pipeline.config",),
+    ("pipeline.archive", "pipeline.identity", "pipeline.simulation"),
+    ("pipeline.ingest",),
+    ("pipeline.audit", "pipeline.funnel", "pipeline.model_registry"),
+    ("pipeline.training", "pipeline.insights", "pipeline.onboarding"),
+    ("pipeline.evaluation", "pipeline.scoring"),
+    ("pipeline.revenue",),
+    ("pipeline.planning",),
+    ("pipeline.reporting",),
+    ("pipeline.delivery",),
+    ("pipeline.operations",),
+    ("pipeline.web",),
+    ("pipeline.commands",),
+    ("pipeline.cli",),
+)
+RANK = {package: rank for rank, layer in enumerate(LAYERS) for package in layer}
+OWNERS = {
+    "mlflow": ("pipeline.model_registry.mlflow_registry",),
+    "fastapi": ("pipeline.web",),
+    "starlette": ("pipeline.web",),
+    "uvicorn": ("pipeline.web",),
+    "jinja2": ("pipeline.reporting",),
+    "splink": ("pipeline.identity",),
+    "optuna": ("pipeline.training",),
+    "pyspark": ("pipeline.ingest.spark", "pipeline.scoring.spark"),
+    "typer": ("pipeline.cli",),
 }
-MODULES = [path for package in ("features", "models", "pipeline") for path in sorted((ROOT / package).rglob("*.py"))]
+"""The only rooms that may import an outside package."""
+CORE = {
+    "features": {"yaml", "duckdb"},
+    "models": {"ibis", "yaml", "duckdb"},
+}
+"""What the functional core does not import besides."""
+LINES_LIMIT = 450
 
 
-def imported(path):
-    for node in ast.walk(ast.parse(path.read_text())):
+def module_of(path):
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+
+
+PATHS = {
+    module_of(path): path
+    for package in ("features", "models", "pipeline")
+    for path in sorted((ROOT / package).rglob("*.py"))
+}
+MODULES = {name: path for name, path in PATHS.items() if path.name != "__init__.py"}
+
+
+def package_of(module):
+    return ".".join(module.split(".")[: 2 if module.startswith("pipeline.") else 1])
+
+
+@cache
+def parsed(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports(path):
+    """Every import, inside functions and under TYPE_CHECKING too: (module, name or None)."""
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
-            yield from (name.name for name in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
+            yield from ((alias.name, None) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} imports relatively"
+            yield from ((node.module, alias.name) for alias in node.names)
+
+
+EDGES = {
+    (name, inner, taken)
+    for name, path in MODULES.items()
+    for module, taken in imports(path)
+    if module.split(".")[0] in ("features", "models", "pipeline")
+    for inner in [f"{module}.{taken}" if f"{module}.{taken}" in MODULES else module]
+}
 
 
 def called(path):
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Call):
-            yield ast.unparse(node.func)
+    return {ast.unparse(n.func) for n in ast.walk(parsed(path)) if isinstance(n, ast.Call)}
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_package_imports_only_what_the_law_allows(path):
-    package = path.relative_to(ROOT).parts[0]
-    roots = {name.split(".")[0] for name in imported(path)}
-    assert not roots & FORBIDDEN.get(package, set())
+def test_every_module_lies_in_a_layer():
+    assert not [name for name in MODULES if package_of(name) not in RANK]
 
 
-@pytest.mark.parametrize("package", ["features", "models"])
-def test_the_functional_core_opens_no_file(package):
-    for path in (ROOT / package).rglob("*.py"):
-        assert not {"open", "Path", "pathlib.Path"} & set(called(path)), path.name
+def test_pipeline_itself_holds_the_commands_line_and_packages():
+    assert {path.name for path in (ROOT / "pipeline").glob("*.py")} == {"__init__.py", "cli.py"}
 
 
-def test_one_module_imports_mlflow():
-    users = {path.name for path in MODULES if any(name.split(".")[0] == "mlflow" for name in imported(path))}
-    assert users == {"mlflow_registry.py"}
+def test_package_files_are_empty():
+    assert not [name for name, path in PATHS.items() if path.name == "__init__.py" and path.read_text().strip()]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_nothing_unpickles(path):
-    assert not {"pickle", "cloudpickle", "dill"} & {name.split(".")[0] for name in imported(path)}
-    if {"np.load", "numpy.load"} & set(called(path)):
-        assert "allow_pickle=False" in path.read_text()
-    assert not {"joblib.load", "pd.read_pickle"} & set(called(path))
+def test_imports_run_down_only():
+    wrong = {
+        f"{importer} -> {imported}"
+        for importer, imported, _ in EDGES
+        if package_of(importer) != package_of(imported) and RANK[package_of(imported)] >= RANK[package_of(importer)]
+    }
+    assert not wrong
+
+
+def test_no_files_import_each_other_in_a_circle():
+    below = {name: {inner for outer, inner, _ in EDGES if outer == name} for name in MODULES}
+    done, path = set(), []
+
+    def visit(name):
+        if name in path:
+            pytest.fail(" -> ".join([*path[path.index(name) :], name]))
+        if name not in done and name in below:
+            path.append(name)
+            for inner in sorted(below[name]):
+                visit(inner)
+            path.pop()
+            done.add(name)
+
+    for name in sorted(MODULES):
+        visit(name)
+
+
+def test_no_package_takes_a_private_name_of_another():
+    wrong = [
+        f"{importer} takes {imported}.{taken}"
+        for importer, imported, taken in EDGES
+        if package_of(importer) != package_of(imported) and taken and taken.startswith("_")
+    ]
+    assert not wrong
+
+
+@pytest.mark.parametrize("outside", OWNERS)
+def test_an_outside_package_has_one_room(outside):
+    users = {name for name, path in MODULES.items() if outside in {module.split(".")[0] for module, _ in imports(path)}}
+    assert not [name for name in users if not any(f"{name}.".startswith(f"{room}.") for room in OWNERS[outside])]
+
+
+@pytest.mark.parametrize("name", sorted(PATHS))
+def test_the_functional_core_imports_no_plumbing_and_opens_no_file(name):
+    package = name.split(".")[0]
+    if package in CORE:
+        assert not {module.split(".")[0] for module, _ in imports(PATHS[name])} & CORE[package]
+        assert not {"open", "Path", "pathlib.Path"} & called(PATHS[name])
+
+
+@pytest.mark.parametrize("name", sorted(PATHS))
+def test_nothing_unpickles(name):
+    path = PATHS[name]
+    assert not {"pickle", "cloudpickle", "dill"} & {module.split(".")[0] for module, _ in imports(path)}
+    if {"np.load", "numpy.load"} & called(path):
+        assert "allow_pickle=False" in path.read_text(encoding="utf-8")
+    assert not {"joblib.load", "pd.read_pickle"} & called(path)
 
 
 def test_files_hold_one_idea():
-    too_long = {str(path.relative_to(ROOT)): n for path in MODULES if (n := len(path.read_text().splitlines())) > 450}
-    assert not too_long
+    lines = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in MODULES.items()}
+    assert not {name: count for name, count in lines.items() if count > LINES_LIMIT}
+
+
+def test_layers_are_drawn_for_contributors():
+    """CONTRIBUTING.md names every package that there is, from the bottom up."""
+    drawn = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    there = [package for layer in LAYERS for package in layer if any(package_of(name) == package for name in MODULES)]
+    places = [drawn.find(f"`{package}`") for package in there]
+    assert not [package for package, place in zip(there, places, strict=True) if place < 0]
+    ranks = sorted(there, key=lambda package: places[there.index(package)])
+    assert all(RANK[a] <= RANK[b] for a, b in pairwise(ranks))
 
 
 def test_help_imports_nothing_heavy():
