@@ -115,9 +115,9 @@ def deal_versions(tables: Tables) -> ir.Table:
     What is said of an *open* deal may have been written at any time, so it is used only where its history is known.
     Either the deal comes in rows with ``recorded_at``, each a version from then on (a closing: not before
     ``closed_at``); or its columns have a history in ``changes``: then there is a version from its opening and one from
-    each change (``stage`` may have a history and ``amount`` none). Otherwise a row tells two things at their dates,
-    that the deal was opened and how it closed, and amount, stage, probability and planned date are null while it is
-    open.
+    each change (``stage`` may have a history and ``amount`` none), and an end is known since the change that tells it,
+    whatever its closing date. Otherwise a row tells two things at their dates, that the deal was opened and how it
+    closed, and amount, stage, probability and planned date are null while it is open.
 
     An amount is in the company's currency: of a closed deal at the rate of the closing date, of an open one at each
     date's own rate, so that a version ends where the rate does. ``written_amount`` is in the deal's own currency: it
@@ -134,12 +134,13 @@ def deal_versions(tables: Tables) -> ir.Table:
 
 
 def _deal_versions(tables: Tables) -> ir.Table:
-    deals = tables.deals
+    deals = _with_known_dates(tables.deals, tables)
     ended = deals.outcome != "open"
     dated = deals.recorded_at.notnull()
     tracked = tables.tracked("deals") & set(DEAL_HISTORY)
     common = ("deal_id", "system", "lead_id", "account_id", "opened_at", "product", "owner_id", "kind")
     closed_at = ibis.ifelse(ended, ibis.coalesce(deals.closed_at, deals.recorded_at), ibis.null(TIME))
+    begun_at = ibis.ifelse(ended, ibis.least(deals.opened_at, deals.closed_at), deals.opened_at)
     money = ("currency", "is_foreign")
     as_written = deals.filter(dated | ended).select(
         *common,
@@ -152,7 +153,7 @@ def _deal_versions(tables: Tables) -> ir.Table:
         "probability",
         closed_at=closed_at,
         has_history=dated,
-        known_from=ibis.greatest(deals.recorded_at, closed_at),
+        known_from=ibis.greatest(deals.recorded_at, closed_at, deals.end_known_at, deals.row_known_at),
     )
     opening = deals.filter(~dated & (~ended | deals.opened_at.notnull())).select(
         *common,
@@ -166,7 +167,7 @@ def _deal_versions(tables: Tables) -> ir.Table:
         probability=deals.probability if "probability" in tracked else ibis.null("float64"),
         closed_at=ibis.null(TIME),
         has_history=ibis.literal(bool(tracked)),
-        known_from=ibis.ifelse(ended, ibis.least(deals.opened_at, deals.closed_at), deals.opened_at),
+        known_from=ibis.greatest(begun_at, deals.row_known_at),
     )
     if tracked:
         opening = _through_changes(opening, as_written, tables, tracked)
@@ -175,6 +176,21 @@ def _deal_versions(tables: Tables) -> ir.Table:
     if tables.has("rates"):
         versions = _at_rates(versions, tables)
     return versions.drop(*money)
+
+
+def _with_known_dates(deals: ir.Table, tables: Tables) -> ir.Table:
+    """Add since when each deal's end is known (``end_known_at``), and the deal itself (null: no history says so)."""
+    if not (known := tables.tracked("deals") & {"outcome", "recorded_at"}):
+        return deals.mutate(end_known_at=ibis.null(TIME), row_known_at=ibis.null(TIME))
+    changes = tables.changes.filter((tables.changes["table"] == "deals") & tables.changes.field.isin(sorted(known)))
+    dates = changes.group_by("row_id").agg(
+        turned_at=changes.known_at.max(where=changes.field == "outcome"),
+        turned_to=changes.new_value.argmax(changes.known_at, where=changes.field == "outcome"),
+        row_known_at=changes.known_at.min(where=changes.field == "recorded_at"),  # it was entered late
+    )
+    found = deals.left_join(dates, deals.deal_id == dates.row_id)
+    is_end = (found.turned_to == found.outcome) & (found.outcome != "open") & found.recorded_at.isnull()
+    return found.mutate(end_known_at=ibis.ifelse(is_end, found.turned_at, ibis.null(TIME)))
 
 
 def _through_changes(opening: ir.Table, closing: ir.Table, tables: Tables, tracked: AbstractSet[str]) -> ir.Table:

@@ -82,6 +82,9 @@ def simulate(
             help="As a vendor's CRM exports it, with truth.json: salesforce, hubspot, dynamics, pipedrive, zoho, odoo.",
         ),
     ] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="DATE", help="As the CRM stood at the beginning of that day.")
+    ] = None,
     debug: Debug = False,
 ) -> None:
     """Make up a company's CRM with a known truth.
@@ -92,7 +95,7 @@ def simulate(
     from pipeline.simulation.simulate import simulate as run
 
     with step(f"simulating {leads:,} leads"):
-        run(out, leads=leads, events_per_lead=events_per_lead, seed=seed, mess=mess, export=export)
+        run(out, leads=leads, events_per_lead=events_per_lead, seed=seed, mess=mess, export=export, until=until)
     following = f"leadrev init {out}" if export else f"leadrev check -p {out}/params.yaml"
     typer.echo(f"A company of {leads:,} leads lies in {out}/; next: {following}")
 
@@ -248,6 +251,75 @@ def score(
 
 
 @app.command()
+def nightly(
+    params: ParamsFile = Path("params.yaml"),
+    first: Annotated[
+        str | None,
+        typer.Option("--from", metavar="STEP", help="Do this step and those after it again; freshness reads anew."),
+    ] = None,
+    only: Annotated[
+        str | None, typer.Option("--only", metavar="STEP", help="Do this step again, and no other.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Do tonight's work: sources into a sealed extract, forecasts, archive, report; a killed night goes on.
+
+    Exits with 0 (complete), 3 (degraded: some source cannot be relied on), 1 (failed: the last results stay), 2 (a
+    mistake in params or options) or 75 (another run is at work).
+
+    Example: `leadrev nightly -p company/params.yaml`
+    """
+    from pipeline.commands.nightly import nightly as run
+    from pipeline.commands.nightly import plan
+    from pipeline.config.params import load_params
+
+    loaded = load_params(params)
+    if dry_run:
+        typer.echo(plan(loaded, first, only))
+        return
+    result = run(loaded, first=first, only=only)
+    typer.echo(result.summary())
+    if result.exit_code:
+        raise typer.Exit(result.exit_code)
+
+
+@app.command()
+def status(params: ParamsFile = Path("params.yaml"), debug: Debug = False) -> None:
+    """Say in five lines how the last night went, what it read, what is archived, and what to do next.
+
+    Example: `leadrev status -p company/params.yaml`
+    """
+    from pipeline.config.params import load_params
+    from pipeline.operations.status import status as run
+
+    typer.echo(run(load_params(params)))
+
+
+@app.command()
+def archive(
+    action: Annotated[str, typer.Argument(metavar="verify", help="What to do with the archive: verify it.")],
+    params: ParamsFile = Path("params.yaml"),
+    debug: Debug = False,
+) -> None:
+    """Prove that nothing in the archive was changed since it was sealed; exits with 1 where something was.
+
+    Example: `leadrev archive verify -p company/params.yaml`
+    """
+    from pipeline.config.params import load_params
+    from pipeline.operations.archive_check import verify
+
+    if action != "verify":
+        raise UserError(f"archive: found '{action}'; what can be done is: verify")
+    findings, said = verify(load_params(params))
+    for finding in findings:
+        typer.echo(finding, err=True)
+    typer.echo(said)
+    if findings:
+        raise typer.Exit(1)
+
+
+@app.command()
 def explain(
     lead_id: Annotated[str, typer.Argument(help="The lead, by its id.")],
     params: ParamsFile = Path("params.yaml"),
@@ -379,13 +451,13 @@ def rollback(
 
 
 def main() -> None:
-    """Run a command; a user's mistake ends in one line on standard error and exit code 2."""
+    """Run a command; a user's mistake ends in one line on standard error and exit code 2 (`UserError.exit_code`)."""
     # Queries are trees of many small objects: hunting for cycles every 700 of them takes a third of their time.
     gc.set_threshold(50_000, 20, 20)
     try:
         app()
     except UserError as mistake:
-        _fail(traceback.format_exc() if _debug else str(mistake), 2)
+        _fail(traceback.format_exc() if _debug else str(mistake), mistake.exit_code)
     except KeyboardInterrupt:
         _fail("stopped", 130)
     except Exception as error:

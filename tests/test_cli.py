@@ -16,13 +16,16 @@ from pipeline.common.errors import UserError
 
 COMMANDS = {
     "demo": ("--leads", "--out"),
-    "simulate": ("--out", "--leads", "--events-per-lead", "--seed", "--mess", "--export"),
+    "simulate": ("--out", "--leads", "--events-per-lead", "--seed", "--mess", "--export", "--until"),
     "init": ("--crm", "--out"),
     "check": ("--params", "--out"),
     "features": ("--params", "--as-of", "--out"),
     "train": ("--params", "--as-of", "--tune"),
     "backtest": ("--params", "--cutoffs", "--out"),
     "score": ("--params", "--as-of", "--model", "--explain", "--out", "--previous"),
+    "nightly": ("--params", "--from", "--only", "--dry-run"),
+    "status": ("--params",),
+    "archive": ("--params",),
     "explain": ("--params",),
     "report": ("--params",),
     "serve": ("--params", "--host", "--port", "--tokens", "--certificate", "--key"),

@@ -97,7 +97,7 @@ def test_the_documented_file_holds_every_key_with_its_default():
     defaults = Params.model_validate(small)
     ours = load_params(path)
     for part in ("currency", "seed", "engine", "horizons_days", "primary_horizon_days", "artifacts", "snapshots",
-                 "features", "model", "audit", "mlflow", "fiscal_year_start_month"):  # fmt: skip
+                 "features", "model", "audit", "nightly", "mlflow", "fiscal_year_start_month"):  # fmt: skip
         assert getattr(ours, part) == getattr(defaults, part), part
     assert set(shown) == set(Params.model_fields)
     for section in ("data", "snapshots", "features", "audit", "model", "backtest"):

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.common.atomic_write import sha256_of, write_whole, written_whole
+from pipeline.common.atomic_write import finish_moves, replace_file, sha256_of, write_whole, written_whole
 from pipeline.common.errors import UserError
 
 OLD = {"a.bin": b"old a", "b.bin": b"old b", "seal.json": b"old seal"}
@@ -71,6 +71,46 @@ def test_a_kill_between_two_renames_leaves_no_seal(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         write_whole(tmp_path, NEW, seal="seal.json")
     assert "seal.json" not in contents(tmp_path)
+    monkeypatch.undo()
+    write_whole(tmp_path, {"c.bin": b"c"})
+    assert contents(tmp_path) == NEW | {"c.bin": b"c"}
+
+
+@pytest.mark.parametrize("moves_done", range(4))
+def test_a_result_written_whole_is_moved_into_place_after_a_kill(tmp_path, monkeypatch, moves_done):
+    write_whole(tmp_path, OLD, seal="seal.json")
+    moved = []
+
+    def dies(source, target):
+        if len(moved) > moves_done:
+            raise KeyboardInterrupt
+        moved.append(target)
+        os.rename(source, target)
+
+    monkeypatch.setattr(os, "replace", dies)
+    if moves_done < 3:
+        with pytest.raises(KeyboardInterrupt):
+            write_whole(tmp_path, NEW, seal="seal.json")
+    else:
+        write_whole(tmp_path, NEW, seal="seal.json")
+    monkeypatch.undo()
+    finish_moves(tmp_path)
+    assert contents(tmp_path) == NEW
+    assert not list(tmp_path.glob(".committed-*"))
+
+
+@pytest.mark.parametrize("old", [b"old", None])
+def test_a_file_is_replaced_in_one_step(tmp_path, monkeypatch, old):
+    path = tmp_path / "list.jsonl"
+    if old:
+        path.write_bytes(old)
+    monkeypatch.setattr(os, "replace", lambda *names: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        replace_file(path, b"new")
+    assert (path.read_bytes() if path.exists() else None) == old
+    monkeypatch.undo()
+    replace_file(path, b"new")
+    assert path.read_bytes() == b"new"
 
 
 def test_two_runs_never_write_into_one_folder(tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,8 +18,10 @@ import pyarrow.parquet as pq
 
 from features import catalogue
 from features.materialise import open_leads_matrix
+from models.forecaster import LOST, WON
 from pipeline.common.atomic_write import Staging, check_writable, sha256_of, written_whole
 from pipeline.common.dates import iso
+from pipeline.common.degradation import Degradation, is_unreliable
 from pipeline.common.errors import UserError
 from pipeline.common.formatting import money
 from pipeline.common.progress import step
@@ -54,6 +56,8 @@ class Scores:
         The leads' features, in the same order.
     margins : ndarray
         The forecaster's margins of the leads to explain: those at the top.
+    every_margin : ndarray
+        Those of all leads.
     absent : dict of str to str
         The columns that stay empty, and why.
     """
@@ -61,15 +65,16 @@ class Scores:
     scores: pd.DataFrame
     matrix: pd.DataFrame
     margins: np.ndarray
+    every_margin: np.ndarray
     absent: dict[str, str]
 
-    def told(self, stored: StoredModel) -> Iterator[Block]:
+    def told(self, stored: StoredModel, degraded: Sequence[Degradation] = ()) -> Iterator[Block]:
         """Explain the leads at the top, block after block, and put their reasons into `scores`."""
         if not len(self.margins):
             return
         X = stored.feature_columns(self.matrix.head(len(self.margins)))
         texts = {side: self.scores[side].to_numpy(object, copy=True) for side in SIDES}
-        for block in explained_blocks(stored, X, self.margins):
+        for block in explained_blocks(stored, X, self.margins, degraded):
             for side, column in texts.items():
                 column[block.rows] = block.reasons[side].to_numpy(object)
             yield block
@@ -141,14 +146,62 @@ def score(
     version, stored = registry.load(model)
     stored.check_horizons(params, version)
     company, instant = company_at(params, as_of)
+    model_of_today = Loaded(company, stored, version, instant)
+    result = score_company(model_of_today, explained=most, out=out, previous=previous or out)
+    return Scored(result, params, instant, version, out)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What is scored: a company, with a model, at an instant; and which of its sources cannot be relied on."""
+
+    company: LoadedCompany
+    stored: StoredModel
+    version: str
+    as_of: datetime
+    degraded: Sequence[Degradation] = ()
+
+
+def score_company(
+    loaded: Loaded, *, explained: int | None, out: Path, previous: Path, with_margins: bool = False
+) -> Scores:
+    """Forecast every open lead of a company that is loaded, and write the result.
+
+    Parameters
+    ----------
+    loaded : Loaded
+    explained : int, optional
+        How many leads from the top get reasons; None: all.
+    out : Path
+        Folder to write into.
+    previous : Path
+        Folder with the scores that today's are compared with.
+    with_margins : bool
+        Write ``margins.parquet`` too: what each forecast was made from.
+    """
+    company, stored, instant = loaded.company, loaded.stored, loaded.as_of
     with step(f"scoring the leads open as of {iso(instant)}"):
-        result = forecast_leads(company, stored, instant, version=version, explained=most)
+        result = forecast_leads(company, stored, instant, version=loaded.version, explained=explained)
     with step("finding the days that moved the leads at the top"):
-        moved = day_moves(company, result.scores if most is None else result.scores.head(most), stored, instant)
+        top = result.scores if explained is None else result.scores.head(explained)
+        moved = day_moves(company, top, stored, instant)
     with step("explaining and writing"), written_whole(out, seal=MANIFEST) as staging:
         write_timeline(staging.path("timeline.parquet"), company, result.scores, moved, instant)
-        write_scores(staging, result, company, stored, instant, version, previous or out)
-    return Scored(result, params, instant, version, out)
+        if with_margins:
+            pq.write_table(margins_table(result, stored), staging.path("margins.parquet"), compression="zstd")
+        write_scores(staging, result, loaded, previous)
+    return result
+
+
+def margins_table(result: Scores, stored: StoredModel) -> pa.Table:
+    """Give every lead's margins: ``lead_id, episode``, then ``won_1 …``, ``lost_1 …``, ``amount_1 …``, a piece each."""
+    words = {WON: "won", LOST: "lost"}
+    names = [*(words[int(outcome)] for outcome in stored.forecaster.incidence_.outcomes_), "amount"]
+    columns: dict[str, Any] = {name: result.scores[name].to_numpy() for name in ("lead_id", "episode")}
+    for place, name in zip(range(result.every_margin.shape[1]), names, strict=False):
+        for piece in range(result.every_margin.shape[2]):
+            columns[f"{name}_{piece + 1}"] = result.every_margin[:, place, piece]
+    return pa.table(columns)
 
 
 def explained_count(explain: str) -> int | None:
@@ -202,18 +255,11 @@ def forecast_leads(
     for side in SIDES:
         scores[side] = NO_REASONS
     scores["data_quality_flags"] = _flags(stored, matrix)
-    return Scores(scores, matrix, margins[order[:explained]], stored.absent(matrix))
+    ranked = margins[order]
+    return Scores(scores, matrix, ranked[:explained], ranked, stored.absent(matrix))
 
 
-def write_scores(
-    staging: Staging,
-    result: Scores,
-    company: LoadedCompany,
-    stored: StoredModel,
-    as_of: datetime,
-    version: str,
-    last: Path,
-) -> None:
+def write_scores(staging: Staging, result: Scores, loaded: Loaded, last: Path) -> None:
     """Explain the leads, and write scores, attributions, insights and the manifest that seals them.
 
     Parameters
@@ -221,10 +267,12 @@ def write_scores(
     last : Path
         The folder with the scores that today's are compared with.
     """
+    company, stored, as_of, degraded = loaded.company, loaded.stored, loaded.as_of, loaded.degraded
+    result.scores["data_quality_flags"] = _flags(stored, result.matrix, degraded)
     files = AttributionFiles(staging, ROWS_AT_ONCE)
-    insights = Insights(company, stored, as_of, result.matrix, len(result.margins), last)
+    insights = Insights(company, stored, as_of, result.matrix, len(result.margins), last, degraded)
     with pq.ParquetWriter(staging.path("insights.parquet"), INSIGHTS) as writer:
-        for block in result.told(stored):
+        for block in result.told(stored, degraded):
             files.write(result.scores["lead_id"].iloc[block.rows], block.attributions)
             writer.write_table(insights.of(block), row_group_size=ROWS_AT_ONCE)
         writer.write_table(insights.of_the_rest(len(result.margins)), row_group_size=ROWS_AT_ONCE)
@@ -239,7 +287,9 @@ def write_scores(
     manifest: dict[str, Any] = {
         "as_of": iso(as_of),
         "known_until": iso(company.known_until),
-        "model_version": version,
+        "model_version": loaded.version,
+        "state": "degraded" if degraded else "complete",
+        "degraded": [one.to_dict() for one in degraded],
         "company": stored.facts.company,
         "currency": stored.facts.currency,
         "primary_horizon_days": stored.forecaster.primary_horizon_days,
@@ -251,7 +301,7 @@ def write_scores(
         "previous": insights.previous.said() if insights.previous else None,
         "data_fingerprint": data_fingerprint(company),
         "absent": result.absent,
-        "notes": stored.forecaster.notes_,
+        "notes": {**stored.forecaster.notes_, **notices(degraded)},
         "totals": _totals(stored, result.scores),
         "themes": {entry.name: entry.theme for entry in catalogue.entries(stored.spec)},
         **files.bases,
@@ -286,9 +336,22 @@ def _identity(
     return scores
 
 
-def _flags(stored: StoredModel, matrix: pd.DataFrame) -> list[str]:
+def notices(degraded: Sequence[Degradation]) -> dict[str, str]:
+    """Say what readers should know of sources that cannot be relied on, by its code."""
+    found: dict[str, list[str]] = {}
+    for one in degraded:
+        found.setdefault(f"unreliable_{one.table}", []).append(f"{one.source}: {one.why}")
+    return {
+        code: f"some of tonight's data cannot be relied on, and no reason is drawn from it ({'; '.join(told)})"
+        for code, told in found.items()
+    }
+
+
+def _flags(stored: StoredModel, matrix: pd.DataFrame, degraded: Sequence[Degradation] = ()) -> list[str]:
     """Say what the reader of a lead's forecast should know about the data behind it, as JSON lists of codes."""
-    everywhere = list(stored.forecaster.notes_)
+    everywhere = [*stored.forecaster.notes_, *notices(degraded)]
+    if is_unreliable("events", degraded):
+        matrix = matrix.drop(columns=[name for name in matrix.columns if name.startswith("touch_since_")])
     columns = {
         "no_company_facts": [name for name in matrix.columns if name.startswith("acct_")],
         "never_touched": [name for name in matrix.columns if name.startswith("touch_since_")],

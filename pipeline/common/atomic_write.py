@@ -14,6 +14,8 @@ from pathlib import Path
 from pipeline.common.errors import UserError
 
 STAGING_PREFIX = ".staging-"
+COMMITTED_PREFIX = ".committed-"
+_SEAL_NAME = ".seal"
 
 
 class Staging:
@@ -28,16 +30,18 @@ class Staging:
 
     def names(self) -> list[str]:
         """Name the files written so far, under their final names."""
-        return sorted(path.name.removesuffix(".partial") for path in self.folder.iterdir())
+        return sorted(path.name.removesuffix(".partial") for path in self.folder.glob("*.partial"))
 
 
 @contextlib.contextmanager
 def written_whole(folder: Path, *, seal: str | None = None) -> Iterator[Staging]:
     """Write several files so that a killed run leaves none of them half written.
 
-    Everything is written into a staging folder inside `folder` (so on the same file system), flushed to disk, and only
-    then moved into place, each file by one atomic rename. The `seal` is taken away first and put back last: while it is
-    there, the files around it belong together. What a killed run left behind is removed by the next one.
+    Everything is written into a staging folder inside `folder` (so on the same file system) and flushed to disk. Then
+    the staging folder gets another name, by one atomic rename: from then on the result counts as written. Each file is
+    moved into place by one more rename, the `seal` taken away first and put back last: while it is there, the files
+    around it belong together. A run killed before the first rename leaves the old result; one killed after it leaves
+    moves that the next run finishes first (`finish_moves`).
 
     Parameters
     ----------
@@ -62,21 +66,51 @@ def written_whole(folder: Path, *, seal: str | None = None) -> Iterator[Staging]
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise UserError(f"{folder}: another leadrev run is writing here; wait, or choose another --out") from None
+        finish_moves(folder)
         for stale in folder.glob(f"{STAGING_PREFIX}*"):
             shutil.rmtree(stale, ignore_errors=True)
         staging = Staging(Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=folder)))
         try:
             yield staging
-            names = staging.names()
-            for name in names:
-                _flush(staging.path(name))
+            for name in staging.names():
+                flush(staging.path(name))
             if seal is not None:
-                (folder / seal).unlink(missing_ok=True)
-            for name in sorted(names, key=lambda name: name == seal):
-                os.replace(staging.path(name), folder / name)
-            _flush(folder)
+                (staging.folder / _SEAL_NAME).write_text(seal, encoding="utf-8")
+            flush(staging.folder)
+            committed = staging.folder.with_name(staging.folder.name.replace(STAGING_PREFIX, COMMITTED_PREFIX))
+            os.replace(staging.folder, committed)
+            finish_moves(folder)
         finally:
             shutil.rmtree(staging.folder, ignore_errors=True)
+
+
+def finish_moves(folder: Path) -> None:
+    """Move results into place that a killed run had written whole; nothing happens where there are none.
+
+    For a process that holds the folder's lock, or that nobody writes beside.
+    """
+    for committed in sorted(folder.glob(f"{COMMITTED_PREFIX}*")):
+        said = committed / _SEAL_NAME
+        seal = said.read_text(encoding="utf-8") if said.exists() else None
+        waiting = Staging(committed)
+        names = waiting.names()
+        if seal is not None and seal in names:
+            (folder / seal).unlink(missing_ok=True)
+        for name in sorted(names, key=lambda name: name == seal):
+            os.replace(waiting.path(name), folder / name)
+        flush(folder)
+        shutil.rmtree(committed)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a small file in one atomic step: after a kill it holds the old content or the new one."""
+    waiting = path.with_name(f".{path.name}.partial")
+    with open(waiting, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(waiting, path)
+    flush(path.parent)
 
 
 def check_writable(folder: Path) -> None:
@@ -108,7 +142,8 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

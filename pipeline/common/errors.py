@@ -1,4 +1,4 @@
-"""What goes wrong by a user's hand, said in the user's words."""
+"""What goes wrong, said in the user's words, and the code that a command exits with."""
 
 
 class UserError(Exception):
@@ -7,3 +7,17 @@ class UserError(Exception):
     The command line prints it as one line and exits with 2; only ``--debug`` shows the traceback. The message names
     where (table, column, row, or dotted params key), what was found, what is allowed, and what to do.
     """
+
+    exit_code = 2
+
+
+class RunFailedError(UserError):
+    """A night that cannot go on although nobody wrote anything wrong: a source is stale or gone, the disk is full."""
+
+    exit_code = 1
+
+
+class BusyError(UserError):
+    """Another run is at work."""
+
+    exit_code = 75

@@ -189,6 +189,36 @@ class ServeParams(_Strict):
     proxies: Texts = []
 
 
+class NightlySource(_Strict):
+    """What to do when a table's sources are not what they should be tonight."""
+
+    max_age_hours: float | None = Field(default=None, gt=0)
+    on_stale: Literal["stop", "degrade"] | None = None
+
+
+class NightlyParams(_Strict):
+    """What a night takes for granted, and how long it keeps what it read."""
+
+    sources: Annotated[dict[str, NightlySource], BeforeValidator(_mapping)] = {}
+    rows_drop_limit: float = Field(default=0.2, ge=0, le=1)
+    keep_extract_days: int = Field(default=30, ge=1, le=3650)
+    keep_runs_days: int = Field(default=90, ge=1, le=3650)
+
+    @model_validator(mode="after")
+    def _contract_names(self) -> NightlyParams:
+        _check_names("sources", self.sources, SourcesParams.model_fields)
+        return self
+
+    def max_age_hours(self, table: str) -> float | None:
+        """Hours after which the newest thing in a table's source is too old; None: however old."""
+        return self.sources.get(table, NightlySource()).max_age_hours
+
+    def on_stale(self, table: str) -> Literal["stop", "degrade"]:
+        """Say what a stale source does to the night: without leads and deals it stops, without others it goes on."""
+        said = self.sources.get(table, NightlySource()).on_stale
+        return said or ("stop" if table in ("leads", "deals") else "degrade")
+
+
 class MlflowParams(_Strict):
     """Where runs and models are kept."""
 
@@ -220,6 +250,7 @@ class Params(_Strict):
     audit: Annotated[AuditParams, BeforeValidator(_mapping)] = AuditParams()
     backtest: Annotated[BacktestParams, BeforeValidator(_mapping)] = BacktestParams()
     serve: Annotated[ServeParams, BeforeValidator(_mapping)] = ServeParams()
+    nightly: Annotated[NightlyParams, BeforeValidator(_mapping)] = Field(default_factory=NightlyParams)
     mlflow: Annotated[MlflowParams, BeforeValidator(_mapping)] = MlflowParams()
     _folder: Path = PrivateAttr(Path("."))
 
@@ -240,6 +271,16 @@ class Params(_Strict):
     def artifacts_folder(self) -> Path:
         """Folder that outputs go to."""
         return (self._folder / self.artifacts).resolve()
+
+    @property
+    def archive_folder(self) -> Path:
+        """Folder of what is kept for ever: extracts and forecasts, night by night."""
+        return self.artifacts_folder / "archive"
+
+    @property
+    def runs_folder(self) -> Path:
+        """Folder of what each nightly run did."""
+        return self.artifacts_folder / "runs"
 
     @property
     def tracking_uri(self) -> str:
@@ -276,14 +317,17 @@ def _check_names(where: str, given: Any, known: Any) -> None:
 def _fields_at(keys: tuple[Any, ...]) -> list[str]:
     """Keys allowed in the part of the file that the dotted key leads to."""
     model: Any = Params
+    of_any_name = False
     for key in keys:
-        if isinstance(key, int):
+        if isinstance(key, int) or of_any_name:
+            of_any_name = False
             continue
         fields = {(field.alias or name): field for name, field in model.model_fields.items()}
         if key not in fields:
             return []
         inner = fields[key].annotation
-        model = Source if inner == list[Source] else inner
+        model = {list[Source]: Source, dict[str, NightlySource]: NightlySource}.get(inner, inner)
+        of_any_name = model is NightlySource
         if not (isinstance(model, type) and issubclass(model, BaseModel)):
             return []
     return [field.alias or name for name, field in model.model_fields.items()]

@@ -28,6 +28,8 @@ def read_changes(
 ) -> dict[str, int]:
     """Make the table ``told_changes`` of the usable changes, and set aside those that lead to no row.
 
+    ``young_histories`` names histories that reach back too short a time to be looked at: none of these do.
+
     A change names its column as its own source does (or as the contract does); a column that two of ours are read from
     has a history for both. Dates that stand in ``closed_at`` of an open deal are planned ones, so their history is that
     of ``expected_close_at``.
@@ -41,6 +43,7 @@ def read_changes(
         'CREATE TABLE told_changes ("table" VARCHAR, row_id VARCHAR, field VARCHAR, changed_at TIMESTAMP, '
         "known_at TIMESTAMP, old_value VARCHAR, new_value VARCHAR)"
     )
+    connection.execute("CREATE TABLE young_histories (name VARCHAR)")
     if "changes" not in staged:
         return {}
     _mark_orphans(connection, staged)
@@ -130,6 +133,8 @@ def _mark_orphans(connection: duckdb.DuckDBPyConnection, staged: dict[str, Stage
 
 
 def tracked(connection: duckdb.DuckDBPyConnection) -> frozenset[str]:
-    """Name the columns that have a history, as ``table.column``."""
-    found = connection.execute("SELECT DISTINCT \"table\" || '.' || field FROM told_changes").fetchall()
+    """Name the columns whose history reaches back far enough to be looked at, as ``table.column``."""
+    found = connection.execute(
+        "SELECT DISTINCT \"table\" || '.' || field AS name FROM told_changes WHERE name NOT IN (FROM young_histories)"
+    ).fetchall()
     return frozenset(name for (name,) in found)

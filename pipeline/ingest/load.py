@@ -22,15 +22,17 @@ from pipeline.config.params import Params
 from pipeline.config.trusted_hosts import require_named_host
 from pipeline.identity.linkage import link_records
 from pipeline.ingest.as_of import _utc, parse_as_of
-from pipeline.ingest.column_mapping import Mapping, map_columns
 from pipeline.ingest.company import LOADED, LoadedCompany
 from pipeline.ingest.event_linking import link_events
 from pipeline.ingest.exchange_rates import convert, converted_sql
 from pipeline.ingest.field_history import read_changes, tracked
-from pipeline.ingest.parsing import Conventions
+from pipeline.ingest.night_extract import NightExtract
+from pipeline.ingest.observed_changes import add_observed
+from pipeline.ingest.observed_history import observed_so_far
 from pipeline.ingest.quarantine import check_shares, collect, count_rows
 from pipeline.ingest.sources import PLACE, ROW, read_source
-from pipeline.ingest.staging import REASON, Staged, agree, sql_type, stage
+from pipeline.ingest.stage_sources import several_systems, stage_sources
+from pipeline.ingest.staging import REASON, Staged, sql_type
 
 if TYPE_CHECKING:
     pass
@@ -45,16 +47,18 @@ _KNOWN_AT = {
 }
 
 
-def load_tables(params: Params) -> LoadedCompany:
+def load_tables(params: Params, night: NightExtract | None = None) -> LoadedCompany:
     """Read every source of a company into canonical tables.
 
     Nothing is dropped in silence: for each table, rows loaded and rows quarantined together are the rows of its
-    sources.
+    sources. What extracts of earlier nights saw to change is part of the histories.
 
     Parameters
     ----------
     params : Params
         What `load_params` gives.
+    night : NightExtract, optional
+        The extract that the sources are read through.
 
     Returns
     -------
@@ -66,7 +70,8 @@ def load_tables(params: Params) -> LoadedCompany:
         A source is missing or empty, a column is misspelt or missing, or more rows cannot be used than
         ``data.quarantined_share_limit`` allows.
     """
-    end = _written_end(params)
+    end = written_end(params)
+    now = datetime.now(UTC).replace(tzinfo=None) if night is None else night.taken_at
     for table in LOADED:  # before any of them is asked, and gets a password
         for source in getattr(params.data.sources, table):
             require_named_host(source.from_ or "", f"data.sources.{table}.from", params.data.hosts)
@@ -80,23 +85,11 @@ def load_tables(params: Params) -> LoadedCompany:
         connection.execute(f"SET {setting} = false")  # nothing is fetched from another host, whatever is asked
     connection.execute(f"SET file_search_path = {literal(str(params.folder))}")
     connection.execute(f"SET TimeZone = {literal(params.data.timezone)}")
-    qualify = _several_systems(params)
-    mappings: list[Mapping] = []
-    conventions: list[dict[str, Conventions]] = []
-    staged: dict[str, Staged] = {}
-    for table in LOADED:
-        of_table = []
-        sources = getattr(params.data.sources, table)
-        for place, source in enumerate(sources):
-            key = f"data.sources.{table}" + (f".{place}" if len(sources) > 1 else "")
-            raw = read_source(connection, table, key, source, params.folder, folder, params.data.folders)
-            of_table.append(map_columns(raw))
-        if of_table:
-            agreed = [agree(connection, mapping) for mapping in of_table]
-            staged[table] = stage(connection, table, of_table, agreed, qualify=qualify)
-            mappings += of_table
-            conventions += agreed
-    unread = read_changes(connection, staged, mappings, conventions, qualify=qualify)
+    read = read_source if night is None else night.read
+    staged, mappings, conventions = stage_sources(connection, params, LOADED, read, folder)
+    unread = read_changes(connection, staged, mappings, conventions, qualify=several_systems(params))
+    if (observed := observed_so_far(params, night, folder)) is not None:
+        add_observed(connection, staged, observed)
     connection.execute("SET TimeZone = 'UTC'")
     raws = [mapping.raw for mapping in mappings]
     _make_views(connection, staged, params)
@@ -116,7 +109,7 @@ def load_tables(params: Params) -> LoadedCompany:
     )
     if identity.counts["joined"]:
         tables = _tables(backend, staged)  # anew, as some leads are others now
-    known_until = end or _known_until(connection)
+    known_until = end or _known_until(connection, now)
     return LoadedCompany(params, backend, tables, known_until, counts, staged, mappings, conventions, identity, scratch)
 
 
@@ -127,25 +120,6 @@ def _tables(backend: Any, staged: dict[str, Staged]) -> Tables:
         present=present | {"changes": tracked(backend.con)},
         attributes={table: tuple(staged[table].attributes) if table in staged else () for table in LOADED},
     )
-
-
-def _several_systems(params: Params) -> bool:
-    """Say whether ids need their system's name before them: if several are named, each source must name its own."""
-    named = {
-        f"data.sources.{table}" + (f".{place}" if len(sources) > 1 else ""): source.system
-        for table in LOADED
-        if table != "rates"
-        for sources in [getattr(params.data.sources, table)]
-        for place, source in enumerate(sources)
-    }
-    systems = sorted({system for system in named.values() if system})
-    if len(systems) > 1:
-        for key, system in named.items():
-            if system is None:
-                raise UserError(
-                    f"{key}.system: is missing; as ids come from several systems, say from which: {', '.join(systems)}."
-                )
-    return len(systems) > 1
 
 
 def _make_views(connection: duckdb.DuckDBPyConnection, staged: dict[str, Staged], params: Params) -> None:
@@ -219,8 +193,8 @@ def _make_closings(connection: duckdb.DuckDBPyConnection) -> None:
     )
 
 
-def _written_end(params: Params) -> datetime | None:
-    """Where the data end by params: a bare date to its end."""
+def written_end(params: Params) -> datetime | None:
+    """Say where the data end by params, UTC without a zone: a bare date to its end; None where params do not say."""
     if (written := params.data.known_until) is None:
         return None
     try:
@@ -232,8 +206,8 @@ def _written_end(params: Params) -> datetime | None:
     return _utc(moment, params)
 
 
-def _known_until(connection: duckdb.DuckDBPyConnection) -> datetime:
-    """Where the data end: the newest thing that happened."""
+def _known_until(connection: duckdb.DuckDBPyConnection, now: datetime) -> datetime:
+    """Where the data end: the newest thing that happened by `now`."""
     newest = connection.execute(
         """
         SELECT max(moment) FROM (
@@ -244,7 +218,7 @@ def _known_until(connection: duckdb.DuckDBPyConnection) -> datetime:
             UNION ALL SELECT known_at FROM accounts
         ) WHERE moment <= $now
         """,
-        {"now": datetime.now(UTC).replace(tzinfo=None)},
+        {"now": now},
     ).fetchall()[0][0]
     if newest is None:
         raise UserError(

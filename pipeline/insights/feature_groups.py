@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from features import catalogue
 from features.catalogue import THEMES, Feature
+from features.spec import FeatureSpec
+from pipeline.common.degradation import Degradation
 
 FloatArray = NDArray[np.float64]
 
@@ -20,7 +24,7 @@ class Signals:
 
     Parameters
     ----------
-    catalogue : sequence of Feature
+    entries : sequence of Feature
         An entry for every column.
     columns : sequence of str
         Columns of the attributions, in their order.
@@ -37,9 +41,9 @@ class Signals:
         The columns of each signal.
     """
 
-    def __init__(self, catalogue: Sequence[Feature], columns: Sequence[str], currency: str = "") -> None:
+    def __init__(self, entries: Sequence[Feature], columns: Sequence[str], currency: str = "") -> None:
         self.currency = currency
-        known = {entry.name: entry for entry in catalogue}
+        known = {entry.name: entry for entry in entries}
         self.entries = [known[column] for column in columns]
         self.groups = sorted({entry.group for entry in self.entries})
         group_of = np.array([self.groups.index(entry.group) for entry in self.entries], dtype=int)
@@ -54,6 +58,15 @@ class Signals:
     def by_theme(self, parts: pd.DataFrame) -> FloatArray:
         """Sum (n, columns) over the columns of each theme, in the order of ``THEMES``: (n, 6)."""
         return _sums(parts, self._themes)
+
+
+def told_entries(spec: FeatureSpec, degraded: Iterable[Degradation] = ()) -> list[Feature]:
+    """Give the catalogue of a model; of a source that cannot be relied on, no feature is a reason."""
+    entries = catalogue.entries(spec)
+    return [
+        replace(entry, is_reason=False) if any(one.reaches(entry.provenance) for one in degraded) else entry
+        for entry in entries
+    ]
 
 
 def _sums(parts: pd.DataFrame, members: Sequence[NDArray[np.intp]]) -> FloatArray:

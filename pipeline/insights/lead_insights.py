@@ -50,8 +50,9 @@ from features import catalogue, point_in_time, wording
 from features.schema import Tables
 from features.spec import FeatureSpec
 from features.versions import happened_events
+from pipeline.common.degradation import Degradation, is_unreliable
 from pipeline.ingest.company import LoadedCompany
-from pipeline.insights.feature_groups import Signals
+from pipeline.insights.feature_groups import Signals, told_entries
 from pipeline.insights.reason_blocks import Block
 from pipeline.insights.score_changes import changes, read_previous, still_open
 from pipeline.insights.sentences import NOTHING, TEXT, as_lists
@@ -99,6 +100,8 @@ class Insights:
         How many of them, from the top, get reasons.
     last : Path
         The folder with the scores that today's are compared with.
+    degraded : sequence of Degradation
+        Sources that cannot be relied on: nothing that is read from them is told.
 
     Attributes
     ----------
@@ -114,17 +117,21 @@ class Insights:
         matrix: pd.DataFrame,
         explained_count: int,
         last: Path,
+        degraded: Sequence[Degradation] = (),
     ) -> None:
         columns = list(stored.feature_columns(matrix.head(0)).columns)
-        self.signals = Signals(catalogue.entries(stored.spec), columns, stored.facts.currency)
+        self.signals = Signals(told_entries(stored.spec, degraded), columns, stored.facts.currency)
         self._typical, self._won = stored.typical(), stored.won_leads
         self._lead_ids, self._matrix = matrix["lead_id"], matrix
         previous = read_previous(last, as_of, self.signals, stored) if explained_count else None
         self.previous = None if previous is None else still_open(previous, self._lead_ids)
-        explored = matrix.head(min(explained_count, WOULD_TAKE_ROWS))
+        self._hears_events = not is_unreliable("events", degraded)
+        explored = matrix.head(min(explained_count, WOULD_TAKE_ROWS) if self._hears_events else 0)
         steps = what_it_would_take(stored, company.tables, as_of, explored, stored.facts.currency)
         self._found = {
-            "topics": topics_of_leads(company.tables, stored.spec, as_of, self._lead_ids),
+            "topics": topics_of_leads(
+                company.tables, stored.spec, as_of, self._lead_ids if self._hears_events else self._lead_ids.head(0)
+            ),
             "would_take": pd.Series(steps, index=explored["lead_id"], dtype=object),
         }
 
@@ -158,7 +165,8 @@ class Insights:
         columns: dict[str, Any] = {name: np.full(len(ids), NONE, dtype=object) for name in LISTS}
         columns |= {"lead_id": ids, **found}
         columns |= {name: lists.reindex(ids).fillna(NONE) for name, lists in self._found.items()}
-        columns |= {name: self._matrix[of].iloc[rows] for name, of in TOUCHES.items() if of in self._matrix}
+        if self._hears_events:
+            columns |= {name: self._matrix[of].iloc[rows] for name, of in TOUCHES.items() if of in self._matrix}
         took = self._won.habits.get("touches_from_us") if self._won else None
         if took and "touches_from_us_count" in columns:
             columns |= {name: np.full(len(ids), figure) for name, figure in zip(WON_TOUCHES, took, strict=True)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,11 +10,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features import catalogue
 from models.shapley import Attributions
 from pipeline.common.atomic_write import Staging
+from pipeline.common.degradation import Degradation
 from pipeline.insights.contact_cadence import contact_cadence
-from pipeline.insights.feature_groups import Signals
+from pipeline.insights.feature_groups import Signals, told_entries
 from pipeline.insights.reasons import reasons
 from pipeline.model_registry.model_artifact import StoredModel
 
@@ -43,7 +43,9 @@ class Block:
     reasons: pd.DataFrame
 
 
-def explained_blocks(stored: StoredModel, X: pd.DataFrame, margins: np.ndarray) -> Iterator[Block]:
+def explained_blocks(
+    stored: StoredModel, X: pd.DataFrame, margins: np.ndarray, degraded: Sequence[Degradation] = ()
+) -> Iterator[Block]:
     """Explain leads, block after block.
 
     Parameters
@@ -54,12 +56,15 @@ def explained_blocks(stored: StoredModel, X: pd.DataFrame, margins: np.ndarray) 
         The leads to explain, by rank.
     margins : ndarray
         The forecaster's, of these leads.
+    degraded : sequence of Degradation
+        Sources that cannot be relied on: nothing that is read from them is a reason.
 
     Yields
     ------
     Block
     """
-    signals, typical = Signals(catalogue.entries(stored.spec), list(X.columns), stored.facts.currency), stored.typical()
+    signals = Signals(told_entries(stored.spec, degraded), list(X.columns), stored.facts.currency)
+    typical = stored.typical()
     for attributions in stored.forecaster.explain_in_blocks(X, margins):
         index = attributions.points.index
         rows = slice(int(index[0]), int(index[-1]) + 1)

@@ -32,6 +32,7 @@ from pipeline.config.trusted_hosts import require_named_host
 from pipeline.model_registry.model_artifact import StoredModel, read_model
 
 CHAMPION = "champion"
+CHALLENGER = "challenger"
 RUNTIME_PACKAGES = (
     "ibis-framework", "duckdb", "lightgbm", "numpy", "pandas", "pyarrow", "scikit-learn", "shap", "woodelf-explainer",
     "pydantic", "pyyaml",
@@ -192,6 +193,15 @@ class Registry:
             return str(self.client.get_model_version_by_alias(self.model_name, CHAMPION).version)
         except MlflowException:
             return None
+
+    def challengers(self) -> list[str]:
+        """Name the versions that forecast in the shadow: those with an alias that begins with ``challenger``."""
+        try:
+            aliases = self.client.get_registered_model(self.model_name).aliases
+        except MlflowException:
+            return []
+        found = {str(version) for alias, version in aliases.items() if alias.startswith(CHALLENGER)}
+        return sorted(found - {self.champion()}, key=int)
 
     def history(self) -> list[dict[str, Any]]:
         """Who made which version champion, when and why; oldest first."""

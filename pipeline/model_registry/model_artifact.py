@@ -8,8 +8,9 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -48,6 +49,8 @@ class ModelFacts:
         The columns that the audit kept out, and why.
     audit_failed : str
         Empty, or why the audit says that the model should not be used.
+    profile : dict
+        What the tables looked like (`pipeline.ingest.source_profile.profile`).
     """
 
     company: str
@@ -62,6 +65,7 @@ class ModelFacts:
     source_fingerprint: str
     excluded: dict[str, str]
     audit_failed: str = ""
+    profile: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

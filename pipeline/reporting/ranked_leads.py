@@ -348,8 +348,8 @@ def _places() -> str:
     )
 
 
-def open_ranking(params: Any) -> Ranking:
-    """Open the last scores of a company, with the names from its own tables.
+def open_ranking(params: Any, company: Any = None) -> Ranking:
+    """Open the last scores of a company, with the names from its own tables: `company`, else what the sources hold.
 
     Raises
     ------
@@ -360,7 +360,7 @@ def open_ranking(params: Any) -> Ranking:
     from pipeline.reporting.lead_names import lead_names
 
     read_manifest(params.artifacts_folder)  # before the sources, which take longer
-    names = lead_names(load_tables(params))
+    names = lead_names(load_tables(params) if company is None else company)
     return Ranking(params.artifacts_folder, names, params.data.timezone, params.fiscal_year_start_month)
 
 

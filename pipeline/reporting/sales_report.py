@@ -12,6 +12,7 @@ from markupsafe import Markup
 from pipeline.common import formatting
 from pipeline.common.atomic_write import write_whole
 from pipeline.config.params import Params
+from pipeline.ingest.load import LoadedCompany
 from pipeline.reporting import html, waterfall
 from pipeline.reporting.lead_details import Details, curve
 from pipeline.reporting.lead_filters import FACETS, MONEY_TOTALS, Filters
@@ -32,7 +33,7 @@ _CENTS = {
 }
 
 
-def report(params: Params, out: Path) -> Path:
+def report(params: Params, out: Path, company: LoadedCompany | None = None) -> Path:
     """Write the report on the last scores.
 
     Parameters
@@ -41,6 +42,8 @@ def report(params: Params, out: Path) -> Path:
         Its artifacts folder holds the scores and, if there was one, the backtest.
     out : Path
         Folder to write ``report.html`` into.
+    company : LoadedCompany, optional
+        The company, where it is loaded: the names in the report are from there.
 
     Returns
     -------
@@ -52,7 +55,7 @@ def report(params: Params, out: Path) -> Path:
     UserError
         If there are no finished scores yet.
     """
-    ranking = open_ranking(params)
+    ranking = open_ranking(params, company)
     content = report_content(ranking, read_backtest(params.artifacts_folder), Details(params.artifacts_folder))
     page = html.render_report(content)
     write_whole(out, {"report.html": page.encode()})

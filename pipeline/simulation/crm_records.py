@@ -49,9 +49,14 @@ def _gaps(rng: np.random.Generator, values: NDArray | pd.Series, filled_share: f
 
 
 def records(
-    rng: np.random.Generator, territory: Territory, lives: Lives, seen: pd.DataFrame, first_event: int
+    rng: np.random.Generator,
+    territory: Territory,
+    lives: Lives,
+    seen: pd.DataFrame,
+    first_event: int,
+    today: int = seasonality.HISTORY_DAYS,
 ) -> tuple[Records, pd.Series]:
-    """Write a territory down.
+    """Write a territory down, as it stands at the beginning of a day; rows made later are there too.
 
     Parameters
     ----------
@@ -61,6 +66,8 @@ def records(
         As drawn, as lived, and what `pipeline.simulation.touches.touches` saw.
     first_event : int
         How many events the territories before this one hold.
+    today : int
+        Local day; `lives` are those of then.
 
     Returns
     -------
@@ -74,8 +81,8 @@ def records(
         ended
     )
     accounts = _accounts(rng, territory)
-    leads = _leads(rng, territory, lives, ended_at)
-    deals = _deals(rng, territory, lives, leads, ended_at, end_share)
+    leads = _leads(rng, territory, lives, ended_at, today)
+    deals = _deals(rng, territory, lives, leads, ended_at, end_share, today)
     events = _events(territory, leads, seen, first_event)
     return Records(leads, deals, accounts, events), ended_at
 
@@ -107,7 +114,9 @@ def _company_words(account: NDArray[np.int64]) -> tuple[pd.Series, pd.Series]:
     return first + second + " " + form, domain
 
 
-def _leads(rng: np.random.Generator, territory: Territory, lives: Lives, ended_at: pd.Series) -> pd.DataFrame:
+def _leads(
+    rng: np.random.Generator, territory: Territory, lives: Lives, ended_at: pd.Series, today: int
+) -> pd.DataFrame:
     drawn = territory.leads
     count = len(drawn)
     account = drawn["account_at"].to_numpy() + territory.first_account
@@ -129,7 +138,7 @@ def _leads(rng: np.random.Generator, territory: Territory, lives: Lives, ended_a
     campaign = pd.Series(source).map(LEAD_CAMPAIGNS)
     year = pd.Series(2023 + (drawn["created_day"].to_numpy() + 134) // 365).astype(str)
     web = pd.Series(source).isin(["website", "search_ads", "webinar", "social_media"]).to_numpy()
-    has_deal = lives.deal_day < NEVER
+    has_deal = lives.deal_day < today
     status = np.where(lives.outcome == LOST, "lost", np.where(has_deal, "converted", "open"))
     return pd.DataFrame(
         {
@@ -163,6 +172,7 @@ def _deals(
     leads: pd.DataFrame,
     ended_at: pd.Series,
     end_share: NDArray[np.float64],
+    today: int,
 ) -> pd.DataFrame:
     at = np.flatnonzero(lives.deal_day < NEVER)
     at = at[np.argsort(lives.deal_day[at], kind="stable")]
@@ -177,7 +187,7 @@ def _deals(
     # What was offered is known of half the deals that were not won, on the high side and round.
     offered = _gaps(rng, (amount * np.exp(rng.normal(0.15, 0.3, count))).round(-2), 0.5).astype(float)
     planned_day = lives.deal_day[at] + (drawn["pace_days"].to_numpy() * rng.gamma(3.0, 0.5, count)).astype(np.int64) + 7
-    age = seasonality.HISTORY_DAYS - lives.deal_day[at]
+    age = np.maximum(today - lives.deal_day[at], 0)
     stage = np.minimum(np.floor(age / (0.4 * drawn["pace_days"].to_numpy()) * rng.random(count)), 2).astype(np.int64)
     end_stage = np.where(outcome == WON, "closed won", "closed lost")
     plan = np.minimum(planned_day, seasonality.HISTORY_DAYS + seasonality.HORIZON_DAYS)

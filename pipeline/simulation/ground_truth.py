@@ -141,7 +141,13 @@ def _carry_forward(
     return first, at_horizon
 
 
-def truth_table(territory: Territory, lives: Lives, lead_id: pd.Series, ended_at: pd.Series) -> pd.DataFrame:
+def truth_table(
+    territory: Territory,
+    lives: Lives,
+    lead_id: pd.Series,
+    ended_at: pd.Series,
+    as_of: datetime | None = None,
+) -> pd.DataFrame:
     """Everything that the oracle knows of a territory's leads, and its forecast where the data ends.
 
     Parameters
@@ -150,6 +156,8 @@ def truth_table(territory: Territory, lives: Lives, lead_id: pd.Series, ended_at
         As drawn and as lived.
     lead_id, ended_at : Series
         The lead's name in the tables, and the instant of its end (UTC; null while open).
+    as_of : datetime, optional
+        Where the data ends (UTC, without a zone), where that is earlier than the end of the story.
 
     Returns
     -------
@@ -180,5 +188,5 @@ def truth_table(territory: Territory, lives: Lives, lead_id: pd.Series, ended_at
         "deal_per_day", "first_round_age_days", "second_round_age_days", "amount_mean", "amount_log_sd",
     ]  # fmt: skip
     table[latent] = leads[latent]
-    forecast = true_forecast(table)
+    forecast = true_forecast(table, as_of)
     return pd.concat([table, forecast.drop(columns=["lead_id", "amount_mean"])], axis=1)

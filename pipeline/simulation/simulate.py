@@ -12,10 +12,12 @@ import numpy as np
 import pandas as pd
 
 from pipeline.common.errors import UserError
+from pipeline.simulation import seasonality
 from pipeline.simulation.company import TERRITORY_LEADS, draw_territory
 from pipeline.simulation.crm_exports import Exports
 from pipeline.simulation.crm_records import Records, records
 from pipeline.simulation.data_errors import spoil
+from pipeline.simulation.earlier_dates import instant_of, lives_until, rows_until, until_day
 from pipeline.simulation.ground_truth import truth_table
 from pipeline.simulation.lead_process import live
 from pipeline.simulation.parquet_files import ParquetFiles
@@ -44,7 +46,7 @@ backtest:
 
 data:
   timezone: Europe/Berlin           # of {zone_of}
-  known_until: 2026-05-15T00:00     # where the data ends
+  known_until: {until}T00:00     # where the data ends
   sources:
 {sources}"""
 CLEAN_SOURCES = """\
@@ -63,7 +65,7 @@ class TerritoryTables:
     truth: pd.DataFrame
 
 
-def chapters(leads: int, events_per_lead: float, seed: int) -> Iterator[TerritoryTables]:
+def chapters(leads: int, events_per_lead: float, seed: int, until: int | None = None) -> Iterator[TerritoryTables]:
     """Tell the company's story territory by territory.
 
     Each has a seed of its own, so the first territories do not depend on how many follow.
@@ -72,6 +74,8 @@ def chapters(leads: int, events_per_lead: float, seed: int) -> Iterator[Territor
     ----------
     leads, events_per_lead, seed
         As for `simulate`.
+    until : int, optional
+        The local day at whose beginning the company is looked at; None: where its story ends.
     """
     first_event = 0
     for index, start in enumerate(range(0, leads, TERRITORY_LEADS)):
@@ -79,9 +83,15 @@ def chapters(leads: int, events_per_lead: float, seed: int) -> Iterator[Territor
         territory = draw_territory(rng, index, min(TERRITORY_LEADS, leads - start))
         lives = live(rng, territory)
         seen = touches(rng, territory, lives, events_per_lead)
-        tables, ended_at = records(rng, territory, lives, seen, first_event)
+        if until is None:
+            tables, ended_at = records(rng, territory, lives, seen, first_event)
+            yield TerritoryTables(tables, truth_table(territory, lives, tables.leads["lead_id"], ended_at))
+        else:
+            so_far = lives_until(lives, until)
+            tables, ended_at = records(rng, territory, so_far, seen, first_event, until)
+            truth = truth_table(territory, so_far, tables.leads["lead_id"], ended_at, instant_of(until))
+            yield TerritoryTables(rows_until(tables, until), truth[truth["created_at"] < instant_of(until)])
         first_event += len(seen)
-        yield TerritoryTables(tables, truth_table(territory, lives, tables.leads["lead_id"], ended_at))
 
 
 def simulate(
@@ -92,6 +102,7 @@ def simulate(
     seed: int = 0,
     mess: bool = False,
     export: str | None = None,
+    until: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, int]:
     """Write a made-up company into a folder: leads, deals, accounts, events, ``truth.parquet`` and ``params.yaml``.
@@ -114,6 +125,8 @@ def simulate(
     export : str, optional
         Instead of tables and params, write what a vendor's CRM exports (a key of
         `pipeline.simulation.vendor_exports.VENDORS`) and ``truth.json``, the figures that reading it must come to.
+    until : str, optional
+        A date: the CRM as it stood at that day's beginning. Two dates of the same company are two days of one CRM.
     progress : callable, optional
         Called with (leads done, leads in all) after every territory.
 
@@ -139,6 +152,9 @@ def simulate(
         raise UserError(f"--export: found {export}, allowed: {', '.join(VENDORS)}")
     if export is not None and mess:
         raise UserError("--mess and --export: choose one; a vendor's export has its own traps")
+    if until is not None and (mess or export is not None):
+        raise UserError("--until: is for clean tables; leave out --mess and --export")
+    day = None if until is None else until_day(until)
     out.mkdir(parents=True, exist_ok=True)
     if export is not None:
         territories = (chapter.records for chapter in chapters(leads, events_per_lead, seed))
@@ -147,7 +163,7 @@ def simulate(
     counts: dict[str, int] = {}
     done = 0
     with ParquetFiles(out) as files:
-        for index, chapter in enumerate(chapters(leads, events_per_lead, seed)):
+        for index, chapter in enumerate(chapters(leads, events_per_lead, seed, day)):
             truth = chapter.truth
             if exports:
                 rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index, 1)))
@@ -168,6 +184,12 @@ def simulate(
         (out / "mess.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
         counts = {table: sum(systems.values()) for table, systems in summary["rows"].items()}
         sources, zone_of = exports.sources(), "dates without an offset, as the CRM writes them"
-    params = PARAMS.format(company="demo", seed=seed, zone_of=zone_of, sources=textwrap.indent(sources, " " * 4))
+    params = PARAMS.format(
+        company="demo",
+        seed=seed,
+        zone_of=zone_of,
+        until=until or seasonality.KNOWN_UNTIL.date(),
+        sources=textwrap.indent(sources, " " * 4),
+    )
     (out / "params.yaml").write_text(params, encoding="utf-8")
     return counts

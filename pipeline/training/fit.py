@@ -19,6 +19,7 @@ from pipeline.common.dates import iso
 from pipeline.common.errors import UserError
 from pipeline.config.params import Params
 from pipeline.ingest.company import LoadedCompany, data_fingerprint
+from pipeline.ingest.source_profile import profile
 from pipeline.model_registry.model_artifact import ModelFacts, StoredModel, source_fingerprint
 
 
@@ -102,6 +103,7 @@ def learn(company: LoadedCompany, params: Params, as_of: datetime) -> Training:
         data_fingerprint=data_fingerprint(company),
         source_fingerprint=source_fingerprint(),
         excluded=findings.excluded,
+        profile=profile(company),
     )
     return Training(StoredModel(forecaster, spec, facts), X, y, findings)
 

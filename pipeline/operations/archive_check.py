@@ -1,0 +1,34 @@
+"""Proof that the archive is as it was sealed."""
+
+from __future__ import annotations
+
+from pipeline.archive.extracts import Extracts
+from pipeline.archive.forecasts import Forecasts
+from pipeline.config.params import Params
+
+
+def verify(params: Params) -> tuple[list[str], str]:
+    """Compare every byte of the archive with the seals, and the seals with one another.
+
+    Returns
+    -------
+    findings : list of str
+        What is not as it was sealed; empty where all is.
+    said : str
+        The result in a sentence, with the digest of the last seal of each chain: kept elsewhere, it proves that the
+        chain was not rewritten as a whole.
+    """
+    findings, parts = [], []
+    for name, chain in (
+        ("forecasts", Forecasts(params.archive_folder).chain),
+        ("extracts", Extracts(params.archive_folder).chain),
+    ):
+        found = list(chain.verify())
+        findings += found
+        if not found:
+            entries = chain.entries()
+            last = f", the last is {entries[-1].name} ({entries[-1].digest})" if entries else ""
+            parts.append(f"{len(entries)} {name}{last}")
+    if findings:
+        return findings, f"The archive was changed: {len(findings)} findings"
+    return [], f"The archive is as it was sealed: {'; '.join(parts)}"
