@@ -187,9 +187,9 @@ def load_and_check(night: Night) -> Outcome:
     with written_whole(night.folder) as staging:
         quarantined(company.connection).to_parquet(staging.path("quarantine.parquet"), index=False)
     loaded = sum(count["loaded"] for count in company.counts.values())
-    quarantined = sum(count["quarantined"] for count in company.counts.values())
+    unusable = sum(count["quarantined"] for count in company.counts.values())
     return Outcome(
-        f"{loaded:,} rows loaded, {quarantined:,} quarantined", loaded, [night.folder / "quarantine.parquet"],
+        f"{loaded:,} rows loaded, {unusable:,} quarantined", loaded, [night.folder / "quarantine.parquet"],
         {"as_of": iso(company.known_until)},
     )  # fmt: skip
 

@@ -9,8 +9,8 @@ from datetime import datetime
 from typing import Any
 
 from features.schema import SCHEMAS
+from pipeline.ingest.company import LoadedCompany
 from pipeline.ingest.databases import quoted
-from pipeline.ingest.load import LoadedCompany
 
 PROFILED = ("leads", "deals", "accounts", "events")
 WORD_COLUMNS = {

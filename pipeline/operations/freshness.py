@@ -17,8 +17,8 @@ from pipeline.common.degradation import Degradation
 from pipeline.common.errors import RunFailedError, UserError
 from pipeline.config.params import NightlyParams
 from pipeline.ingest.column_mapping import Mapping as Columns
+from pipeline.ingest.company import LoadedCompany
 from pipeline.ingest.databases import quoted
-from pipeline.ingest.load import LoadedCompany
 from pipeline.ingest.staging import column_sql
 
 DATES = {

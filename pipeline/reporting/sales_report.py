@@ -12,7 +12,7 @@ from markupsafe import Markup
 from pipeline.common import formatting
 from pipeline.common.atomic_write import write_whole
 from pipeline.config.params import Params
-from pipeline.ingest.load import LoadedCompany
+from pipeline.ingest.company import LoadedCompany
 from pipeline.reporting import html, waterfall
 from pipeline.reporting.lead_details import Details, curve
 from pipeline.reporting.lead_filters import FACETS, MONEY_TOTALS, Filters
