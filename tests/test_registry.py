@@ -1,8 +1,11 @@
 """Models in MLflow: what a run keeps, and that only a person makes a champion."""
 
 import json
+import shutil
+from pathlib import Path
 
 import mlflow
+import pandas as pd
 import pytest
 import yaml
 from conftest import leadrev
@@ -10,6 +13,7 @@ from test_cli import refusal
 
 from pipeline.common.errors import UserError
 from pipeline.config.params import load_params
+from pipeline.model_registry import model_artifact
 from pipeline.model_registry.mlflow_registry import Registry
 from pipeline.model_registry.model_artifact import source_fingerprint
 
@@ -166,16 +170,38 @@ def test_a_model_made_by_other_code_is_refused(company, monkeypatch):
     assert mlflow.active_run() is None
 
 
-def test_an_audit_that_failed_refuses(copied, monkeypatch):
-    from dataclasses import replace
-
+def test_a_model_of_data_without_most_of_the_revenue_is_not_promoted(copied):
+    """Two won deals with unreadable dates: few rows, and most of the money."""
+    deals = pd.read_parquet(copied.folder / "deals.parquet")
+    biggest = deals[deals["outcome"] == "won"].nlargest(2, "amount").index
+    deals["closed_at"] = deals["closed_at"].astype(str).where(~deals.index.isin(biggest), "sometime")
+    deals.loc[biggest, "amount"] = deals["amount"].sum() * 10
+    deals.to_parquet(copied.folder / "deals.parquet")
+    copied.run("train")
     says(copied, "yes")
-    version, stored = Registry(copied.params).load("1")
-    failed = replace(stored, facts=replace(stored.facts, audit_failed="the audit says no"))
-    monkeypatch.setattr(Registry, "load", lambda self, which: (version, failed))
-    ran = leadrev("promote", "1", "--by", "Ana", "--because", "x", folder=copied.folder)
+    version = Registry(copied.params).versions()[-1]
+    ran = leadrev("promote", version, "--by", "Ana", "--because", "x", folder=copied.folder)
     assert ran.code == 2
-    assert "the audit says no" in ran.err
+    assert "is not loaded (data.quarantined_share_limit" in ran.err
+    assert leadrev("promote", version, "--by", "Ana", "--because", "x", "--force", folder=copied.folder).code == 0
+
+
+def test_every_room_that_decides_a_forecast_is_in_the_fingerprint(tmp_path, monkeypatch):
+    """One line changed anywhere below these folders is another fingerprint; a comment is not."""
+    root = Path(model_artifact.__file__).parents[2]
+    for package in model_artifact.DECIDES_A_FORECAST:
+        shutil.copytree(root / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(model_artifact, "__file__", str(tmp_path / "pipeline" / "model_registry" / "model_artifact.py"))
+    honest = model_artifact.source_fingerprint()
+    for package in model_artifact.DECIDES_A_FORECAST:
+        deep = tmp_path / package / "deeper" / "new.py"
+        deep.parent.mkdir()
+        deep.write_text("# a comment\n")
+        commented = model_artifact.source_fingerprint()
+        deep.write_text("x = 1\n")
+        assert model_artifact.source_fingerprint() != commented
+        shutil.rmtree(deep.parent)
+    assert model_artifact.source_fingerprint() == honest
 
 
 def test_a_date_long_after_the_data_end_and_other_horizons_are_refused(copied):

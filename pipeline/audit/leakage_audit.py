@@ -45,6 +45,8 @@ class AuditResult:
         Comparisons made, over which the family-wise error is shared.
     drift : dict
         As `pipeline.audit.drift.conversion_drift` gives it.
+    refusal : str
+        Why no model of these data should be used; empty where nothing speaks against it.
     """
 
     excluded: dict[str, str]
@@ -56,6 +58,7 @@ class AuditResult:
     excluded_kinds: frozenset[str] = frozenset()
     tests_count: int = 0
     drift: dict[str, Any] = field(default_factory=dict)
+    refusal: str = ""
 
 
 def audit(loaded: LoadedCompany, as_of: datetime) -> AuditResult:
@@ -107,6 +110,19 @@ def audit(loaded: LoadedCompany, as_of: datetime) -> AuditResult:
         frozenset(item.name for item in kinds if item.is_out),
         tests,
         drift,
+        _refusal(reconciliation, loaded.params.data.quarantined_share_limit),
+    )
+
+
+def _refusal(reconciliation: Reconciliation, limit: float) -> str:
+    """Say why no model of these data should be used: too much of the revenue was never loaded."""
+    if reconciliation.unloaded_share <= limit:
+        return ""
+    total = reconciliation.total
+    return (
+        f"the audit says: of {total.revenue['source']:,.2f} {reconciliation.currency} won in {total.deals['source']:,} "
+        f"deals of the source, {reconciliation.unloaded_share:.0%} is not loaded (data.quarantined_share_limit: "
+        f"{limit:g}); see `leadrev check`"
     )
 
 

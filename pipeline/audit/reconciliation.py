@@ -153,6 +153,12 @@ class Reconciliation:
         """Whether every deal and every cent of the source is loaded."""
         return not self.differences
 
+    @property
+    def unloaded_share(self) -> float:
+        """Share (0 to 1) of the source's won revenue that is not loaded; of its won deals where there is no revenue."""
+        sides = self.total.revenue if self.total.revenue["source"] > 0 else self.total.deals
+        return float(1 - sides["loaded"] / sides["source"]) if sides["source"] else 0.0
+
     def as_dict(self) -> dict[str, Any]:
         """As ``audit.json`` holds it."""
         return {

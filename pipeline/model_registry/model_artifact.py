@@ -15,8 +15,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-import features
-import models
 from features import catalogue
 from features.snapshot_context import KEYS
 from features.spec import FeatureSpec
@@ -25,6 +23,9 @@ from pipeline.common.dates import quarter_ends
 from pipeline.common.errors import UserError
 from pipeline.config.params import Params
 from pipeline.model_registry.won_lead_profiles import WON_LEAD_FILES, WonLeadProfiles
+
+DECIDES_A_FORECAST = ("features", "models", "pipeline/audit", "pipeline/training")
+"""Folders whose code decides what a model of given tables forecasts."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class ModelFacts:
     data_fingerprint : str
         SHA-256 of the tables it was trained on.
     source_fingerprint : str
-        SHA-256 of the code of ``features`` and ``models``; see `source_fingerprint`.
+        SHA-256 of the code that decides a forecast; see `source_fingerprint`.
     excluded : dict of str to str
         The columns that the audit kept out, and why.
     audit_failed : str
@@ -161,7 +162,7 @@ def read_model(folder: Path) -> StoredModel:
     if facts.source_fingerprint != source_fingerprint():
         raise UserError(
             f"this model of {facts.company} (trained as of {facts.trained_as_of}) was made by another version of "
-            "leadrev's features/ and models/: run `leadrev train` again, or use the version that made it"
+            "leadrev: run `leadrev train` again, or use the version that made it"
         )
     own = {"spec.json", "facts.json", *WON_LEAD_FILES}
     won = {name: (folder / name).read_bytes() for name in WON_LEAD_FILES if (folder / name).exists()}
@@ -171,13 +172,13 @@ def read_model(folder: Path) -> StoredModel:
 
 
 def source_fingerprint() -> str:
-    """Give the SHA-256 of what the code of ``features`` and ``models`` does, the same on every version of Python.
+    """Give the SHA-256 of what the code that decides a forecast does, the same on every version of Python.
 
     Docstrings, blank lines and lines that hold only a comment do not count.
     """
-    digest = hashlib.sha256()
-    for package in (features, models):
-        for path in sorted(Path(str(package.__file__)).parent.rglob("*.py")):
+    digest, root = hashlib.sha256(), Path(__file__).parents[2]
+    for package in DECIDES_A_FORECAST:
+        for path in sorted((root / package).rglob("*.py")):
             text = path.read_text(encoding="utf-8")
             told: set[int] = set()
             for node in ast.walk(ast.parse(text)):
@@ -187,7 +188,7 @@ def source_fingerprint() -> str:
                     told |= set(range(first.lineno, (first.end_lineno or first.lineno) + 1))
             lines = (line.rstrip() for number, line in enumerate(text.splitlines(), 1) if number not in told)
             code = "\n".join(line for line in lines if line and not line.lstrip().startswith("#"))
-            digest.update(f"{package.__name__}/{path.name}\n{code}\n".encode())
+            digest.update(f"{path.relative_to(root).as_posix()}\n{code}\n".encode())
     return digest.hexdigest()
 
 

@@ -104,6 +104,7 @@ def learn(company: LoadedCompany, params: Params, as_of: datetime) -> Training:
         source_fingerprint=source_fingerprint(),
         excluded=findings.excluded,
         profile=profile(company),
+        audit_failed=findings.refusal,
     )
     return Training(StoredModel(forecaster, spec, facts), X, y, findings)
 
