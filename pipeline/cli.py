@@ -364,6 +364,9 @@ def serve(
         Path | None, typer.Option("--certificate", metavar="PEM", help="For HTTPS, with --key.")
     ] = None,
     key: Annotated[Path | None, typer.Option("--key", metavar="PEM", help="For HTTPS, with --certificate.")] = None,
+    plain_http: Annotated[
+        bool, typer.Option("--plain-http", help="Without encryption beyond this machine: something in front encrypts.")
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Serve the web page and a JSON API over the last scores.
@@ -373,7 +376,7 @@ def serve(
     from pipeline.config.params import load_params
     from pipeline.web.server import serve as run
 
-    run(load_params(params), host, port, tokens, certificate, key)
+    run(load_params(params), host, port, tokens, certificate, key, plain_http)
 
 
 @app.command()
@@ -385,16 +388,22 @@ def token(
     tokens: Annotated[Path, typer.Option("--tokens", metavar="FILE", help="The file to add them to.")] = Path(
         "tokens.yaml"
     ),
+    days: Annotated[int, typer.Option("--days", min=1, max=3650, help="How long it opens anything.")] = 365,
+    revoke: Annotated[bool, typer.Option("--revoke", help="Take their tokens away; log-ins end at once.")] = False,
     debug: Debug = False,
 ) -> None:
     """Make a token with which somebody may use `leadrev serve` from another machine; only its digest is kept.
 
     Example: `leadrev token "Ana Costa" --owner ana --tokens tokens.yaml`
     """
-    from pipeline.web.auth import add_token
+    from pipeline.web.tokens import add_token, revoke_tokens
 
-    made = add_token(tokens, name, owner)
-    typer.echo(f"{made}\nThis is shown once. Pass it on safely; next: leadrev serve --host 0.0.0.0 --tokens {tokens}")
+    if revoke:
+        typer.echo(f"{name} has no token any more ({revoke_tokens(tokens, name)} taken out of {tokens})")
+        return
+    made = add_token(tokens, name, owner, days)
+    typer.echo(f"{made}\nThis is shown once: pass it on safely. Next:")
+    typer.echo(f"leadrev serve --host 0.0.0.0 --certificate cert.pem --key key.pem --tokens {tokens}")
 
 
 @app.command()

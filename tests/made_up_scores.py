@@ -260,6 +260,11 @@ def served(folder: Path, **serve):
     return SimpleNamespace(artifacts_folder=folder, serve=ServeParams(**serve))
 
 
+def bearer(app):
+    """The header that lets whoever started an application in."""
+    return {"authorization": f"Bearer {app.state.startup_token}"}
+
+
 def write_scores(folder: Path, rows: int = 60, seed: int = 0, money: bool = True) -> pa.Table:
     """Write scores, attributions and manifest as ``leadrev score`` does; the names are returned."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ import re
 import stat
 import sys
 from types import SimpleNamespace
+from urllib.parse import quote
 
 import pytest
 from conftest import leadrev
@@ -16,7 +17,7 @@ from made_up_scores import served as served_params
 from pipeline.common.errors import UserError
 from pipeline.reporting.ranked_leads import Ranking
 from pipeline.web import app as web_app
-from pipeline.web import auth, score_cache, server
+from pipeline.web import auth, limits, score_cache, server, tokens
 
 HOST = "https://leads.example"
 
@@ -26,16 +27,16 @@ def served(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shared")
     names = write_scores(folder, 90)
     (folder / "backtest.json").write_text(json.dumps(made_up_backtest()))
-    tokens = folder / "tokens.yaml"
+    file = folder / "tokens.yaml"
     made = {
-        "Max": auth.add_token(tokens, "Max", None),
-        "Ana": auth.add_token(tokens, "Ana", "ana"),
-        "Zoe": auth.add_token(tokens, "Zoe", "an owner without leads"),
+        "Max": tokens.add_token(file, "Max", None),
+        "Ana": tokens.add_token(file, "Ana", "ana"),
+        "Zoe": tokens.add_token(file, "Zoe", "an owner without leads"),
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(score_cache, "open_ranking", lambda params: Ranking(folder, names))
-        app = web_app.create_app(served_params(folder), auth.read_tokens(tokens))
-        yield SimpleNamespace(app=app, tokens=made, file=tokens)
+        app = web_app.create_app(served_params(folder), tokens.TokenFile(file))
+        yield SimpleNamespace(app=app, tokens=made, file=file)
 
 
 def browser(served, **options):
@@ -62,7 +63,8 @@ def test_nothing_is_told_without_a_token(served, given):
         assert answer.headers["www-authenticate"] == "Bearer"
     for path in ("/", "/leads/L000001", "/leads.csv", "/compare?lead=L000001&lead=L000002"):
         answer = client.get(path, headers=headers)
-        assert (answer.status_code, answer.headers["location"]) == (303, "/login")
+        following = "" if path == "/" else f"?next={quote(path, safe='')}"
+        assert (answer.status_code, answer.headers["location"]) == (303, f"/login{following}")
     assert client.get("/login").status_code == 200
 
 
@@ -73,13 +75,13 @@ def test_a_token_in_an_address_opens_nothing(served):
 
 def test_every_token_is_compared_whole_whoever_was_found(served, monkeypatch):
     compared = []
-    honest = auth.hmac.compare_digest
-    monkeypatch.setattr(auth.hmac, "compare_digest", lambda a, b: compared.append((a, b)) or honest(a, b))
-    tokens = auth.read_tokens(served.file)
+    honest = tokens.hmac.compare_digest
+    monkeypatch.setattr(tokens.hmac, "compare_digest", lambda a, b: compared.append((a, b)) or honest(a, b))
+    known = tokens.TokenFile(served.file)
     for given in (served.tokens["Max"], served.tokens["Zoe"], "wrong", ""):
         compared.clear()
-        tokens.person(given)
-        assert len(compared) == len(tokens.people)
+        known.find(given)
+        assert len(compared) == len(known.people)
         assert {len(side) for pair in compared for side in pair} == {64}
 
 
@@ -179,10 +181,11 @@ def test_a_token_is_shown_once_and_kept_as_a_digest(tmp_path):
     token = ran.out.split()[0]
     assert token not in file.read_text()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert auth.read_tokens(file).person(token) == auth.Person("Ana: [Costa]", "007")
+    _, person = tokens.TokenFile(file).find(token)
+    assert (person.name, person.owner_id) == ("Ana: [Costa]", "007")
     again = leadrev("token", "Ana: [Costa]", "--tokens", file)
     assert again.code == 2
-    assert len(auth.read_tokens(file).people) == 1
+    assert len(tokens.TokenFile(file).people) == 1
 
 
 @pytest.mark.parametrize(
@@ -191,7 +194,7 @@ def test_a_token_is_shown_once_and_kept_as_a_digest(tmp_path):
 def test_a_file_of_tokens_that_is_not_one_is_refused(tmp_path, content):
     (tmp_path / "tokens.yaml").write_text(content)
     with pytest.raises(UserError, match=r"tokens\.yaml"):
-        auth.read_tokens(tmp_path / "tokens.yaml")
+        tokens.TokenFile(tmp_path / "tokens.yaml")
 
 
 def test_the_log_tells_where_it_failed_and_not_with_what():
@@ -200,7 +203,7 @@ def test_the_log_tells_where_it_failed_and_not_with_what():
         raise ValueError("alma@costa.example: Alma Costa")
     except ValueError:
         record = logger.makeRecord("test", logging.ERROR, "", 0, "Exception in ASGI\n", (), sys.exc_info())
-    assert server.without_data(record)
+    assert limits.QuietLog().filter(record)
     text = logging.Formatter().format(record)
     assert "ValueError at test_access.py:" in text
     assert "costa" not in text.lower()

@@ -11,6 +11,7 @@ from made_up_scores import served as served_params
 from pipeline.reporting.ranked_leads import Ranking
 from pipeline.web import auth, score_cache
 from pipeline.web.app import create_app
+from pipeline.web.tokens import Person
 
 PATHS = {
     ("GET", "/api/v1/summary"),
@@ -32,6 +33,7 @@ def document(tmp_path_factory):
         app = create_app(served_params(folder))
         # the guard lets in whoever sits here: its refusals are tested in test_access.py
         patch.setattr(auth.Access, "knows_host", lambda self, request: True)
+        patch.setattr(auth.Access, "person", lambda self, request: Person("Max"))
         yield schemathesis.openapi.from_asgi("/api/v1/openapi.json", app)
 
 

@@ -7,7 +7,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from made_up_scores import NASTY_NAME, made_up_backtest, write_scores
+from made_up_scores import NASTY_NAME, bearer, made_up_backtest, write_scores
 from made_up_scores import served as served_params
 
 from pipeline.reporting import html, sales_report
@@ -56,7 +56,7 @@ def site(tmp_path_factory):
     home = f"http://127.0.0.1:{port}"
     yield SimpleNamespace(home=home, lead=f"{home}/leads/{lead}", nasty=f"{home}/leads/{nasty}",
                           compare=f"{home}/compare?lead={lead}&lead={nasty}", report=f"file://{folder}/report.html",
-                          folder=folder, lead_id=lead)  # fmt: skip
+                          folder=folder, lead_id=lead, headers=bearer(app))  # fmt: skip
     running.should_exit = True
     thread.join(20)
 
@@ -73,12 +73,12 @@ def browser():
 
 
 @pytest.fixture
-def opened(browser):
+def opened(browser, site):
     """Open an address; at the end no page may have complained or asked another host."""
     contexts, wrong, expected = [], [], []
 
     def open_page(address, **options):
-        context = browser.new_context(**options)
+        context = browser.new_context(extra_http_headers=site.headers, **options)
         contexts.append(context)
         context.set_default_timeout(20_000)
         page = context.new_page()

@@ -14,8 +14,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from fastapi.testclient import TestClient
+from made_up_scores import bearer, write_scores
 from made_up_scores import served as served_params
-from made_up_scores import write_scores
 
 from pipeline.archive import feedback
 from pipeline.common.errors import UserError
@@ -41,7 +41,7 @@ config = uvicorn.Config(app, port=0, log_level="error")
 server = uvicorn.Server(config)
 async def started(sockets=None, honest=server.startup):
     await honest(sockets)
-    print(server.servers[0].sockets[0].getsockname()[1], flush=True)
+    print(server.servers[0].sockets[0].getsockname()[1], app.state.startup_token, flush=True)
 server.startup = started
 server.run()
 """
@@ -61,7 +61,7 @@ def client(tmp_path, monkeypatch):
     names = write_scores(tmp_path, 30)
     monkeypatch.setattr(score_cache, "open_ranking", lambda params: Ranking(tmp_path, names))
     app = create_app(served_params(tmp_path))
-    return TestClient(app, base_url="http://127.0.0.1:8000", follow_redirects=False)
+    return TestClient(app, base_url="http://127.0.0.1:8000", follow_redirects=False, headers=bearer(app))
 
 
 def test_answers_are_only_ever_added(tmp_path):
@@ -69,8 +69,8 @@ def test_answers_are_only_ever_added(tmp_path):
     assert store.all() == []
     first = store.add(answer(1))
     store.add(answer(2, lead_id="L000001", answer="already_talking"))
-    assert store.add(answer(1, answer="already_talking", answered_by="Ben")) == first, "one click is one answer"
-    assert [one.click_id for one in store.of_leads(["L000001", "L9"])["L000001"]] == ["click-000002", "click-000001"]
+    assert store.add(answer(1, scored_as_of="2026-05-16T00:00:00Z")) == first, "one click is one answer"
+    assert [one.click_id for one in store.of_lead("L000001")] == ["click-000002", "click-000001"]
     for statement in (
         "UPDATE answers SET answer = 'x'",
         "DELETE FROM answers",
@@ -144,12 +144,15 @@ def test_killed_between_click_and_answer_every_click_is_stored_or_reported(tmp_p
     def start():
         command = [sys.executable, "-c", SERVER, str(tmp_path)]
         server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent)
-        return server, int(server.stdout.readline())
+        return server, server.stdout.readline().split()
 
-    def click(port, click_id):
+    def click(place, click_id):
+        port, token = place
         body = json.dumps({"lead_id": "L000001", "answer": "already_talking", "click_id": click_id}).encode()
         asked = urllib.request.Request(
-            f"http://127.0.0.1:{port}/api/v1/answers", body, {"Content-Type": "application/json"}
+            f"http://127.0.0.1:{port}/api/v1/answers",
+            body,
+            {"Content-Type": "application/json", "Authorization": f"Bearer {token}"},
         )
         try:
             with urllib.request.urlopen(asked, timeout=10) as told:
@@ -157,13 +160,13 @@ def test_killed_between_click_and_answer_every_click_is_stored_or_reported(tmp_p
         except OSError:
             return False
 
-    server, port = start()
+    server, place = start()
     confirmed, reported, enough = [], [], threading.Event()
 
     def person():
         while True:
             click_id = str(uuid.uuid4())
-            if not click(port, click_id):
+            if not click(place, click_id):
                 reported.append(click_id)
                 return
             confirmed.append(click_id)
@@ -181,9 +184,9 @@ def test_killed_between_click_and_answer_every_click_is_stored_or_reported(tmp_p
     stored = {one.click_id for one in feedback.AnswerStore(tmp_path / feedback.FILE).all()}
     assert set(confirmed) <= stored
     assert stored <= {*confirmed, *reported}
-    server, port = start()
+    server, place = start()
     try:
-        assert all(click(port, click_id) for click_id in reported)
+        assert all(click(place, click_id) for click_id in reported)
     finally:
         server.kill()
         server.wait()

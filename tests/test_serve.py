@@ -8,7 +8,7 @@ import threading
 import pyarrow as pa
 import pytest
 from fastapi.testclient import TestClient
-from made_up_scores import NASTY_NAME, made_up_backtest, write_scores
+from made_up_scores import NASTY_NAME, bearer, made_up_backtest, write_scores
 from made_up_scores import served as served_params
 from test_pages import tags
 
@@ -28,7 +28,8 @@ def client(tmp_path_factory):
     (folder / "backtest.json").write_text(json.dumps(made_up_backtest()))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(score_cache, "open_ranking", lambda params: Ranking(folder, names))
-        yield TestClient(create_app(served_params(folder)), base_url="http://127.0.0.1:8000")
+        app = create_app(served_params(folder))
+        yield TestClient(app, base_url="http://127.0.0.1:8000", headers=bearer(app))
 
 
 def lead_ids(client, **asked):

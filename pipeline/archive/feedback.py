@@ -1,18 +1,21 @@
 """What sales answers to a forecast: kept for ever, never changed, and given to training as events.
 
 An answer is stored when `AnswerStore.add` returns, and not before: SQLite has then written it through to the disk, so
-that it survives the process and the machine. Each click has its own id. A browser that got no answer may send the same
-click again, and it is still stored once.
+that it survives the process and the machine. Each click has an id of its own among its person's: a browser that got no
+answer may send the same click again, and it is still stored once; nobody else's click of that id is touched, or shown.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
 import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.csv
@@ -29,6 +32,7 @@ ANSWERS = {
     "already_talking": "Already talking",
 }
 CHANNEL = "leadrev"
+ANSWERS_AT_ONCE = 50
 EVENTS = pa.schema(
     {
         "event_id": pa.string(),
@@ -46,7 +50,7 @@ EVENTS = pa.schema(
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS answers (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
-    click_id TEXT NOT NULL UNIQUE,
+    click_id TEXT NOT NULL,
     answered_at TEXT NOT NULL,
     answered_by TEXT NOT NULL,
     lead_id TEXT NOT NULL,
@@ -54,7 +58,8 @@ CREATE TABLE IF NOT EXISTS answers (
     answer TEXT NOT NULL,
     reason_code TEXT,
     scored_as_of TEXT NOT NULL,
-    model_version TEXT NOT NULL
+    model_version TEXT NOT NULL,
+    UNIQUE (answered_by, click_id)
 );
 CREATE INDEX IF NOT EXISTS answers_of_lead ON answers (lead_id, number);
 CREATE TRIGGER IF NOT EXISTS never_changed BEFORE UPDATE ON answers
@@ -62,6 +67,8 @@ BEGIN SELECT RAISE(ABORT, 'answers are only ever added'); END;
 CREATE TRIGGER IF NOT EXISTS never_removed BEFORE DELETE ON answers
 BEGIN SELECT RAISE(ABORT, 'answers are only ever added'); END;
 """
+_CLICKS_OF_ALL = "click_id TEXT NOT NULL UNIQUE"
+"""What the table said before clicks were told apart by person."""
 _COLUMNS = "click_id, answered_at, answered_by, lead_id, episode, answer, reason_code, scored_as_of, model_version"
 
 
@@ -103,6 +110,10 @@ class Answer:
         return ANSWERS.get(self.answer, self.answer)
 
 
+class ReusedClickError(Exception):
+    """A click's id was used by the same person before, for another answer."""
+
+
 class AnswerStore:
     """Answers in one SQLite file, each written through to the disk before it counts as stored.
 
@@ -116,9 +127,16 @@ class AnswerStore:
         self.path = path
 
     def _open(self) -> sqlite3.Connection:
+        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         connection = sqlite3.connect(self.path, timeout=10, isolation_level=None)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")  # a commit returns once the log is on the disk
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")  # a commit returns once the log is on the disk
+            _tell_clicks_apart(connection)
+            connection.executescript(_SCHEMA)
+        except sqlite3.Error:
+            connection.close()
+            raise
         return connection
 
     def add(self, answer: Answer) -> Answer:
@@ -127,45 +145,133 @@ class AnswerStore:
         Returns
         -------
         Answer
-            As stored: of a click that was stored before, the first one.
+            As stored: of a click that this person sent before, the first one.
 
         Raises
         ------
+        ReusedClickError
+            If this person used the click's id for another answer.
         sqlite3.Error
             If it could not be stored.
         """
         with closing(self._open()) as connection:
-            connection.executescript(_SCHEMA)
             places = ", ".join("?" * len(_COLUMNS.split(", ")))
             values = [getattr(answer, name) for name in _COLUMNS.split(", ")]
             connection.execute(
-                f"INSERT INTO answers ({_COLUMNS}) VALUES ({places}) ON CONFLICT (click_id) DO NOTHING",  # noqa: S608
+                f"INSERT INTO answers ({_COLUMNS}) VALUES ({places}) ON CONFLICT DO NOTHING",  # noqa: S608
                 values,
             )
             row = connection.execute(
-                f"SELECT {_COLUMNS} FROM answers WHERE click_id = ?",  # noqa: S608 - own constants
-                [answer.click_id],
+                f"SELECT {_COLUMNS} FROM answers WHERE answered_by = ? AND click_id = ?",  # noqa: S608 - own constants
+                [answer.answered_by, answer.click_id],
             ).fetchone()
-        return Answer(*row)
+        stored = Answer(*row)
+        if any(getattr(stored, name) != getattr(answer, name) for name in ("lead_id", "answer", "reason_code")):
+            raise ReusedClickError
+        return stored
 
-    def of_leads(self, lead_ids: Sequence[str]) -> dict[str, list[Answer]]:
-        """Give what was answered of some leads, by lead, the newest first."""
+    def of_lead(self, lead_id: str, start: int = 0, limit: int = ANSWERS_AT_ONCE) -> list[Answer]:
+        """Give what was answered of a lead, the newest first: at most `limit` of them, and no more is read.
+
+        Raises
+        ------
+        sqlite3.Error
+            If the file is damaged where they stand.
+        """
+        if not self.path.exists():
+            return []
+        with closing(self._open()) as connection:
+            return _of_lead(connection, lead_id, start, limit)
+
+    def newest_of(self, lead_ids: Sequence[str]) -> tuple[dict[str, list[Answer]], bool]:
+        """Give the newest answer of some leads, by lead, and whether the file is damaged where some of them stand."""
         found: dict[str, list[Answer]] = {}
-        if lead_ids and self.path.exists():
-            asked = ", ".join("?" * len(lead_ids))
-            for answer in self._select(f"WHERE lead_id IN ({asked}) ORDER BY number DESC", list(lead_ids)):
-                found.setdefault(answer.lead_id, []).append(answer)
-        return found
+        if not lead_ids or not self.path.exists():
+            return found, False
+        is_damaged = False
+        try:
+            with closing(self._open()) as connection:
+                for lead_id in lead_ids:
+                    try:
+                        found[lead_id] = _of_lead(connection, lead_id, 0, 1)
+                    except sqlite3.Error:
+                        is_damaged = True
+        except sqlite3.Error:
+            is_damaged = True
+        return {lead_id: answers for lead_id, answers in found.items() if answers}, is_damaged
 
     def all(self) -> list[Answer]:
-        """Give every answer, the oldest first."""
-        return self._select("ORDER BY number", []) if self.path.exists() else []
+        """Give every answer, the oldest first.
 
-    def _select(self, rest: str, given: list[str]) -> list[Answer]:
+        Raises
+        ------
+        sqlite3.Error
+            If the file is damaged.
+        """
+        if not self.path.exists():
+            return []
         with closing(self._open()) as connection:
-            connection.executescript(_SCHEMA)
-            rows = connection.execute(f"SELECT {_COLUMNS} FROM answers {rest}", given).fetchall()  # noqa: S608
-        return [Answer(*row) for row in rows]
+            return [
+                Answer(*row)
+                for row in connection.execute(f"SELECT {_COLUMNS} FROM answers ORDER BY number")  # noqa: S608
+            ]
+
+    def readable(self) -> tuple[list[Answer], int]:
+        """Give what can still be read of a damaged file, the oldest first, and how many answers cannot.
+
+        Raises
+        ------
+        sqlite3.Error
+            If not even its beginning can be read.
+        """
+        found: dict[int, Answer] = {}
+        with closing(sqlite3.connect(f"file:{quote(str(self.path))}?mode=ro", uri=True)) as connection:
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            last = 0
+            for sql in ("SELECT max(number) FROM answers", "SELECT seq FROM sqlite_sequence WHERE name = 'answers'"):
+                with suppress(sqlite3.Error, TypeError):
+                    last = max(last, int(connection.execute(sql).fetchone()[0]))
+            for number in range(1, last + 1):  # each by itself: a page that cannot be read takes only its own along
+                with suppress(sqlite3.Error):
+                    row = connection.execute(
+                        f"SELECT {_COLUMNS} FROM answers WHERE number = ?",  # noqa: S608 - own constants
+                        [number],
+                    ).fetchone()
+                    if row:
+                        found[number] = Answer(*row)
+        return [found[number] for number in sorted(found)], last - len(found)
+
+
+def _of_lead(connection: sqlite3.Connection, lead_id: str, start: int, limit: int) -> list[Answer]:
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM answers WHERE lead_id = ? ORDER BY number DESC LIMIT ? OFFSET ?",  # noqa: S608
+        [lead_id, limit, start],
+    )
+    return [Answer(*row) for row in rows]
+
+
+def _tell_clicks_apart(connection: sqlite3.Connection) -> None:
+    """Carry a table in which a click's id was one person's for all over into one in which it is each person's own."""
+    asked = "SELECT sql FROM sqlite_master WHERE type = 'table' AND name = 'answers'"
+    found = connection.execute(asked).fetchone()
+    if not found or _CLICKS_OF_ALL not in found[0]:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if _CLICKS_OF_ALL in connection.execute(asked).fetchone()[0]:
+            connection.execute("DROP INDEX IF EXISTS answers_of_lead")
+            for trigger in ("never_changed", "never_removed"):
+                connection.execute(f"DROP TRIGGER IF EXISTS {trigger}")
+            connection.execute("ALTER TABLE answers RENAME TO answers_before")
+            connection.execute(_SCHEMA.split(";", 1)[0])
+            connection.execute(
+                f"INSERT INTO answers (number, {_COLUMNS}) SELECT number, {_COLUMNS} FROM answers_before"  # noqa: S608
+            )
+            connection.execute("DROP TABLE answers_before")
+        connection.execute("COMMIT")
+    except sqlite3.Error:
+        connection.execute("ROLLBACK")
+        raise
 
 
 def now() -> str:
@@ -183,7 +289,7 @@ def as_events(answers: Sequence[Answer]) -> pa.Table:
     """
     return pa.table(
         {
-            "event_id": [f"{CHANNEL}-{answer.click_id}" for answer in answers],
+            "event_id": [_event_id(answer) for answer in answers],
             "lead_id": [answer.lead_id for answer in answers],
             "occurred_at": [datetime.fromisoformat(answer.answered_at) for answer in answers],
             "kind": [f"sales_{answer.answer}" for answer in answers],
@@ -216,14 +322,37 @@ def export(folder: Path, out: Path) -> int:
     Raises
     ------
     UserError
-        If the name ends otherwise.
+        If the name ends otherwise; or if some answers cannot be read, once the others are written.
     """
     if out.suffix not in (".parquet", ".csv"):
         raise UserError(f"--out: found {out.name}; the name must end in .parquet or .csv")
-    table = as_events(AnswerStore(folder / FILE).all())
+    store = AnswerStore(folder / FILE)
+    try:
+        answers, lost = store.all(), 0
+    except sqlite3.Error:
+        answers, lost = _readable(store)
+    table = as_events(answers)
     with written_whole(out.parent) as staging:
         if out.suffix == ".csv":
             pa.csv.write_csv(plain_cells(table), staging.path(out.name))
         else:
             pq.write_table(table, staging.path(out.name))
+    if lost:
+        raise UserError(
+            f"{store.path}: is damaged: {len(table):,} answers were written to {out}, {lost:,} could not be read; put "
+            "a copy of the file back in its place"
+        )
     return len(table)
+
+
+def _readable(store: AnswerStore) -> tuple[list[Answer], int]:
+    try:
+        return store.readable()
+    except sqlite3.Error:
+        raise UserError(f"{store.path}: is damaged and cannot be read; put a copy of the file back") from None
+
+
+def _event_id(answer: Answer) -> str:
+    """Give an id that is a click's alone, whoever else used the same id for theirs."""
+    own = hashlib.sha256(f"{answer.answered_by}\0{answer.click_id}".encode()).hexdigest()
+    return f"{CHANNEL}-{own[:32]}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -187,6 +188,16 @@ class ServeParams(_Strict):
 
     company_rank: bool = False
     proxies: Texts = []
+
+    @field_validator("proxies")
+    @classmethod
+    def _addresses(cls, value: list[str]) -> list[str]:
+        for proxy in value:
+            try:
+                ipaddress.ip_network(proxy, strict=False)
+            except ValueError:
+                raise ValueError(f"'{proxy}' is no address of the internet, such as 10.0.0.5 or 10.0.0.0/24") from None
+        return value
 
 
 class NightlySource(_Strict):

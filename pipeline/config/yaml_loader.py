@@ -75,6 +75,22 @@ def refuse_bombs(node: yaml.Node) -> None:
     count(node, 0)
 
 
+def parse_yaml(text: str) -> Any:
+    """Read YAML as strictly as a params file: each key once, no bombs, dates and yes and no as text.
+
+    Raises
+    ------
+    yaml.YAMLError, ValueError
+        It cannot be read.
+    """
+    loader = _Loader(text)
+    node = loader.get_single_node()
+    if node is None:
+        return None
+    refuse_bombs(node)
+    return loader.construct_document(node)
+
+
 def read_yaml(path: Path) -> tuple[dict[str, Any], yaml.Node]:
     """Read a YAML mapping, and the node tree that knows its lines.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI, Query
+from fastapi import FastAPI, HTTPException, Query, Request
 
 from pipeline.reporting import waterfall
 from pipeline.reporting.lead_details import curve
 from pipeline.web.request_models import (
+    ANSWERS_SHOWN,
     MOST_PAGES,
     MOST_ROWS,
     PAGE_ROWS,
@@ -17,6 +18,8 @@ from pipeline.web.request_models import (
     GivenFilters,
     LeadId,
     SortKey,
+    answers_of,
+    record,
     store_answer,
     visible_lead,
 )
@@ -41,6 +44,9 @@ def add(app: FastAPI, scores: ScoreCache) -> None:
     """Put the API's paths into the application."""
     errors: dict[int | str, dict[str, Any]] = {401: {"model": ErrorBody}, 422: {"model": ErrorBody}}
     missing: dict[int | str, dict[str, Any]] = {404: {"model": ErrorBody}, **errors}
+    refusals: dict[int | str, dict[str, Any]] = {
+        **missing, 400: {"model": ErrorBody}, 409: {"model": ErrorBody}, 503: {"model": ErrorBody},
+    }  # fmt: skip
 
     @app.get("/api/v1/summary", responses={401: {"model": ErrorBody}})
     def summary(person: Asker) -> SummaryBody:
@@ -62,6 +68,7 @@ def add(app: FastAPI, scores: ScoreCache) -> None:
 
     @app.get("/api/v1/leads", responses=errors)
     def leads(
+        request: Request,
         person: Asker,
         filters: GivenFilters,
         sort: SortKey = "rank",
@@ -71,11 +78,10 @@ def add(app: FastAPI, scores: ScoreCache) -> None:
         """List leads, filtered and sorted, with the revenue that the filter shows and hides."""
         ranking = scores.get().ranking_for(person)
         shown = ranking.totals_of(filters) if filters else ranking.totals
+        page = ranking.page(filters, sort, start, limit)
+        record(request, "export", to="json", leads=len(page))
         return LeadsBody(
-            shown=TotalsBody.of(shown),
-            hidden=TotalsBody.of(ranking.totals - shown),
-            start=start,
-            leads=ranking.page(filters, sort, start, limit),
+            shown=TotalsBody.of(shown), hidden=TotalsBody.of(ranking.totals - shown), start=start, leads=page
         )
 
     @app.get("/api/v1/leads/{lead_id:path}", responses=missing)
@@ -85,7 +91,10 @@ def add(app: FastAPI, scores: ScoreCache) -> None:
         ranking = score_set.ranking_for(person)
         row = visible_lead(ranking, lead_id)
         unit: Literal["money", "points"] = "points" if row["revenue"] is None else "money"
-        answers = scores.answers.of_leads([row["lead_id"]]).get(row["lead_id"], [])
+        try:
+            answers = [answer_body(answer) for answer in answers_of(scores, row["lead_id"])]
+        except HTTPException:  # the forecast is as good as ever
+            answers = None
         return LeadBody(
             lead=row,
             unit=unit,
@@ -104,7 +113,7 @@ def add(app: FastAPI, scores: ScoreCache) -> None:
                 for day in score_set.details.days(ranking, row)
             ],
             insights=score_set.details.insight(ranking, row),
-            answers=[answer_body(answer) for answer in answers],
+            answers=answers,
         )
 
     @app.get("/api/v1/compare", responses=missing)
@@ -118,17 +127,19 @@ def add(app: FastAPI, scores: ScoreCache) -> None:
             a=one, b=other, unit=shown.unit, difference=shown.difference, themes=theme_bodies(dict(shown.steps))
         )
 
-    @app.post(
-        "/api/v1/answers", status_code=201, responses={400: {"model": ErrorBody}, 503: {"model": ErrorBody}, **missing}
-    )
-    def answer(person: Asker, given: GivenAnswer) -> AnswerBody:
+    @app.post("/api/v1/answers", status_code=201, responses=refusals)
+    def answer(request: Request, person: Asker, given: GivenAnswer) -> AnswerBody:
         """Store what sales says of a lead's forecast: on the disk once this answers, and never changed."""
-        return answer_body(
-            store_answer(scores, visible_lead(scores.get().ranking_for(person), given.lead_id), person, given)
-        )
+        lead = visible_lead(scores.get().ranking_for(person), given.lead_id)
+        return answer_body(store_answer(request, scores, lead, person, given))
 
-    @app.get("/api/v1/answers", responses=missing)
-    def answers(person: Asker, lead_id: LeadId) -> list[AnswerBody]:
+    @app.get("/api/v1/answers", responses={**missing, 503: {"model": ErrorBody}})
+    def answers(
+        person: Asker,
+        lead_id: LeadId,
+        start: Annotated[int, Query(ge=0, le=MOST_PAGES * PAGE_ROWS)] = 0,
+        limit: Annotated[int, Query(ge=1, le=MOST_ROWS)] = ANSWERS_SHOWN,
+    ) -> list[AnswerBody]:
         """Give what was answered of a lead, the newest first."""
         row = visible_lead(scores.get().ranking_for(person), lead_id)
-        return [answer_body(answer) for answer in scores.answers.of_leads([row["lead_id"]]).get(row["lead_id"], [])]
+        return [answer_body(answer) for answer in answers_of(scores, row["lead_id"], start, limit)]

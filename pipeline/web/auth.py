@@ -1,172 +1,77 @@
-"""Who may see what: tokens, of which only a digest is kept, log-ins of browsers, and requests from other sites."""
+"""Who asks: tokens and log-ins of browsers, proxies that may speak for others, and requests from other sites."""
 
 from __future__ import annotations
 
-import getpass
-import hashlib
-import hmac
-import os
+import ipaddress
 import secrets
 import threading
 import time
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections import OrderedDict
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-import yaml
 from starlette.requests import HTTPConnection
 
-from pipeline.common.errors import UserError
+from pipeline.web.tokens import Person, Tokens, digest
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 COOKIE = "leadrev"
 SESSION_SECONDS = 12 * 3600
-SESSIONS_LIMIT = 10_000
-TOKEN_LIMIT = 200
-
-
-@dataclass(frozen=True)
-class Person:
-    """Who asks, and what they may see: every lead, or only those of one owner.
-
-    Parameters
-    ----------
-    name : str
-        What their answers are signed with.
-    owner_id : str or None
-        The owner whose leads they see; None: all leads.
-    """
-
-    name: str
-    owner_id: str | None = None
-
-
-def this_machine() -> Person:
-    """Give the person who started the server, and sees every lead on the machine it runs on."""
-    try:
-        return Person(getpass.getuser())
-    except (OSError, KeyError):  # an account without a name, as in some containers
-        return Person("this machine")
-
-
-def digest(secret: str) -> str:
-    """Give what is kept of a secret: its SHA-256. The secrets are random and long, so that nobody can try them all."""
-    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-class Tokens:
-    """The people who may ask, by the digests of their tokens."""
-
-    def __init__(self, people: dict[str, Person]):
-        self.people = people
-
-    def person(self, token: str) -> Person | None:
-        """Find whose token it is, in a time that does not tell how much of it was right."""
-        asked = digest(token[:TOKEN_LIMIT])
-        found = None
-        for kept, person in self.people.items():  # to the end, whoever was found
-            if hmac.compare_digest(kept, asked):
-                found = person
-        return found
-
-
-def read_tokens(path: Path) -> Tokens:
-    """Read a file of tokens, as `add_token` writes it.
-
-    Raises
-    ------
-    UserError
-        If it is not there, nobody is in it, or an entry is not as it must be.
-    """
-    entries = _entries(path)
-    if not entries:
-        raise UserError(f"{path}: nobody is in it; add somebody with `leadrev token NAME --tokens {path}`")
-    people = {}
-    for number, entry in enumerate(entries, 1):
-        told = entry if isinstance(entry, dict) else {}
-        kept, name, owner_id = str(told.get("sha256", "")), told.get("name"), told.get("owner_id")
-        if len(kept) != 64 or not name or set(told) - {"name", "owner_id", "sha256"}:
-            raise UserError(
-                f"{path}: entry {number} must have name, sha256 (64 hexadecimal digits) and, for somebody who sees "
-                "only their own leads, owner_id; make one with `leadrev token NAME`"
-            )
-        people[kept] = Person(str(name), None if owner_id is None else str(owner_id))
-    return Tokens(people)
-
-
-def add_token(path: Path, name: str, owner_id: str | None) -> str:
-    """Make a token for somebody, and keep its digest.
-
-    Parameters
-    ----------
-    path : Path
-        The file of tokens; made if it is not there, readable by its owner alone.
-    name : str
-        Whose it is.
-    owner_id : str, optional
-        They see only this owner's leads.
-
-    Returns
-    -------
-    str
-        The token: it is written nowhere else.
-
-    Raises
-    ------
-    UserError
-        If the name is empty or taken.
-    """
-    if not name.strip():
-        raise UserError("NAME: found nothing; say whose token it is")
-    if path.exists() and any(isinstance(entry, dict) and entry.get("name") == name for entry in _entries(path)):
-        raise UserError(f"NAME: {name} has a token in {path} already; take that entry out of the file first")
-    token = secrets.token_urlsafe(32)
-    entry = {"name": name} | ({} if owner_id is None else {"owner_id": owner_id}) | {"sha256": digest(token)}
-    line = yaml.safe_dump([entry], default_flow_style=None, sort_keys=False, width=1000, allow_unicode=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600), "a", encoding="utf-8") as file:
-        file.write(line)
-    return token
-
-
-def _entries(path: Path) -> list[Any]:
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"no file of tokens at {path}: make one with `leadrev token NAME --tokens {path}`") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        raise UserError(f"{path}: cannot be read as a list of tokens") from None
-    if found is not None and not isinstance(found, list):
-        raise UserError(f"{path}: must be a list of tokens, as `leadrev token NAME` writes it")
-    return found or []
+FAILURES_A_MINUTE = 10
+ADDRESSES_KEPT = 10_000
+FORWARDED = ("forwarded", "x-real-ip")  # and all that begin with x-forwarded-
 
 
 class Sessions:
-    """Browsers that are logged in. A browser holds a random key, never the token; a restart logs everybody out."""
+    """Browsers that are logged in: one a person, so that a new log-in ends the old one and nobody's ends another's.
+
+    A browser holds a random key, never the token; a restart logs everybody out.
+    """
 
     def __init__(self) -> None:
-        self._people: dict[str, tuple[Person, float]] = {}
+        self._sessions: dict[str, tuple[str, str, float]] = {}
+        self._of_person: dict[str, str] = {}
         self._changing = threading.Lock()
 
-    def start(self, person: Person) -> str:
-        """Log a browser in; give its key."""
+    def start(self, kept: str, person: Person) -> str:
+        """Log a browser in by the digest of a token; give its key."""
         key = secrets.token_urlsafe(32)
         with self._changing:
-            while len(self._people) >= SESSIONS_LIMIT:
-                del self._people[next(iter(self._people))]
-            self._people[digest(key)] = person, time.monotonic() + SESSION_SECONDS
+            self._sessions.pop(self._of_person.get(person.name, ""), None)
+            self._of_person[person.name] = digest(key)
+            self._sessions[digest(key)] = kept, person.name, time.monotonic() + SESSION_SECONDS
         return key
 
-    def person(self, key: str) -> Person | None:
-        """Find whose browser it is; None once it was logged out, or half a day went by."""
-        person, until = self._people.get(digest(key[:TOKEN_LIMIT]), (None, 0.0))
-        return person if time.monotonic() < until else None
+    def token_of(self, key: str) -> str | None:
+        """Give the digest of the token by which a browser logged in; None once logged out, or half a day went by."""
+        kept, _, until = self._sessions.get(digest(key), ("", "", 0.0))
+        return kept if time.monotonic() < until else None
 
     def end(self, key: str) -> None:
         """Log a browser out."""
         with self._changing:
-            self._people.pop(digest(key[:TOKEN_LIMIT]), None)
+            _, name, _ = self._sessions.pop(digest(key), ("", "", 0.0))
+            if self._of_person.get(name) == digest(key):
+                del self._of_person[name]
+
+
+class Throttle:
+    """Counts what failed lately by address: past a limit, failures are answered shortly, and right tokens as ever."""
+
+    def __init__(self) -> None:
+        self._failures: OrderedDict[str, tuple[int, int]] = OrderedDict()
+        self._counting = threading.Lock()
+
+    def is_too_often(self, address: str) -> bool:
+        """Count a failure; whether there were too many of this address within the minute."""
+        place, minute = _network(address), int(time.monotonic() // 60)
+        with self._counting:
+            since, count = self._failures.pop(place, (minute, 0))
+            count = count + 1 if since == minute else 1
+            self._failures[place] = minute, count
+            while len(self._failures) > ADDRESSES_KEPT:
+                self._failures.popitem(last=False)
+        return count > FAILURES_A_MINUTE
 
 
 class Access:
@@ -174,27 +79,65 @@ class Access:
 
     Parameters
     ----------
-    tokens : Tokens or None
-        Who may ask; None: whoever sits at this machine, by its own names only.
+    tokens : Tokens
+        Who may ask.
+    is_local : bool
+        Only this machine asks, by its own names.
+    proxies : sequence of str
+        Addresses of proxies, whose word is taken for where a request came from.
     """
 
-    def __init__(self, tokens: Tokens | None):
+    def __init__(self, tokens: Tokens, *, is_local: bool, proxies: Sequence[str] = ()):
         self.tokens = tokens
+        self.is_local = is_local
         self.sessions = Sessions()
-        self.nobody_else = this_machine()
+        self.failures = Throttle()
+        self._proxies = [ipaddress.ip_network(proxy, strict=False) for proxy in proxies]
 
     def person(self, request: HTTPConnection) -> Person | None:
         """Find who asks, by the token in the header or the browser's key; None: unknown."""
-        if self.tokens is None:
-            return self.nobody_else
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            return self.tokens.person(token.strip())
-        return self.sessions.person(request.cookies.get(COOKIE, ""))
+            found = self.tokens.find(token.strip())
+            return found[1] if found else None
+        kept = self.sessions.token_of(request.cookies.get(COOKIE, ""))
+        return self.tokens.holder(kept) if kept else None
+
+    def log_in(self, token: str) -> tuple[str, Person] | None:
+        """Log a browser in; give its key and whose it is, or None for a token that opens nothing."""
+        found = self.tokens.find(token)
+        return (self.sessions.start(*found), found[1]) if found else None
 
     def knows_host(self, request: HTTPConnection) -> bool:
-        """Whether the request names this machine: without tokens, no other site's name may be pointed here."""
-        return self.tokens is not None or host_of(f"//{request.headers.get('host', '')}") in LOOPBACK
+        """Whether the request names this machine: where only it asks, no other site's name may be pointed here."""
+        return not self.is_local or host_of(f"//{request.headers.get('host', '')}") in LOOPBACK
+
+    def believes(self, request: HTTPConnection) -> bool:
+        """Take a named proxy's word for where a request came from; whether nobody else claims to be one."""
+        claims = any(name in FORWARDED or name.startswith("x-forwarded-") for name in request.headers)
+        if not claims:
+            return True
+        if not self._is_proxy(address_of(request)):
+            return False
+        last = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+        try:
+            request.scope["client"] = str(ipaddress.ip_address(last)), 0
+        except ValueError:
+            return False
+        if request.headers.get("x-forwarded-proto", "").strip().lower() == "https":
+            request.scope["scheme"] = "https"
+        return True
+
+    def _is_proxy(self, address: str) -> bool:
+        try:
+            return any(ipaddress.ip_address(address) in proxy for proxy in self._proxies)
+        except ValueError:
+            return False
+
+
+def address_of(request: HTTPConnection) -> str:
+    """Give the address that a request came from."""
+    return request.client.host if request.client else ""
 
 
 def host_of(address: str) -> str | None:
@@ -217,3 +160,20 @@ def from_this_site(request: HTTPConnection) -> bool:
         return urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower()
     except ValueError:
         return False
+
+
+def local_path(text: str) -> str:
+    """Give a path of this site as it is, and the first page instead of anything that could lead elsewhere."""
+    is_plain = text.startswith("/") and all("!" <= sign <= "~" and sign != "\\" for sign in text)
+    if not is_plain or text.startswith(("//", "/login", "/logout", "/open/")) or len(text) > 2_000:
+        return "/"
+    return text
+
+
+def _network(address: str) -> str:
+    """Give what one who has many addresses has in common: of IPv6 the first half."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return str(found) if found.version == 4 else str(ipaddress.ip_network(f"{found}/64", strict=False))

@@ -18,7 +18,6 @@ from pipeline.common import formatting
 from pipeline.reporting import html, waterfall
 from pipeline.reporting.lead_details import curve
 from pipeline.reporting.ranked_leads import Ranking
-from pipeline.web.auth import Person
 from pipeline.web.csv_download import CSV_ROWS, csv_lines
 from pipeline.web.forms import read_form
 from pipeline.web.request_models import (
@@ -29,10 +28,13 @@ from pipeline.web.request_models import (
     GivenAnswer,
     GivenFilters,
     SortKey,
+    answers_of,
+    record,
     store_answer,
     visible_lead,
 )
 from pipeline.web.score_cache import ScoreCache
+from pipeline.web.tokens import Person
 
 STALE_DAYS = 7
 
@@ -71,6 +73,8 @@ def _add_list(app: FastAPI, scores: ScoreCache) -> None:
         page = min(page, most)
         leads = ranking.page(filters, sort, (page - 1) * PAGE_ROWS, PAGE_ROWS)
 
+        answers, damaged = scores.answers.newest_of([lead["lead_id"] for lead in leads])
+
         def link(path: str, to: int | None) -> str:
             asked = {"search": filters.search, **filters.values, "sort": sort, "page": to}
             return f"{path}?{urlencode({key: value for key, value in asked.items() if value})}"
@@ -89,7 +93,8 @@ def _add_list(app: FastAPI, scores: ScoreCache) -> None:
             sort=sort,
             shown=shown,
             leads=leads,
-            answers=scores.answers.of_leads([lead["lead_id"] for lead in leads]),
+            answers=answers,
+            damaged=damaged,
             start=(page - 1) * PAGE_ROWS,
             previous=f"{link('/', page - 1)}#leads" if page > 1 else None,
             following=f"{link('/', page + 1)}#leads" if page < most else None,
@@ -98,8 +103,10 @@ def _add_list(app: FastAPI, scores: ScoreCache) -> None:
         )
 
     @app.get("/leads.csv", include_in_schema=False)
-    def leads_csv(person: Asker, filters: GivenFilters, sort: SortKey = "rank") -> Response:
-        lines = csv_lines(scores.get().ranking_for(person), filters, sort)
+    def leads_csv(request: Request, person: Asker, filters: GivenFilters, sort: SortKey = "rank") -> Response:
+        ranking = scores.get().ranking_for(person)
+        lines = csv_lines(ranking, filters, sort)
+        record(request, "export", to="csv", leads=min(ranking.totals_of(filters).leads, CSV_ROWS))
         headers = {"Content-Disposition": 'attachment; filename="leads.csv"'}
         return StreamingResponse(lines, media_type="text/csv; charset=utf-8", headers=headers)
 
@@ -111,6 +118,10 @@ def _add_lead(app: FastAPI, scores: ScoreCache) -> None:
         ranking = score_set.ranking_for(person)
         lead = visible_lead(ranking, lead_id)
         told = waterfall.tell(lead)
+        try:
+            answers, damaged = answers_of(scores, lead["lead_id"]), False
+        except HTTPException:  # the forecast is as good as ever
+            answers, damaged = [], True
         return html.render(
             "lead.html",
             ranking=ranking,
@@ -121,7 +132,8 @@ def _add_lead(app: FastAPI, scores: ScoreCache) -> None:
             curve=curve(ranking, lead),
             days=score_set.details.days(ranking, lead),
             insight=score_set.details.insight(ranking, lead),
-            answers=scores.answers.of_leads([lead["lead_id"]]).get(lead["lead_id"], []),
+            answers=answers,
+            damaged=damaged,
             answer_words=ANSWERS,
             click_ids=[str(uuid.uuid4()) for _ in range(len(ANSWERS) + len(told.reasons_for + told.reasons_against))],
             mail=mail_text(ranking, lead, told),
@@ -156,7 +168,7 @@ def _add_lead(app: FastAPI, scores: ScoreCache) -> None:
         except ValidationError as error:
             raise HTTPException(422, f"{error.errors()[0]['loc'][0]}: {error.errors()[0]['msg']}.") from None
         lead = visible_lead(scores.get().ranking_for(person), given.lead_id)
-        await run_in_threadpool(store_answer, scores, lead, person, given)
+        await run_in_threadpool(store_answer, request, scores, lead, person, given)
         return RedirectResponse(f"/leads/{quote(given.lead_id, safe='')}#answers", 303)
 
 
@@ -200,4 +212,4 @@ def _days_old(ranking: Ranking) -> int:
 
 
 def _visitor(request: Request, person: Person) -> dict[str, Any]:
-    return {"person": person, "logged_in": request.app.state.access.tokens is not None}
+    return {"person": person, "logged_in": True}

@@ -13,13 +13,16 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pipeline.archive import feedback
 from pipeline.reporting.lead_filters import Filters
 from pipeline.reporting.ranked_leads import Ranking
-from pipeline.web.auth import Person
+from pipeline.web.auth import address_of
 from pipeline.web.score_cache import ScoreCache
+from pipeline.web.tokens import Person
 
 PAGE_ROWS = 50
 MOST_PAGES = 1_000_000
 MOST_ROWS = 500
 ID_LENGTH = 200
+ANSWERS_SHOWN = feedback.ANSWERS_AT_ONCE
+DAMAGED = "the file of answers is damaged; whoever runs leadrev can put a copy back"
 SortKey = Literal[
     "rank", "this_quarter", "next_quarter", "later", "next_year", "chance", "deal_value", "soonest", "name"
 ]
@@ -85,13 +88,35 @@ def visible_lead(ranking: Ranking, lead_id: str) -> dict[str, Any]:
     return lead
 
 
-def store_answer(scores: ScoreCache, lead: dict[str, Any], person: Person, given: GivenAnswer) -> feedback.Answer:
+def answers_of(scores: ScoreCache, lead_id: str, start: int = 0, limit: int = ANSWERS_SHOWN) -> list[feedback.Answer]:
+    """Give what was answered of a lead, the newest first.
+
+    Raises
+    ------
+    HTTPException
+        503 if the file of answers is damaged where they stand.
+    """
+    try:
+        return scores.answers.of_lead(lead_id, start, limit)
+    except sqlite3.Error:
+        raise HTTPException(503, f"The answers of this lead cannot be read: {DAMAGED}.") from None
+
+
+def record(request: Request, what: str, **detail: Any) -> None:
+    """Write down what somebody did."""
+    request.app.state.audit.record(what, request.state.person.name, address_of(request), **detail)
+
+
+def store_answer(
+    request: Request, scores: ScoreCache, lead: dict[str, Any], person: Person, given: GivenAnswer
+) -> feedback.Answer:
     """Store an answer.
 
     Raises
     ------
     HTTPException
-        422 for a reason that the lead does not have, 503 if the answer could not be stored.
+        422 for a reason that the lead does not have, 409 for a click that was used for another answer, 503 if the
+        answer could not be stored.
     """
     codes = {reason["code"] for side in ("reasons_positive", "reasons_negative") for reason in lead[side]}
     if (given.answer == "reason_wrong") != (given.reason_code is not None):
@@ -110,6 +135,12 @@ def store_answer(scores: ScoreCache, lead: dict[str, Any], person: Person, given
         model_version=str(lead["model_version"]),
     )
     try:
-        return scores.answers.add(answer)
-    except sqlite3.Error:
-        raise HTTPException(503, "The answer was not stored: the disk did not take it. Please try again.") from None
+        stored = scores.answers.add(answer)
+    except feedback.ReusedClickError:
+        raise HTTPException(409, "click_id: was used for another answer; a new answer needs a new one.") from None
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError):
+            raise HTTPException(503, "The answer was not stored: the disk did not take it. Please try again.") from None
+        raise HTTPException(503, f"The answer was not stored: {DAMAGED}.") from None
+    record(request, "answer", lead_id=stored.lead_id, answer=stored.answer)
+    return stored

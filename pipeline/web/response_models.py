@@ -100,7 +100,10 @@ class AnswerBody(BaseModel):
 
 
 class LeadBody(BaseModel):
-    """One lead: its row of the scores, its themes (typical + themes = forecast), its curve, its days, its answers."""
+    """One lead: its row of the scores, its themes (typical + themes = forecast), curve, days and newest answers.
+
+    Answers are null where their file is damaged.
+    """
 
     lead: dict[str, Any]
     unit: Literal["money", "points"]
@@ -109,7 +112,7 @@ class LeadBody(BaseModel):
     curve: list[PointBody]
     timeline: list[DayBody]
     insights: dict[str, Any]
-    answers: list[AnswerBody]
+    answers: list[AnswerBody] | None
 
 
 class CompareBody(BaseModel):

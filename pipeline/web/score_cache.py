@@ -14,7 +14,7 @@ from pipeline.reporting import html, waterfall
 from pipeline.reporting.lead_details import Details
 from pipeline.reporting.ranked_leads import Ranking, open_ranking, read_backtest
 from pipeline.reporting.sales_report import now_and_later
-from pipeline.web.auth import Person
+from pipeline.web.tokens import Person
 
 
 class ScoreSet:

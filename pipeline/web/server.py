@@ -6,10 +6,10 @@ import logging
 from pathlib import Path
 
 from pipeline.common.errors import UserError
-from pipeline.common.masking import place_of
 from pipeline.config.params import Params
-from pipeline.web import auth
+from pipeline.web import auth, limits
 from pipeline.web.app import create_app
+from pipeline.web.tokens import TokenFile
 
 
 def serve(
@@ -19,6 +19,7 @@ def serve(
     tokens: Path | None = None,
     certificate: Path | None = None,
     key: Path | None = None,
+    plain_http: bool = False,
 ) -> None:
     """Answer until interrupted.
 
@@ -29,16 +30,20 @@ def serve(
         The address to listen on.
     port : int
     tokens : Path, optional
-        The file of who may ask; needed for any address that other machines reach.
+        The file of who may ask; needed for any address that other machines reach. Without it, a link is printed that
+        opens the pages on this machine.
     certificate, key : Path, optional
         PEM files for HTTPS.
+    plain_http : bool
+        Other machines may reach this without encryption, as where a proxy does that.
 
     Raises
     ------
     UserError
-        If other machines could ask without a token, or there are no scores.
+        If other machines could ask without a token or without encryption, or there are no scores.
     """
-    if host not in auth.LOOPBACK and tokens is None:
+    is_local = host in auth.LOOPBACK
+    if not is_local and tokens is None:
         raise UserError(
             f"--host: found {host}, which other machines reach: name a file of tokens with --tokens (`leadrev token "
             f"NAME` makes one), or listen on {', '.join(auth.LOOPBACK)}"
@@ -48,30 +53,22 @@ def serve(
     for option, path in (("--certificate", certificate), ("--key", key)):
         if path is not None and not path.is_file():
             raise UserError(f"{option}: no file at {path}")
-    import uvicorn
-
-    app = create_app(params, None if tokens is None else auth.read_tokens(tokens))
-    scheme = "http" if certificate is None else "https"
-    if scheme == "http" and host not in auth.LOOPBACK:
-        print("Warning: tokens and names travel unencrypted; give --certificate and --key", flush=True)
+    people = None if tokens is None else TokenFile(tokens)
+    if not is_local and certificate is None and not plain_http:
+        raise UserError(
+            f"--host: found {host}, where tokens and names would travel unencrypted: give --certificate and --key, or "
+            "--plain-http if something in front of it encrypts"
+        )
+    app = create_app(params, people)
+    quiet = limits.QuietLog()
     for logger in ("uvicorn.error", "asyncio"):
-        logging.getLogger(logger).addFilter(without_data)
-    print(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/  (Ctrl+C ends it)", flush=True)
-    uvicorn.run(
-        app,
-        host=host,
-        port=port,
-        log_level="warning",
-        access_log=False,  # an address may hold what somebody searched for
-        server_header=False,
-        ssl_certfile=certificate,
-        ssl_keyfile=key,
-    )
-
-
-def without_data(record: logging.LogRecord) -> bool:
-    """Take out of a line of the log what an error says of the data: its kind, and where it happened, stay."""
-    if record.exc_info and record.exc_info[1] is not None:
-        record.msg, record.args = place_of(record.exc_info[1]), ()
-        record.exc_info = record.exc_text = None
-    return True
+        logging.getLogger(logger).addFilter(quiet)
+    scheme = "http" if certificate is None else "https"
+    address = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}/"
+    if app.state.startup_token:
+        print(f"{address}open/{app.state.startup_token}", flush=True)
+        print("This link opens the pages to you alone, and is a token for the API as well. Ctrl+C ends it.", flush=True)
+    else:
+        print(f"{address}  (Ctrl+C ends it)", flush=True)
+    files = [None if path is None else str(path) for path in (certificate, key)]
+    limits.LimitedServer(limits.config(app, host, port, *files)).run()

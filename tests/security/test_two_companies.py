@@ -24,8 +24,9 @@ from made_up_scores import (
 from pipeline.insights import lead_insights
 from pipeline.reporting.lead_names import NAMES
 from pipeline.reporting.ranked_leads import Ranking
-from pipeline.web import auth, pages, score_cache
+from pipeline.web import pages, score_cache
 from pipeline.web.app import create_app
+from pipeline.web.tokens import TokenFile, add_token
 
 OWNER = "ana"
 
@@ -83,9 +84,9 @@ def site(folder, patch, made, **serve):
     names = pa.Table.from_pandas(made.names, NAMES, preserve_index=False)
     patch.setattr(score_cache, "open_ranking", lambda params: Ranking(folder, names))
     tokens = folder / "tokens.yaml"
-    token = auth.add_token(tokens, "Ana", OWNER)
-    everybody = auth.add_token(tokens, "Max", None)
-    app = create_app(served(folder, **serve), auth.read_tokens(tokens))
+    token = add_token(tokens, "Ana", OWNER)
+    everybody = add_token(tokens, "Max", None)
+    app = create_app(served(folder, **serve), TokenFile(tokens))
     clients = [
         TestClient(app, base_url="https://x", follow_redirects=False, headers={"authorization": f"Bearer {one}"})
         for one in (token, everybody)
