@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.common.sql import literal
+from pipeline.config.data_contract import TABLES
 from pipeline.onboarding.draft import Draft, SourceDraft
 from pipeline.onboarding.facts import folded
 from pipeline.onboarding.outcome_words import likely_status
@@ -14,6 +15,8 @@ from pipeline.onboarding.outcomes import name_sources, read_outcome, read_status
 from pipeline.onboarding.profile import is_true_sql, joined_share
 from pipeline.onboarding.recognise import Match, is_loader_column, loader_of, names_of
 
+VERSION_START = "_fivetran_start"
+"""When a version of a record began, in the history mode of a loader."""
 LEAST_LINKED = 0.5
 """Where leads hold less than this share of the won deals, the deals are the leads."""
 KIND_WORDS = {
@@ -29,6 +32,7 @@ def draft_sources(draft: Draft, matches: Sequence[Match]) -> None:
     Opportunities become the leads where the CRM has no other, or where its leads hold fewer than half of the won
     deals: then nearly all revenue would be without a lead.
     """
+    matches = _without_current_copies(draft, matches)
     leads = [match for match in matches if match.record.table == "leads"]
     deals = [match for match in matches if match.record.table == "deals"]
     deal_sources = [_deals(match, matches) for match in deals]
@@ -67,6 +71,23 @@ def draft_sources(draft: Draft, matches: Sequence[Match]) -> None:
     ]
 
 
+def is_history_mode(match: Match) -> bool:
+    """Whether a table holds every version of its records, as Fivetran's history mode writes them."""
+    return match.find([VERSION_START]) is not None
+
+
+def _without_current_copies(draft: Draft, matches: Sequence[Match]) -> list[Match]:
+    """Leave out a table of which another holds every version."""
+    versions = {match.record.record for match in matches if is_history_mode(match)}
+    kept = []
+    for match in matches:
+        if match.record.record in versions and not is_history_mode(match):
+            draft.unused.append((match.profile, f"{match.label}: another table holds all its versions"))
+        else:
+            kept.append(match)
+    return kept
+
+
 def written(match: Match, spec: Any) -> Any:
     """Give what params write for a column by the facts; None where the table has none of its names."""
     if isinstance(spec, dict) and "first_of" in spec:
@@ -95,8 +116,10 @@ def _plain(match: Match, *, as_leads: bool = False) -> SourceDraft:
     for ours, value in record.constants.items():
         source.map(ours, {"constant": value}, "the table says it")
     for ours, spec in specs.items():
-        if (name := written(match, spec)) is not None:
+        if ours in TABLES[source.table] and (name := written(match, spec)) is not None:
             source.map(ours, name, record.why.get(ours))
+    if is_history_mode(match) and "recorded_at" in TABLES[source.table]:
+        source.map("recorded_at", match.find([VERSION_START]), "each row is one version, as it was from then on")
     source.values |= record.words
     _settle_kind(source, match)
     if record.table == "events":
@@ -173,7 +196,7 @@ def _deals_as_leads(match: Match, deals: SourceDraft, reason: str, matches: Sequ
         "leads", match.profile, f"{deals.about}; the leads, as {reason}", crm=deals.crm, timezone=deals.timezone
     )
     for ours, spec in match.record.as_leads.items():
-        if (name := written(match, spec)) is not None:
+        if ours in TABLES["leads"] and (name := written(match, spec)) is not None:
             source.map(ours, name, match.record.why.get(ours) if ours != "closed_at" else None)
     _settle_kind(source, match)
     name_sources(source, matches)

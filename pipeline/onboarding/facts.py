@@ -46,6 +46,8 @@ class Record(_Facts):
         Groups of columns, of each of which it has one.
     excludes : list of str
         Columns that it does not have.
+    excludes_together : list of str
+        Columns of which it may have some, but not all.
     columns : dict
         Our column to its names; or ``{from: names, split: ";"}``, or ``{first_of: [names, names]}``.
     constants : dict of str to str
@@ -74,6 +76,7 @@ class Record(_Facts):
     named: list[str] = []
     needs: list[list[str]] = []
     excludes: list[str] = []
+    excludes_together: list[str] = []
     columns: dict[str, Any] = {}
     constants: dict[str, str] = {}
     fallback: dict[str, list[str]] = {}

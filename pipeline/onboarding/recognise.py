@@ -108,13 +108,23 @@ def _best_record(profile: TableProfile, crm: Crm, wanted: str | None) -> Match |
     everything = {crm.fold(name): name for name in profile.columns}
     found = None
     for record in crm.records:
-        if not all(crm.find(group, everything) for group in record.needs) or crm.find(record.excludes, everything):
+        if not _fits(crm, record, everything):
             continue
         score = _explained(profile, crm, record, everything) + _named(profile, record)
         if found is None or score > found.score:
             found = Match(profile, crm, record, by_fold, score)
     least = 0.0 if wanted else _LEAST_SCORE / 4
     return found if found is not None and found.score >= least else None
+
+
+def _fits(crm: Crm, record: Record, columns: dict[str, str]) -> bool:
+    """Whether a table has the columns that a record must have, and none that it must not."""
+    together = record.excludes_together
+    return (
+        all(crm.find(group, columns) for group in record.needs)
+        and not crm.find(record.excludes, columns)
+        and not (together and all(crm.fold(name) in columns for name in together))
+    )
 
 
 def _explained(profile: TableProfile, crm: Crm, record: Record, by_fold: dict[str, str]) -> float:
