@@ -276,10 +276,11 @@ def _source_sql(loaded: LoadedCompany, place: int) -> str:
 
 
 def _newest_sql(rows: str, order: str) -> str:
-    """Keep the newest version of each deal, and every row that is no version."""
+    """Keep the newest version of each deal, and every row that is no version: where there is one, it is the newest."""
     return (
         f"SELECT * FROM ({rows}) QUALIFY recorded_at IS NULL OR deal_id IS NULL OR "
-        f"row_number() OVER (PARTITION BY deal_id, recorded_at IS NULL ORDER BY recorded_at DESC, {order}) = 1"
+        "(count(*) FILTER (recorded_at IS NULL) OVER (PARTITION BY deal_id) = 0 AND "
+        f"row_number() OVER (PARTITION BY deal_id, recorded_at IS NULL ORDER BY recorded_at DESC, {order}) = 1)"
     )
 
 

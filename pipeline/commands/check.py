@@ -157,6 +157,7 @@ def summary(result: CheckResult) -> str:
     for table, count in content["counts"].items():
         lines.append(
             f"{table}: {count['rows']:,} rows, {count['loaded']:,} loaded, {count['quarantined']:,} quarantined"
+            + (f", {count['deleted']:,} deleted in the source and left out" if count.get("deleted") else "")
         )
         lines += [f"  {n:,} × {reason}" for reason, n in count["reasons"].items()]
     lines.append(f"Identity: {content['identity']['text']}")

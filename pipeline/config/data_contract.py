@@ -23,6 +23,7 @@ TABLES: dict[str, dict[str, str]] = {
 
 for _table in ("leads", "accounts", "events", "deals", "changes"):
     TABLES[_table] = {**TABLES[_table], "recorded_at": "timestamp(6)"}
+TABLES["leads"] = {**TABLES["leads"], "deal_id": "string"}
 TABLES["events"] = {**TABLES["events"], "email": "string", "phone": "string"}
 
 EVENT_KEYS = ("lead_id", "deal_id", "contact_id", "email", "phone", "account_id")

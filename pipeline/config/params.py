@@ -10,17 +10,18 @@ from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     PrivateAttr,
     ValidationError,
-    field_validator,
     model_validator,
 )
 
 from pipeline.common.errors import UserError
+from pipeline.config.column_forms import column_form
 from pipeline.config.data_contract import TABLES, WORDS
 from pipeline.config.yaml_loader import line_of, read_yaml
 
@@ -42,6 +43,18 @@ def _mapping(value: Any) -> Any:
 
 Text = Annotated[str, BeforeValidator(_as_text), Field(min_length=1)]
 Texts = Annotated[list[Text], BeforeValidator(_listed)]
+ColumnForm = Annotated[Any, BeforeValidator(column_form)]
+
+
+def _time_zone(value: str) -> str:
+    if value not in available_timezones():
+        raise ValueError(
+            f"no time zone is called '{value}'{near_miss(value, available_timezones())} An example: Europe/Berlin"
+        )
+    return value
+
+
+Zone = Annotated[str, AfterValidator(_time_zone)]
 
 
 class _Strict(BaseModel):
@@ -63,8 +76,15 @@ class Source(_Strict):
         ``data.folders``.
     system : str
         The system it comes from; ids are unique within one.
-    columns : dict of str to str
-        Our name of a column to the source's.
+    crm : str
+        The CRM it was exported from.
+    timezone : str
+        Time zone of its times without an offset; default: the company's.
+    deleted : str
+        The column that marks deleted rows; usual names are known. With ``values: {deleted: {deleted: [words]}}`` the
+        words that do.
+    columns : dict of str to form
+        Our name of a column to the source's, or to one of the forms of `pipeline.config.column_forms`.
     values : dict of str to dict of str to list of str
         For a column, our word to the source's words.
     ignore : list of str
@@ -76,7 +96,10 @@ class Source(_Strict):
     from_: Text | None = Field(default=None, alias="from")
     sql: Text | None = None
     system: Text | None = None
-    columns: Annotated[dict[str, Text], BeforeValidator(_mapping)] = {}
+    crm: Literal["salesforce", "hubspot", "dynamics", "pipedrive", "zoho", "odoo", "bitrix"] | None = None
+    timezone: Zone | None = None
+    deleted: Text | None = None
+    columns: Annotated[dict[str, ColumnForm], BeforeValidator(_mapping)] = {}
     values: Annotated[dict[str, dict[str, Texts]], BeforeValidator(_mapping)] = {}
     ignore: Texts = []
     known_at_creation: Texts = []
@@ -124,7 +147,7 @@ class IdentityParams(_Strict):
 class DataParams(_Strict):
     """Where the data are and how to read them."""
 
-    timezone: str = "UTC"
+    timezone: Zone = "UTC"
     known_until: Text | None = None
     folders: Texts = []
     hosts: Texts = []
@@ -133,15 +156,6 @@ class DataParams(_Strict):
     definitions: Annotated[dict[str, dict[str, Texts]], BeforeValidator(_mapping)] = {}
     identity: Annotated[IdentityParams, BeforeValidator(_mapping)] = IdentityParams()
     sources: SourcesParams
-
-    @field_validator("timezone")
-    @classmethod
-    def _known_zone(cls, value: str) -> str:
-        if value not in available_timezones():
-            raise ValueError(
-                f"no time zone is called '{value}'{near_miss(value, available_timezones())} An example: Europe/Berlin"
-            )
-        return value
 
 
 class SnapshotsParams(_Strict):

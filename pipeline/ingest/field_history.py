@@ -105,7 +105,7 @@ def _value(
         convention = agreed.get(written, Conventions())
         if TABLES[table][ours] == TIME:
             # A history writes its dates in its own way: any that can be told.
-            convention = Conventions(False, convention.day_first, convention.month_first)
+            convention = Conventions(False, convention.day_first, convention.month_first, zone=convention.zone)
         system = literal(source.system) if qualify and source.system else None
         return value_sql(table, ours, column, "VARCHAR", convention, words, system)
     if staged.attributes.get(ours) == "DOUBLE":

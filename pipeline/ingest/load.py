@@ -23,6 +23,7 @@ from pipeline.config.trusted_hosts import require_named_host
 from pipeline.identity.linkage import link_records
 from pipeline.ingest.as_of import _utc, parse_as_of
 from pipeline.ingest.company import LOADED, LoadedCompany
+from pipeline.ingest.deal_linking import link_deals
 from pipeline.ingest.event_linking import link_events
 from pipeline.ingest.exchange_rates import convert, converted_sql
 from pipeline.ingest.field_history import read_changes, tracked
@@ -87,6 +88,7 @@ def load_tables(params: Params, night: NightExtract | None = None) -> LoadedComp
     connection.execute(f"SET TimeZone = {literal(params.data.timezone)}")
     read = read_source if night is None else night.read
     staged, mappings, conventions = stage_sources(connection, params, LOADED, read, folder)
+    link_deals(connection, staged)
     unread = read_changes(connection, staged, mappings, conventions, qualify=several_systems(params))
     if (observed := observed_so_far(params, night, folder)) is not None:
         add_observed(connection, staged, observed)

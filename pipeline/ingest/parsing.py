@@ -19,11 +19,16 @@ EMPTY_WORDS = ("", "null", "nan", "n/a", "#n/a", "\\n")
 EMPTY_FACTS = (*EMPTY_WORDS, "none", "na", "nat", "-", "--", "?")
 """Words that stand for nothing where a time, a number or an id is wanted."""
 
+NO_IDS = ("000000000000000", "000000000000000AAA", "00000000-0000-0000-0000-000000000000")
+"""Ids of nobody, as Salesforce and Dynamics write them."""
+_SALESFORCE_ID = r"[a0][0-9A-Za-z]{2}[0-9A-Za-z]{12}([A-Z0-5]{3})?"
+
 FIRST_DAY, LAST_DAY = "1980-01-01", "2100-01-01"
 """Times outside of these are nobody's customer history, but zeros and placeholders."""
 
 _CLOCKS = ("", " %H:%M", " %H:%M:%S", " %I:%M %p", " %I:%M:%S %p")
 _NAMED_DAYS = ("%d.%m.%Y", "%d %b %Y", "%b %d, %Y", "%d %B %Y", "%B %d, %Y", "%d-%b-%Y")
+_OFFSET = r"\d\s?(Z|[+-]\d{2}(:?\d{2})?)$"
 _SLASHED = r"^\d{1,2}[/-]\d{1,2}[/-]\d{4}\b.*"
 
 
@@ -44,6 +49,10 @@ class Conventions:
         one thousand two hundred thirty-four.
     float_ids : bool
         Every id ends in ``.0``, as whole numbers do that passed through a float.
+    salesforce_ids : bool
+        Every id is one of Salesforce's, in 15 characters, in which case matters, or in 18.
+    zone : str, optional
+        Time zone of times without an offset, where it is not the company's.
     """
 
     iso_only: bool = True
@@ -52,6 +61,8 @@ class Conventions:
     decimal_comma: bool = False
     grouped: bool = False
     float_ids: bool = False
+    salesforce_ids: bool = False
+    zone: str | None = None
 
 
 def text_sql(column: str, type_: str) -> str:
@@ -85,7 +96,26 @@ def clean_sql(column: str, type_: str, empty: tuple[str, ...] = EMPTY_FACTS) -> 
 def id_sql(column: str, type_: str, conventions: Conventions) -> str:
     """Give an id as text, null where there is none."""
     text = clean_sql(column, type_)
-    return f"regexp_replace({text}, '\\.0$', '')" if conventions.float_ids else text
+    if conventions.float_ids:
+        return f"regexp_replace({text}, '\\.0$', '')"
+    if type_ not in ("VARCHAR", "JSON"):
+        return text
+    for nobody in NO_IDS:
+        text = f"nullif({text}, {literal(nobody)})"
+    return long_id_sql(text) if conventions.salesforce_ids else text
+
+
+def long_id_sql(text: str) -> str:
+    """Give Salesforce's id in 18 characters: behind one of 15, three that say which of its letters are capitals.
+
+    Bit i of each of the three is set where letter i of its five is a capital (Salesforce, *Convert a 15-character ID*).
+    """
+    signs = []
+    for start in (1, 6, 11):
+        bits = [f"(substr(id, {start + place}, 1) BETWEEN 'A' AND 'Z')::INT * {1 << place}" for place in range(5)]
+        signs.append(f"substr('ABCDEFGHIJKLMNOPQRSTUVWXYZ012345', 1 + {' + '.join(bits)}, 1)")
+    longer = f"list_transform([{text}], lambda id: id || {' || '.join(signs)})[1]"
+    return f"CASE WHEN length({text}) = 15 THEN {longer} ELSE {text} END"
 
 
 def email_key_sql(text: str) -> str:
@@ -111,7 +141,7 @@ def time_sql(column: str, type_: str, conventions: Conventions, first_day: str =
     elif type_.startswith(("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ")):
         instant = f"CAST({name} AS TIMESTAMPTZ)"
     elif type_.startswith("TIMESTAMP"):
-        instant = f"CAST(CAST({name} AS TIMESTAMP) AS TIMESTAMPTZ)"
+        instant = _in_zone(f"CAST({name} AS TIMESTAMP)", conventions.zone)
     else:
         instant = _instant_of_text(clean_sql(column, type_), conventions)
     within = f"BETWEEN TIMESTAMPTZ '{first_day} 00:00:00+00' AND TIMESTAMPTZ '{LAST_DAY} 00:00:00+00'"
@@ -125,6 +155,9 @@ def _day_end(date: str) -> str:
 def _instant_of_text(text: str, conventions: Conventions) -> str:
     """Read ISO 8601 first, then what else the column's conventions allow."""
     date, time = f"TRY_CAST({text} AS DATE)", f"TRY_CAST({text} AS TIMESTAMPTZ)"
+    if conventions.zone:
+        local = _in_zone(f"TRY_CAST({text} AS TIMESTAMP)", conventions.zone)
+        time = f"CASE WHEN regexp_matches({text}, '{_OFFSET}') THEN {time} ELSE {local} END"
     iso = f"CASE WHEN length({text}) <= 10 THEN {_day_end(date)} ELSE {time} END"
     iso = f"CASE WHEN {text} BETWEEN '1' AND '3' THEN {iso} END"  # else 'epoch' and 'infinity' would be times
     if conventions.iso_only:
@@ -134,20 +167,25 @@ def _instant_of_text(text: str, conventions: Conventions) -> str:
     readings = [
         f"CASE WHEN length({text}) = 10 THEN to_timestamp({epoch}) ELSE to_timestamp({epoch} / 1000) END",
         _day_end(compact),
-        _written(text, _NAMED_DAYS),
+        _written(text, _NAMED_DAYS, conventions.zone),
     ]
     if conventions.day_first:
-        readings.append(_written(f"replace({text}, '-', '/')", ("%d/%m/%Y",)))
+        readings.append(_written(f"replace({text}, '-', '/')", ("%d/%m/%Y",), conventions.zone))
     if conventions.month_first:
-        readings.append(_written(f"replace({text}, '-', '/')", ("%m/%d/%Y",)))
+        readings.append(_written(f"replace({text}, '-', '/')", ("%m/%d/%Y",), conventions.zone))
     return f"coalesce({', '.join([iso, *readings])})"
 
 
-def _written(text: str, days: tuple[str, ...]) -> str:
+def _in_zone(local: str, zone: str | None) -> str:
+    """Take a local time as an instant: in a zone, or in the session's, which is the company's."""
+    return f"timezone({literal(zone)}, {local})" if zone else f"CAST({local} AS TIMESTAMPTZ)"
+
+
+def _written(text: str, days: tuple[str, ...], zone: str | None = None) -> str:
     """Read local times written in one of several ways of writing the day."""
     formats = ", ".join(literal(day + clock) for day in days for clock in _CLOCKS)
     local = f"TRY_STRPTIME({text}, [{formats}])"
-    return f"CASE WHEN contains({text}, ':') THEN CAST({local} AS TIMESTAMPTZ) ELSE {_day_end(local)} END"
+    return f"CASE WHEN contains({text}, ':') THEN {_in_zone(local, zone)} ELSE {_day_end(local)} END"
 
 
 def number_sql(column: str, type_: str, conventions: Conventions, target: str = "DOUBLE") -> str:
@@ -234,7 +272,8 @@ def survey(
             counts += [
                 f"count(nullif({quoted(column)}, ''))",
                 f"count({ends} CASE WHEN regexp_full_match({text}, '\\d+\\.0') THEN 1 END END)",
-                "0",
+                f"count(CASE WHEN length({text}) IN (15, 18) THEN CASE WHEN "
+                f"regexp_full_match({text}, '{_SALESFORCE_ID}') THEN 1 END END)",
             ]
     found = {column: Conventions() for column in wanted}
     if not asked:
@@ -250,5 +289,5 @@ def survey(
             grouped = wanted[column] == "money" and first == second == 0 < third
             found[column] = Conventions(decimal_comma=first > 0 == second or grouped, grouped=grouped)
         else:
-            found[column] = Conventions(float_ids=first == second > 0)
+            found[column] = Conventions(float_ids=first == second > 0, salesforce_ids=first == third > 0)
     return found

@@ -20,6 +20,9 @@ WORDS = ("outcome", "status", "kind", "entry", "currency", "direction")
 """Columns whose unreadable words a reader must see, to say in the params what they mean."""
 
 
+DELETED_REASON = "deleted in the source, and left out"
+
+
 class TooManyQuarantinedError(UserError):
     """More rows of a table cannot be used than params allow; `quarantine` holds them."""
 
@@ -48,12 +51,16 @@ def collect(connection: duckdb.DuckDBPyConnection, staged: dict[str, Staged], ra
             f"INSERT INTO quarantine SELECT '{table}', {PLACE}, system, {ROW}, {BAD_COLUMN}, "
             f"{BAD_VALUE}, {REASON}, {amount} FROM staged_{table} WHERE {REASON} IS NOT NULL ORDER BY rowid"
         )
+    connection.execute(
+        'CREATE TABLE IF NOT EXISTS deleted_rows ("table" VARCHAR, source VARCHAR, system VARCHAR, row BIGINT)'
+    )
 
 
 def quarantined(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
     """Give the quarantine: ``table, source, system, row, column, value, reason, amount``."""
     # By way of Arrow: an amount stays a decimal, to the cent.
-    return connection.sql("FROM quarantine").to_arrow_table().to_pandas()
+    deleted = f"SELECT \"table\", source, system, row, NULL, NULL, '{DELETED_REASON}', NULL FROM deleted_rows"
+    return connection.sql(f"FROM quarantine UNION ALL {deleted}").to_arrow_table().to_pandas()
 
 
 def doubtful(connection: duckdb.DuckDBPyConnection, deals: Staged, known_until: datetime) -> pd.DataFrame:
@@ -97,6 +104,7 @@ def count_rows(
         rows = sum(raw.row_count + len(raw.spoiled) for raw in raws if raw.table == table)
         unreadable = [name for name in made.readable if name in made.present]
         asked = ", ".join(["count(*)", *(f"count({quoted('was:' + name)})" for name in unreadable)])
+        deleted = connection.execute('SELECT count(*) FROM deleted_rows WHERE "table" = $1', [table]).fetchall()[0][0]
         usable = connection.execute(f"SELECT {asked} FROM {made.relation} WHERE {REASON} IS NULL")
         loaded, *blanked = usable.fetchall()[0]
         reasons = connection.execute(
@@ -109,9 +117,10 @@ def count_rows(
         if loaded + quarantined != rows:
             raise RuntimeError(f"{table}: {loaded} rows loaded and {quarantined} quarantined, but {rows} in the source")
         counts[table] = {
-            "rows": rows,
+            "rows": rows + deleted,
             "loaded": loaded,
             "quarantined": quarantined,
+            **({"deleted": deleted} if deleted else {}),
             "reasons": dict(reasons),
             "unreadable": {name: n for name, n in zip(unreadable, blanked, strict=True) if n},
         }

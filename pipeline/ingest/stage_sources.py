@@ -10,6 +10,7 @@ import duckdb
 from pipeline.common.errors import UserError
 from pipeline.config.params import Params
 from pipeline.ingest.column_mapping import Mapping, map_columns
+from pipeline.ingest.derived_columns import derive_columns
 from pipeline.ingest.company import LOADED
 from pipeline.ingest.parsing import Conventions
 from pipeline.ingest.sources import RawTable
@@ -54,7 +55,7 @@ def stage_sources(
         for place, source in enumerate(sources):
             key = source_key(table, place, len(sources))
             raw = read(connection, table, key, source, params.folder, scratch, params.data.folders)
-            of_table.append(map_columns(raw))
+            of_table.append(map_columns(derive_columns(connection, raw)))
         if of_table:
             agreed = [agree(connection, mapping) for mapping in of_table]
             staged[table] = stage(connection, table, of_table, agreed, qualify=qualify)

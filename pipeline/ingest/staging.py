@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import duckdb
 
@@ -11,6 +11,7 @@ from features.schema import MONEY, RATE, TIME
 from pipeline.common.sql import literal, quoted
 from pipeline.config.data_contract import EVENT_KEYS, TABLES, WORDS
 from pipeline.ingest.column_mapping import Mapping
+from pipeline.ingest.derived_columns import modified_column
 from pipeline.ingest.parsing import EMPTY_WORDS, Conventions, clean_sql, id_sql, number_sql, survey, time_sql, word_sql
 from pipeline.ingest.sources import PLACE, ROW
 
@@ -120,7 +121,11 @@ def agree(connection: duckdb.DuckDBPyConnection, mapping: Mapping) -> dict[str, 
         for theirs, convention in found.items()
         if convention.grouped
     ]
-    return {ours: found.get(theirs, Conventions()) for ours, theirs in mapping.columns.items()}
+    zone = mapping.raw.source.timezone
+    return {
+        ours: replace(found.get(theirs, Conventions()), zone=zone if contract[ours] == TIME else None)
+        for ours, theirs in mapping.columns.items()
+    }
 
 
 def _attribute_types(connection: duckdb.DuckDBPyConnection, mappings: list[Mapping]) -> dict[str, str]:
@@ -198,7 +203,23 @@ def column_sql(
     their_type = mapping.raw.columns[theirs]
     written = clean_sql(theirs, their_type)
     words = mapping.raw.source.values.get(name, {})
-    return value_sql(table, name, theirs, their_type, agreed[name], words, prefix), written
+    value = value_sql(table, name, theirs, their_type, agreed[name], words, prefix)
+    if (table, name) == ("deals", "closed_at"):
+        value = _not_planned(mapping, agreed, value)
+    return value, written
+
+
+def _not_planned(mapping: Mapping, agreed: dict[str, Conventions], closed_at: str) -> str:
+    """Read the date of a closed deal that lies after its record's day as a plan: it was closed when it was recorded."""
+    raw = mapping.raw
+    recorded = mapping.columns.get("recorded_at") or modified_column(raw)
+    if "outcome" not in mapping.columns or recorded is None or recorded == mapping.columns["closed_at"]:
+        return closed_at
+    outcome = column_sql("deals", mapping, agreed, "outcome", "string", None)[0]
+    convention = agreed.get("recorded_at") or Conventions(iso_only=False, zone=raw.source.timezone)
+    at = time_sql(recorded, raw.columns[recorded], convention)
+    is_plan = f"{outcome} IN ('won', 'lost') AND {closed_at} >= {at} + INTERVAL 1 DAY"
+    return f"CASE WHEN {is_plan} THEN {at} ELSE {closed_at} END"
 
 
 def value_sql(

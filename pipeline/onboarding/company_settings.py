@@ -28,6 +28,7 @@ def settle_currency(draft: Draft) -> None:
             code, n = counts.most_common(1)[0]
             total = sum(counts.values())
             draft.settings["currency"] = (code, f"{column} of {n:,} of {total:,} deals")
+            _name_currencies(draft)
             if n < total:
                 others = ", ".join(f"{other} ({count:,})" for other, count in counts.most_common()[1:5])
                 where = f"{source.profile.text(column or '')} <> '{code}'"
@@ -42,6 +43,18 @@ def settle_currency(draft: Draft) -> None:
     ]
     money = max((amount for amount in amounts if amount is not None), default=None)
     draft.doubts.append(Doubt("currency", "no column says in which currency amounts are", money))
+
+
+def _name_currencies(draft: Draft) -> None:
+    """Read currencies that are written by name, such as Euro, as their codes."""
+    for source in draft.of("deals"):
+        column = source.column("currency")
+        names: dict[str, list[str]] = {}
+        for word in source.profile.words(column) if column else ():
+            if (code := _code(word)) and word.upper() != code:
+                names.setdefault(code, []).append(word)
+        if names:
+            source.values["currency"] = names
 
 
 def _code(word: str) -> str | None:

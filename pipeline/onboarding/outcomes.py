@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from pipeline.common.sql import literal
+from pipeline.ingest.derived_columns import FALSE_WORDS
 from pipeline.onboarding.draft import SourceDraft, money_of
 from pipeline.onboarding.outcome_words import likely_outcome, likely_status
 from pipeline.onboarding.profile import TableProfile, is_true_sql
@@ -46,7 +47,9 @@ def read_outcome(source: SourceDraft, match: Match, others: Sequence[Match]) -> 
     source.reading["won"] = f"(lower({profile.text(words)}) IN ({', '.join(won_words)}))"
     source.reading["closed"] = f"(NOT lower({profile.text(words)}) IN ({', '.join(open_words)}))"
     if stays:
-        source.map("outcome", {"won": words, "lost_unless": stays}, match.record.why.get("outcome"))
+        source.map("outcome", {"won": words, "lost": stays}, match.record.why.get("outcome"))
+        gone_words = [word for word in profile.words(stays) if word.lower() in FALSE_WORDS]
+        source.values["outcome"] = {"won": source.values["outcome"].get("won", []), "lost": gone_words}
         source.reading["closed"] = f"({source.reading['won']} OR NOT {is_true_sql(profile, stays)})"
 
 

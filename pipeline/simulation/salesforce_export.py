@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.simulation.corruption import KNOWN_UNTIL
 from pipeline.simulation.crm_story import Story, local, money, text, true_figures
 from pipeline.simulation.vocabulary import FIRST_NAMES, LAST_NAMES, pick
 
@@ -238,7 +239,8 @@ def _opportunity_history(story: Story, rng: np.random.Generator) -> pd.DataFrame
     """Stage, amount and planned date as they were from each change on, of deals in 15 characters."""
     deals = story.deals
     opened = deals.assign(at=deals["opened_at"], StageName="Qualification", planned=deals["planned_at"])
-    end = deals["closed_at"].fillna(deals["opened_at"] + pd.Timedelta(days=60))
+    later = deals["opened_at"] + pd.Timedelta(days=60)
+    end = deals["closed_at"].fillna(later.where(later < KNOWN_UNTIL, KNOWN_UNTIL))
     between = deals["opened_at"] + (end - deals["opened_at"]) * rng.uniform(0.2, 0.8, len(deals))
     moves = (deals["outcome"] != "open") | deals["stage"].isin(["proposal", "negotiation"])
     moved = deals.assign(at=between, StageName="Proposal/Price Quote", planned=deals["planned_at"])
@@ -259,7 +261,7 @@ def _opportunity_history(story: Story, rng: np.random.Generator) -> pd.DataFrame
             "CloseDate": text(rows["planned"], DAY),
             "Probability": chance,
             "ForecastCategory": rows["StageName"].map(_FORECAST).fillna("Closed"),
-            "IsDeleted": "false",
+            "IsDeleted": _flag(rows["is_deleted"]),
         }
     )
 
