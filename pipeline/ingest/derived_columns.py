@@ -13,9 +13,9 @@ from typing import Any
 import duckdb
 
 from pipeline.common.errors import UserError
+from pipeline.common.sql import literal, quoted
 from pipeline.config.column_forms import names_in
 from pipeline.config.params import near_miss
-from pipeline.common.sql import literal, quoted
 from pipeline.ingest.parsing import clean_sql
 from pipeline.ingest.sources import PLACE, ROW, RawTable
 
