@@ -5,6 +5,7 @@ from company_files import load_company, small_params
 
 from pipeline.audit.reconciliation import reconcile
 from pipeline.common.errors import UserError
+from pipeline.ingest.quarantine import quarantined
 
 LEADS = [{"lead_id": f"L{n}", "created_at": f"2024-01-0{n} 09:00:00"} for n in range(1, 5)]
 
@@ -80,7 +81,7 @@ def test_deleted_rows_are_left_out_listed_and_no_revenue(tmp_path):
     assert loaded.counts["deals"] == {
         "rows": 2, "loaded": 1, "quarantined": 0, "deleted": 1, "reasons": {}, "unreadable": {},
     }  # fmt: skip
-    assert loaded.quarantine[["source", "row", "reason"]].to_numpy().tolist() == [
+    assert quarantined(loaded.connection)[["source", "row", "reason"]].to_numpy().tolist() == [
         ["deals.csv", 2, "deleted in the source, and left out"]
     ]
     assert reconcile(loaded).total.deals["source"] == 1
