@@ -10,8 +10,8 @@ import duckdb
 from pipeline.common.errors import UserError
 from pipeline.config.params import Params
 from pipeline.ingest.column_mapping import Mapping, map_columns
-from pipeline.ingest.derived_columns import derive_columns
 from pipeline.ingest.company import LOADED
+from pipeline.ingest.derived_columns import derive_columns
 from pipeline.ingest.parsing import Conventions
 from pipeline.ingest.sources import RawTable
 from pipeline.ingest.staging import Staged, agree, stage
