@@ -254,6 +254,7 @@ from pipeline.commands import score
 from pipeline.common import atomic_write
 from pipeline.config.params import load_params
 from pipeline.ingest import load
+from pipeline.scoring import artifacts, forecast
 import pyarrow.parquet
 
 params, out = load_params({str(company.params_file)!r}), Path({str(tmp_path)!r})
@@ -265,16 +266,16 @@ def once(name, make):
         return kept[name]
     return made
 load.load_tables = once("tables", load.load_tables)
-score.forecast_leads = once("scores", score.forecast_leads)
-score.day_moves = once("moves", score.day_moves)
-honest_blocks = score.explained_blocks
-score.Insights = once("insights", score.Insights)
-score.explained_blocks = once("blocks", lambda *given: list(honest_blocks(*given)))
+artifacts.forecast_leads = once("scores", artifacts.forecast_leads)
+artifacts.day_moves = once("moves", artifacts.day_moves)
+honest_blocks = forecast.explained_blocks
+artifacts.Insights = once("insights", artifacts.Insights)
+forecast.explained_blocks = once("blocks", lambda *given: list(honest_blocks(*given)))
 score.Registry.load = once("model", score.Registry.load)
 run = lambda: score.score(params, None, model="champion", explain="30", out=out)
 run()
 whole = {{path.name: atomic_write.sha256_of(path) for path in out.glob("[!.]*")}}
-writer = score.pq.ParquetWriter
+writer = artifacts.pq.ParquetWriter
 for what, module, name in (("write", writer, "write_table"), ("move", os, "replace"), ("flush", os, "fsync")):
     for moment in range(7):
         child = os.fork()

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.commands.score import Scores, forecast_leads
 from pipeline.common import formatting
 from pipeline.common.dates import iso
 from pipeline.common.errors import UserError
@@ -15,6 +14,8 @@ from pipeline.identity.linkage import canonical_id
 from pipeline.ingest.load import company_at
 from pipeline.insights.lead_insights import Insights
 from pipeline.model_registry.mlflow_registry import Registry
+from pipeline.scoring.forecast import Scores, forecast_leads
+from pipeline.scoring.quality_flags import FLAGS
 
 
 def explain(params: Params, lead_id: str, as_of: str | None, *, model: str) -> str:
@@ -52,7 +53,7 @@ def explain(params: Params, lead_id: str, as_of: str | None, *, model: str) -> s
         why = f"not open as of {iso(instant)}" if known else "in no row of the leads table"
         raise UserError(f"lead {lead_id!r} is {why}; `leadrev score` lists the leads that are open")
     insights = Insights(company, stored, instant, result.matrix, 1, params.artifacts_folder)
-    found = [insights.of(block).to_pylist()[0] for block in result.told(stored)]
+    found = [insights.of(block).to_pylist()[0] for block in result.explain(stored)]
     return "\n".join([*_forecast(params, result), *_insights(found[0], params), *_notes(result)])
 
 
@@ -114,7 +115,7 @@ def _insights(found: Mapping[str, Any], params: Params) -> list[str]:
 
 def _notes(result: Scores) -> list[str]:
     flags = json.loads(result.scores["data_quality_flags"].iloc[0])
-    notes = [*(f"{column}: {why}" for column, why in result.absent.items()), *flags]
+    notes = [*(f"{column}: {why}" for column, why in result.absent.items()), *(FLAGS.get(flag, flag) for flag in flags)]
     return [*([""] if notes else []), *(f"Note: {note}" for note in notes)]
 
 

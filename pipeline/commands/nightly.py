@@ -17,7 +17,6 @@ from pipeline.archive.chain import Entry
 from pipeline.archive.extracts import CHANGES, SOURCES, Extracts, taken_at
 from pipeline.archive.forecasts import MARGINS, SCORES, Forecasts
 from pipeline.archive.runs import Run
-from pipeline.commands.score import MANIFEST, Loaded, forecast_leads, margins_table, score_company
 from pipeline.common.atomic_write import check_writable, finish_moves, sha256_of, written_whole
 from pipeline.common.dates import iso
 from pipeline.common.degradation import Degradation
@@ -34,6 +33,8 @@ from pipeline.model_registry.model_artifact import StoredModel
 from pipeline.operations import freshness
 from pipeline.operations.steps import Outcome, Records, Step, key_of, walk
 from pipeline.reporting.sales_report import report
+from pipeline.scoring.artifacts import MANIFEST, score_company
+from pipeline.scoring.forecast import Loaded, forecast_leads, margins_table
 
 NEW_WORDS_LIMIT = 0.1
 """Share of rows since training that may hold new words before the column counts as another one."""

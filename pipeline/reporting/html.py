@@ -18,6 +18,7 @@ from features import wording
 from pipeline.common import formatting
 from pipeline.reporting import svg_charts, waterfall
 from pipeline.reporting.ranked_leads import Ranking
+from pipeline.scoring.quality_flags import FLAGS
 
 KINDS = {
     "new_business": "new business",
@@ -44,12 +45,9 @@ SORTS = {
     "soonest": "soonest",
     "name": "name",
 }
-FLAGS = {
-    "no_company_facts": "nothing is known about the company",
-    "never_touched": "no contact is on record",
+NOTES = {
     "few_wins": "the model has few won leads to learn from",
     "ever_is_shorter": "the history is too short for the longest horizon",
-    "closed_before_created": "closed before it was created, by date entry",
 }
 
 
@@ -87,7 +85,7 @@ def subtitle_of(lead: Mapping[str, Any]) -> str:
 
 def flags_of(lead: Mapping[str, Any]) -> str:
     """Say what a reader should know about the data behind one forecast."""
-    return "; ".join(FLAGS.get(flag, str(flag).replace("_", " ")) for flag in lead["data_quality_flags"])
+    return "; ".join((FLAGS | NOTES).get(flag, str(flag).replace("_", " ")) for flag in lead["data_quality_flags"])
 
 
 def happening(kind: str) -> str:

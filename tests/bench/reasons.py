@@ -22,6 +22,7 @@ from pipeline.ingest.load import company_at
 from pipeline.insights.profile_won_leads import profile_won_leads
 from pipeline.insights.reason_blocks import explained_blocks
 from pipeline.model_registry.model_artifact import StoredModel, read_model
+from pipeline.scoring import artifacts, forecast
 from pipeline.simulation.simulate import simulate
 from pipeline.training.fit import learn
 
@@ -132,9 +133,9 @@ def score_many(folder: Path, rows: int) -> None:
     wall, processor = time.perf_counter(), time.process_time()
     given: dict[str, Any] = {"version": "1", "explained": None}
     honest, scoring.open_leads_matrix = scoring.open_leads_matrix, lambda *_: many
-    with written_whole(folder / f"scored-{rows}", seal=scoring.MANIFEST) as staging:
-        result = scoring.forecast_leads(company, stored, as_of, **given)
-        scoring.write_scores(staging, result, company, stored, as_of, "1", folder / "nothing before")
+    with written_whole(folder / f"scored-{rows}", seal=artifacts.MANIFEST) as staging:
+        result = forecast.forecast_leads(company, stored, as_of, **given)
+        artifacts.write_scores(staging, result, company, stored, as_of, "1", folder / "nothing before")
     scoring.open_leads_matrix = honest
     wall, processor = time.perf_counter() - wall, time.process_time() - processor
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
