@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 
 from features.materialise import open_leads_matrix
-from pipeline.commands import score as scoring
 from pipeline.common.atomic_write import written_whole
 from pipeline.config.params import load_params
 from pipeline.ingest.load import company_at
@@ -132,11 +131,12 @@ def score_many(folder: Path, rows: int) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     wall, processor = time.perf_counter(), time.process_time()
     given: dict[str, Any] = {"version": "1", "explained": None}
-    honest, scoring.open_leads_matrix = scoring.open_leads_matrix, lambda *_: many
+    honest, forecast.open_leads_matrix = forecast.open_leads_matrix, lambda *_: many
     with written_whole(folder / f"scored-{rows}", seal=artifacts.MANIFEST) as staging:
         result = forecast.forecast_leads(company, stored, as_of, **given)
-        artifacts.write_scores(staging, result, company, stored, as_of, "1", folder / "nothing before")
-    scoring.open_leads_matrix = honest
+        loaded = forecast.Loaded(company, stored, "1", as_of)
+        artifacts.write_scores(staging, result, loaded, folder / "nothing before")
+    forecast.open_leads_matrix = honest
     wall, processor = time.perf_counter() - wall, time.process_time() - processor
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(
