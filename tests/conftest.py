@@ -55,6 +55,16 @@ def leadrev(*words: object, folder: Path | None = None) -> Ran:
     return Ran(code, out.getvalue(), err.getvalue())
 
 
+def refusal(*words, folder=None):
+    """One line on standard error, exit code 2, no traceback: give the line."""
+    ran = leadrev(*words, folder=folder)
+    assert ran.code == 2, ran
+    assert len(ran.mistakes) == 1, ran.err
+    assert ran.mistakes[0].startswith("leadrev: ")
+    assert "Traceback" not in ran.err
+    return ran.mistakes[0]
+
+
 @dataclass(frozen=True)
 class Company:
     """A company on disk."""

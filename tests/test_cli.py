@@ -6,7 +6,7 @@ import sys
 
 import pytest
 from company_files import write_company
-from conftest import leadrev
+from conftest import leadrev, refusal
 
 from pipeline import cli
 from pipeline.common.atomic_write import check_writable
@@ -32,16 +32,6 @@ COMMANDS = {
     "promote": ("--params", "--by", "--because", "--force"),
     "rollback": ("--params",),
 }
-
-
-def refusal(*words, folder=None):
-    """One line on standard error, exit code 2, no traceback: give the line."""
-    ran = leadrev(*words, folder=folder)
-    assert ran.code == 2, ran
-    assert len(ran.mistakes) == 1, ran.err
-    assert ran.mistakes[0].startswith("leadrev: ")
-    assert "Traceback" not in ran.err
-    return ran.mistakes[0]
 
 
 def test_help_lists_every_command_and_no_other():

@@ -7,8 +7,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Company, only_once
-from test_cli import refusal
+from conftest import Company, only_once, refusal
 
 from pipeline.reporting.backtest_page import render_backtest
 

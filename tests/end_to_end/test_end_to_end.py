@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -333,7 +334,7 @@ def test_the_registered_model_gives_the_same_numbers_alone(company, tmp_path):
     """As an MLflow pyfunc in another process and folder, where the project itself cannot be imported."""
     code = f"""
 import sys
-project = {str(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))!r}
+project = {str(Path(__file__).resolve().parents[2])!r}
 sys.path = [path for path in sys.path if path not in ("", project)]
 sys.meta_path = [finder for finder in sys.meta_path if "__editable__" not in repr(finder)]
 import importlib.util

@@ -7,7 +7,7 @@ import pytest
 from ipykernel.kernelspec import install
 from nbclient import NotebookClient
 
-NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("*.ipynb"))
 CELL_SECONDS = 120
 
 

@@ -48,7 +48,7 @@ with written_whole(pathlib.Path({str(tmp_path)!r}), seal="seal.json") as staging
     staging.path("a.bin").write_bytes(b"half of")
     os.kill(os.getpid(), signal.SIGKILL)
 """
-    died = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent.parent, check=False)
+    died = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False)
     assert died.returncode == -signal.SIGKILL
     assert contents(tmp_path) == OLD
     assert list(tmp_path.glob(".staging-*"))

@@ -8,9 +8,9 @@ import threading
 import pyarrow as pa
 import pytest
 from fastapi.testclient import TestClient
+from html_checks import tags
 from made_up_scores import NASTY_NAME, bearer, made_up_backtest, write_scores
 from made_up_scores import served as served_params
-from test_pages import tags
 
 from pipeline.reporting.lead_filters import Filters
 from pipeline.reporting.lead_names import NAMES

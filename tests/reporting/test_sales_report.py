@@ -10,8 +10,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from html_checks import assert_alone
 from made_up_scores import NASTY_NAME, THEMES, made_up_backtest, made_up_scores, write_scores
-from test_pages import assert_alone
 
 from pipeline.common import formatting
 from pipeline.common.errors import UserError

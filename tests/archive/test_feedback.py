@@ -143,7 +143,7 @@ def test_killed_between_click_and_answer_every_click_is_stored_or_reported(tmp_p
 
     def start():
         command = [sys.executable, "-c", SERVER, str(tmp_path)]
-        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent)
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
         return server, server.stdout.readline().split()
 
     def click(place, click_id):

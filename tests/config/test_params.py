@@ -91,7 +91,7 @@ def test_any_text_is_refused_in_one_line(tmp_path_factory, text):
 
 
 def test_the_documented_file_holds_every_key_with_its_default():
-    path = Path(__file__).parents[1] / "params.yaml"
+    path = Path(__file__).parents[2] / "params.yaml"
     shown = yaml.safe_load(path.read_text())
     small = {"company": "demo", "data": {"sources": {"leads": {"from": "a"}, "deals": {"from": "b"}}}}
     defaults = Params.model_validate(small)

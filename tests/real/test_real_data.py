@@ -10,7 +10,7 @@ from pipeline.config.params import load_params
 from pipeline.ingest.as_of import parse_as_of
 from pipeline.ingest.load import load_tables
 
-REAL = Path(__file__).parent / "real"
+REAL = Path(__file__).parent
 DATA = REAL / "../../../shared/data"
 pytestmark = pytest.mark.skipif(not DATA.exists(), reason="the real data are not beside the project (../shared/data)")
 FACTS = (

@@ -8,8 +8,7 @@ import mlflow
 import pandas as pd
 import pytest
 import yaml
-from conftest import leadrev
-from test_cli import refusal
+from conftest import leadrev, refusal
 
 from pipeline.common.errors import UserError
 from pipeline.config.params import load_params
