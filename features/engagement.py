@@ -32,7 +32,7 @@ def _places(column: ir.StringColumn, words: tuple[str, ...]) -> ir.IntegerValue:
 def _events(context: SnapshotContext) -> ir.Table:
     """Slim the events of the leads asked for to what is counted: words as places in lists, direction as flags."""
     spec = context.spec
-    events = happened_events(context.tables, spec.excluded_kinds)
+    events = happened_events(context.tables, spec.excluded_kinds, spec.excluded_links)
     events = events.join(context.every.select("lead_id", "lead").distinct(), "lead_id")
     columns = {
         f"{name}_place": _places(events[name], words)
@@ -206,7 +206,9 @@ def _others(context: SnapshotContext) -> ir.Table:
     shared = members.group_by("account_id").agg(size=members.lead_id.nunique())
     shared = shared.filter(shared["size"] > 1)
     # What one person did counts once a day, whoever looks: pairs stay few.
-    events = happened_events(tables, spec.excluded_kinds).select("lead_id", "visible_at", "occurred_at")
+    events = happened_events(tables, spec.excluded_kinds, spec.excluded_links).select(
+        "lead_id", "visible_at", "occurred_at"
+    )
     events = events.join(members.semi_join(shared, "account_id"), "lead_id")
     seen = events.join(dates, "account_id")
     lately = point_in_time.within_days(seen.visible_at, seen.occurred_at, seen.as_of, OTHERS_DAYS)

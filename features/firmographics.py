@@ -91,6 +91,11 @@ def features(context: SnapshotContext) -> ir.Table:
     known = rows.select("snapshot", "as_of", "account_id").join(versions, "account_id")
     known = known.filter(point_in_time.current_at(known, known.as_of))
     known = as_they_were(known, tables, "accounts", "account_id")
+    words = {name for name, _ in spec.account_attributes} | {"industry", "country"}
+    words &= {column.removeprefix("accounts.") for column, _ in spec.set_aside if column.startswith("accounts.")}
+    known = known.mutate(
+        **{name: spec.without_set_aside(known[name], known.account_id, f"accounts.{name}") for name in sorted(words)}
+    )
     companies: dict[str, ir.Value] = {}
     for name in ("employees", "annual_revenue", "industry", "country"):
         if spec.has(f"accounts.{name}"):

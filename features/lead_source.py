@@ -143,6 +143,10 @@ def conversion(context: SnapshotContext) -> ir.Table:
     tables = context.tables
     # A lead counts for its first values, which nothing learnt later changes.
     leads = as_they_were_first(tables.leads, tables, "leads", "lead_id")
+    aside = {column.removeprefix("leads.") for column, _ in context.spec.set_aside if column.startswith("leads.")}
+    leads = leads.mutate(
+        **{name: context.spec.without_set_aside(leads[name], leads.lead_id, f"leads.{name}") for name in sorted(aside)}
+    )
     leads = leads.select("lead_id", **_values(leads, context, str))
     values = [name for name in leads.columns if name != "lead_id"]
     codes = materialise(_codes(context, leads, values))

@@ -75,7 +75,7 @@ def touches_of_won(context: SnapshotContext) -> ir.Table:
     versions = lifecycle.lead_deal_versions(tables)
     won = versions.filter(versions.lead_id.notnull(), versions.outcome == "won")
     won = won.group_by("lead_id").agg(known_from=won.known_from.min())
-    events = happened_events(tables, context.spec.excluded_kinds)
+    events = happened_events(tables, context.spec.excluded_kinds, context.spec.excluded_links)
     ours = events.filter(events.direction == "outbound").select("lead_id", "visible_at").join(won, "lead_id")
     ours = ours.filter(point_in_time.known_by(ours.visible_at, ours.known_from))
     facts = won.select("known_from", wins=ibis.literal(1, "int64"), touches=ibis.literal(0, "int64"))

@@ -74,7 +74,10 @@ def snapshot_context(tables: Tables, snapshots: ir.Table, spec: FeatureSpec) -> 
     needed = sorted(canonical - set(own)) + sorted(own)
     rows = snapshots.select(*KEYS).join(tables.leads.select("lead_id", *needed), "lead_id")
     rows = as_they_were(rows, tables, "leads", "lead_id")
-    rows = rows.select(*KEYS, **{own.get(name, name): rows[name] for name in needed})
+    found = {name: spec.without_set_aside(rows[name], rows.lead_id, f"leads.{name}") for name in needed}
+    if not spec.has("leads.account_id"):  # what may not be looked at leads to no company either
+        found["account_id"] = ibis.null("string")
+    rows = rows.select(*KEYS, **{own.get(name, name): value for name, value in found.items()})
     # When a lead was made has no history.
     rows = rows.join(tables.leads.select("lead_id", "created_at"), "lead_id")
     in_order = ibis.window(order_by=[rows[key] for key in KEYS])

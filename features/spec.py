@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 
@@ -14,6 +14,7 @@ import ibis.expr.types as ir
 
 from features import point_in_time
 from features.schema import Tables
+from features.set_aside import stand_ins, without_words
 from features.versions import happened_events
 
 KINDS_LIMIT = 15
@@ -28,6 +29,8 @@ CONVERTING = ("source", "campaign", "product", "owner_id")
 RECENT_RATIO = ("source", "campaign", "owner_id")
 """Those of them whose last months are looked at as well."""
 COMPANY_FIELDS = ("employees", "annual_revenue", "industry", "country", "founded_year")
+LINKS = ("contact_id", "email", "phone", "account_id")
+"""Columns of leads by which events find them."""
 FORM_FIELDS = ("email", "phone", "title", "name", "company_name")
 """What a person fills in; a field written later by sales would tell the future."""
 
@@ -95,6 +98,12 @@ class FeatureSpec:
         Columns of leads with so many different words that only the words' conversion is used, not the words.
     history_days : int
         Days from the first lead to training. A season can be told from a trend only where it came round twice.
+    set_aside : tuple of (str, str)
+        Words, each with its column as ``table.column``, that no feature reads; see `features.set_aside`.
+    stand_ins : tuple of (str, str or None, str)
+        What is drawn in their place.
+    excluded_links : tuple of str
+        Columns of leads that must stay out, so that events which found their lead by them do as well.
     """
 
     columns: tuple[str, ...]
@@ -111,6 +120,9 @@ class FeatureSpec:
     fiscal_year_start_month: int = 1
     wide_columns: tuple[str, ...] = ()
     history_days: int = 3650
+    set_aside: tuple[tuple[str, str], ...] = ()
+    stand_ins: tuple[tuple[str, str | None, str], ...] = ()
+    excluded_links: tuple[str, ...] = ()
 
     @classmethod
     def from_tables(
@@ -124,6 +136,7 @@ class FeatureSpec:
         fiscal_year_start_month: int = 1,
         excluded: Collection[str] = (),
         excluded_kinds: Collection[str] = (),
+        set_aside: Mapping[str, Collection[str]] | None = None,
     ) -> FeatureSpec:
         """Choose what flows in, from what the company has and what was known at ``known_at``.
 
@@ -135,11 +148,15 @@ class FeatureSpec:
         windows_days, primary_horizon_days, timezone, fiscal_year_start_month
             As in the class.
         excluded, excluded_kinds : collection of str
-            What must stay out: columns, as ``table.column``, and kinds of events.
+            What must stay out: columns, as ``table.column``, and kinds of events. What is reached only through such
+            a column stays out with it: without ``leads.account_id``, all of the company.
+        set_aside : mapping of str to collection of str, optional
+            Words that must stay out, by their column as ``table.column``.
         """
+        unreached = {"accounts"} if "leads.account_id" in excluded else set()
 
         def allowed(table: str, column: str) -> bool:
-            return f"{table}.{column}" not in excluded
+            return table not in unreached and f"{table}.{column}" not in excluded
 
         columns = tuple(
             sorted(
@@ -157,7 +174,8 @@ class FeatureSpec:
         topics: tuple[str, ...] = ()
         outbound: tuple[str, ...] = ()
         if tables.has("events"):
-            events = happened_events(tables)
+            links = tuple(name for name in LINKS if f"leads.{name}" in excluded)
+            events = happened_events(tables, excluded_links=links)
             events = events.filter(point_in_time.known_by(events.visible_at, known_at))
             if excluded_kinds:
                 left_out = events.filter(events.kind.isin(sorted(excluded_kinds))).select("kind").distinct()
@@ -176,6 +194,14 @@ class FeatureSpec:
                 ours_mostly = set(shares.kind[shares.ours * 2 > shares.rows])
                 outbound = tuple(kind for kind in kinds if kind in ours_mostly)
         leads = tables.leads.filter(point_in_time.known_by(tables.leads.known_at, known_at))
+        aside = {name: words for name, words in (set_aside or {}).items() if allowed(*name.split(".", 1))}
+        drawn = [
+            drawn
+            for name, words in sorted(aside.items())
+            for drawn in stand_ins(
+                leads if name.startswith("leads.") else tables.accounts, name.split(".", 1)[1], name, words
+            )
+        ]
         words = [name for name in WORDS if f"leads.{name}" in columns]
         words += [name for name, type_ in attributes["leads"] if type_ == "category"]
         facts = leads.agg(
@@ -198,7 +224,17 @@ class FeatureSpec:
             primary_horizon_days=primary_horizon_days,
             timezone=timezone,
             fiscal_year_start_month=fiscal_year_start_month,
+            set_aside=tuple((name, word) for name in sorted(aside) for word in sorted(aside[name])),
+            stand_ins=tuple(drawn),
+            excluded_links=tuple(name for name in LINKS if f"leads.{name}" in excluded),
         )
+
+    def without_set_aside(self, value: ir.StringValue, key: ir.StringValue, qualified: str) -> ir.StringValue:
+        """Give a column (``table.column``) of rows with the id `key` without its set-aside words."""
+        words: dict[str, list[str]] = {}
+        for name, word in self.set_aside:
+            words.setdefault(name, []).append(word)
+        return without_words(value, key, qualified, words, self.stand_ins)
 
     def has(self, *columns: str) -> bool:
         """Whether all of these (``table.column``) may be used."""

@@ -265,7 +265,7 @@ def account_versions(tables: Tables) -> ir.Table:
     return spans(accounts, ["account_id"], ["starts_at", *facts]).drop("starts_at", "newest_start")
 
 
-def happened_events(tables: Tables, excluded_kinds: Sequence[str] = ()) -> ir.Table:
+def happened_events(tables: Tables, excluded_kinds: Sequence[str] = (), excluded_links: Sequence[str] = ()) -> ir.Table:
     """Give the events with ``visible_at``: when each was known *and* had happened (a planned call is no call yet).
 
     Parameters
@@ -273,9 +273,13 @@ def happened_events(tables: Tables, excluded_kinds: Sequence[str] = ()) -> ir.Ta
     tables : Tables
     excluded_kinds : sequence of str
         Kinds that may not be looked at.
+    excluded_links : sequence of str
+        Columns of leads that may not be looked at: events that found their lead by one of them are left out.
     """
     events = tables.events
     events = events.filter(events.kind.notin(list(excluded_kinds))) if excluded_kinds else events
+    if excluded_links:
+        events = events.filter(ibis.coalesce(events.found_by, "").notin(list(excluded_links)))
     return events.mutate(visible_at=ibis.greatest(events.known_at, events.occurred_at))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,10 @@ FREE_COLUMNS = frozenset({"title", "campaign", "source", "product", "kind", "ent
 AT_CREATION = frozenset({"source", "campaign", "kind", "entry"})
 """Where a lead comes from is known when it comes: that all leads of a list are lost says nothing against the column."""
 HARMLESS = frozenset({"constant", "id", "text"})
+WORDS_SHARE_LIMIT = 0.5
+"""Words that stand with more of the won (lost) leads than this are the outcome, not words of an honest column."""
+DOMINATING_AUC, DOMINATING_LEAD, DOMINATING_ERRORS = 0.75, 0.15, 5.0
+"""A column dominates with such an AUC alone, so far ahead of the next one, and so many standard errors above 0.5."""
 NEVER_FEATURES = ("mail addresses", "phone numbers")
 CLEARED, KEPT_OUT, CANNOT_TELL, VOUCHED = "cleared", "kept out", "cannot tell yet", "vouched for"
 
@@ -49,6 +54,10 @@ class Judged:
         `CLEARED`, `KEPT_OUT`, `CANNOT_TELL` or `VOUCHED`.
     code, reason : str
         Of the sign that decided.
+    is_sure : bool
+        Whether the sign that decided is beyond what honest columns reach.
+    words : dict of str to str
+        Words of the column that are set aside, and why; the column itself stays in.
     """
 
     table: str
@@ -60,6 +69,8 @@ class Judged:
     verdict: str = CLEARED
     code: str = ""
     reason: str = ""
+    is_sure: bool = True
+    words: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_out(self) -> bool:
@@ -80,13 +91,26 @@ class Judged:
             return told
         filled, won = self.column.values.notna().to_numpy(), self.endings.won
         others = self.endings.open | self.endings.lost
-        values = pd.Series(filled.astype(float)) if self.column.filled_only else _numbers(self.column, self.endings)
-        auc = None if self.code in ("personal", "constant") else single_column_auc(values, won, others, self.endings)[0]
+        auc = self.auc_alone[0]
         shares = {"filled": filled, "filled_won": filled[won], "filled_others": filled[others]}
         return told | {
             **{name: round(float(rows.mean()), 4) if len(rows) else None for name, rows in shares.items()},
             "auc": None if auc is None else round(auc, 4),
+            "set_aside": sorted(self.words),
         }
+
+    @cached_property
+    def auc_alone(self) -> tuple[float | None, float]:
+        """How well the column alone, less the words set aside, tells won leads from others, and its standard error."""
+        if self.column is None or self.endings is None or self.code in ("personal", "constant"):
+            return None, float("nan")
+        values = _numbers(self.column, self.endings)
+        if self.column.filled_only:
+            values = self.column.values.notna().astype(float)
+        elif self.words:
+            values = values.where(~values.isin(list(self.words)))
+        others = self.endings.open | self.endings.lost
+        return single_column_auc(values, self.endings.won, others, self.endings)
 
 
 def _numbers(column: Column, endings: Endings) -> pd.Series:
@@ -131,9 +155,11 @@ def decide(columns: list[Judged], kinds: list[Judged], tests: int) -> None:
     chance = math.log(ERROR / max(tests + len(columns), 1))
     for item in (*columns, *kinds):
         _weigh(item, chance)
+        if item.verdict == KEPT_OUT and item.code == "value":
+            _set_words_aside(item, chance)
     for table in ("leads", "accounts"):
         those = [item for item in columns if item.table == table and item.column is not None]
-        anchors = [item for item in those if item.verdict == KEPT_OUT and item.code == "filled"]
+        anchors = [item for item in those if item.verdict == KEPT_OUT and item.code == "filled" and item.is_sure]
         for item in those:
             if anchors and item.verdict != KEPT_OUT:
                 _weigh_nested(item, anchors, chance)
@@ -147,13 +173,46 @@ def _weigh(item: Judged, chance: float) -> None:
         if finding.log_chance <= chance and finding.is_sure:
             item.verdict, item.code, item.reason = KEPT_OUT, finding.code, finding.reason
             return
+    for finding in item.findings:
         # A column has many values; a kind of event at the closing is of no use, sure or not.
         is_doubtful = finding.log_chance <= math.log(DOUBT) and finding.code != "value"
         if doubtful is None and (is_doubtful or finding.code == "event"):
             doubtful = finding
-    if doubtful is not None:
+    if doubtful is not None and doubtful.log_chance <= chance:
+        # It is no chance, and more leads say no more: how strong the sign is leaves it open.
+        item.verdict, item.code, item.is_sure = KEPT_OUT, doubtful.code, False
+        item.reason = (
+            f"may be written with the outcome: {doubtful.reason.removesuffix(': written with the outcome')}; if it is "
+            "known before, list it under audit.keep, else under ignore"
+        )
+    elif doubtful is not None:
         item.verdict, item.code = CANNOT_TELL, doubtful.code
         item.reason = f"cannot tell yet, there are too few: {doubtful.reason}"
+
+
+def _set_words_aside(item: Judged, chance: float) -> None:
+    """Set single words aside where the rest of the column is honest: then the column stays in.
+
+    It is not where half of an ending stands with such words, as in a status, or where the leads that have other words
+    show a sign of their own.
+    """
+    column, endings = item.column, item.endings
+    if column is None or endings is None or column.filled_only:
+        return
+    sure = [finding for finding in item.findings if finding.log_chance <= chance and finding.is_sure]
+    words = {finding.word: finding.reason for finding in reversed(sure) if finding.word is not None}
+    if any(finding.word is None and finding.code not in HARMLESS for finding in sure) or not words:
+        return
+    told = column.values.isin(list(words)).to_numpy()
+    for flag in (endings.won, endings.lost):
+        if flag.any() and told[flag].mean() > WORDS_SHARE_LIMIT:
+            return
+    rest = column.values[~told].reset_index(drop=True)
+    findings, _ = signs(rest, endings.take(~told))
+    left = {finding.code for finding in findings if finding.log_chance <= chance and finding.is_sure} - HARMLESS
+    if left or rest.nunique() < 2:
+        return
+    item.verdict, item.code, item.reason, item.words = CLEARED, "", "", {str(word): why for word, why in words.items()}
 
 
 def _weigh_nested(item: Judged, anchors: list[Judged], chance: float) -> None:
@@ -255,6 +314,40 @@ def apply_overrides(
         warnings.append({"code": "kept", "text": text, "column": item.key})
         item.verdict = VOUCHED
     return warnings
+
+
+def leave_out_unreached(columns: Collection[Judged]) -> None:
+    """Leave out what is reached only through a column that stays out: all of the company, without its id on leads."""
+    for link in columns:
+        if link.table == "leads" and link.name == "account_id" and link.is_out:
+            for item in columns:
+                if item.table == "accounts" and not item.is_out:
+                    item.verdict, item.code = KEPT_OUT, "unreached"
+                    item.reason = f"is reached only through {link.key}, which stays out"
+
+
+def dominating(columns: Iterable[Judged], at_creation: Collection[str], keep: Iterable[str]) -> Judged | None:
+    """Find the column that a forecast would hang on, though nothing proves that it is written with the outcome.
+
+    Parameters
+    ----------
+    columns : iterable of Judged
+    at_creation, keep : collections of str
+        What a person has vouched for, as for `apply_overrides`: of that nobody is asked again.
+    """
+    said = {name.lower() for name in (*at_creation, *keep)}
+    known = [(item.auc_alone, item) for item in columns if not item.is_out and item.column is not None]
+    found = sorted(
+        ((auc, error, item) for (auc, error), item in known if auc is not None), key=lambda one: one[0], reverse=True
+    )
+    if not found:
+        return None
+    auc, error, first = found[0]
+    following = found[1][0] if len(found) > 1 else 0.5
+    is_far = auc >= DOMINATING_AUC and auc - following >= DOMINATING_LEAD
+    if not is_far or auc - 0.5 < DOMINATING_ERRORS * error or _names(first) & said or first.verdict == VOUCHED:
+        return None
+    return first
 
 
 def _names(item: Judged) -> set[str]:

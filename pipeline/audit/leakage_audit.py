@@ -9,7 +9,15 @@ from typing import Any
 from features import lifecycle
 from pipeline.audit.audit_sample import Audited, audited_accounts, audited_leads
 from pipeline.audit.data_warnings import data_warnings
-from pipeline.audit.decisions import Judged, apply_overrides, decide, judge_columns, name_keys
+from pipeline.audit.decisions import (
+    Judged,
+    apply_overrides,
+    decide,
+    dominating,
+    judge_columns,
+    leave_out_unreached,
+    name_keys,
+)
 from pipeline.audit.drift import conversion_drift
 from pipeline.audit.event_leakage import leaking_kinds
 from pipeline.audit.outcome_groups import Finding
@@ -47,6 +55,10 @@ class AuditResult:
         As `pipeline.audit.drift.conversion_drift` gives it.
     refusal : str
         Why no model of these data should be used; empty where nothing speaks against it.
+    set_aside : dict of str to dict of str to str
+        Words of columns (``table.column``) that no feature may read, and why; the columns stay in.
+    dominating : str
+        The column (``table.column``) that a forecast would hang on, which a person is asked about; empty if none does.
     """
 
     excluded: dict[str, str]
@@ -59,6 +71,8 @@ class AuditResult:
     tests_count: int = 0
     drift: dict[str, Any] = field(default_factory=dict)
     refusal: str = ""
+    set_aside: dict[str, dict[str, str]] = field(default_factory=dict)
+    dominating: str = ""
 
 
 def audit(loaded: LoadedCompany, as_of: datetime) -> AuditResult:
@@ -96,6 +110,9 @@ def audit(loaded: LoadedCompany, as_of: datetime) -> AuditResult:
     decide(columns, kinds, tests)
     at_creation = {f"{mapping.raw.table}.{name}" for mapping in loaded.mappings for name in _vouched(mapping)}
     warnings = apply_overrides([*columns, *kinds], loaded.params.audit.keep, at_creation)
+    leave_out_unreached(columns)
+    first = dominating(columns, at_creation, loaded.params.audit.keep)
+    warnings += _asked(columns, first)
     drift = conversion_drift(leads, as_of, loaded.params.primary_horizon_days)
     reconciliation = reconcile(loaded)
     warnings += data_warnings(loaded, as_of, counts, columns, drift, reconciliation)
@@ -111,6 +128,8 @@ def audit(loaded: LoadedCompany, as_of: datetime) -> AuditResult:
         tests,
         drift,
         _refusal(reconciliation, loaded.params.data.quarantined_share_limit),
+        {f"{item.table}.{item.name}": item.words for item in columns if item.words},
+        "" if first is None else f"{first.table}.{first.name}",
     )
 
 
@@ -124,6 +143,26 @@ def _refusal(reconciliation: Reconciliation, limit: float) -> str:
         f"deals of the source, {reconciliation.unloaded_share:.0%} is not loaded (data.quarantined_share_limit: "
         f"{limit:g}); see `leadrev check`"
     )
+
+
+def _asked(columns: list[Judged], first: Judged | None) -> list[dict[str, Any]]:
+    """Say which words are set aside, and ask about the column that a forecast would hang on."""
+    told = [
+        {"code": "set_aside", "text": f"{item.key}: '{masked(word)}' is set aside, the column stays: {why}",
+         "table": item.table, "column": item.name}
+        for item in columns
+        for word, why in sorted(item.words.items())
+    ]  # fmt: skip
+    if first is None:
+        return told
+    others = [item.auc_alone[0] for item in columns if item is not first and not item.is_out]
+    following = max((auc for auc in others if auc is not None), default=0.5)
+    text = (
+        f"was {first.key} known before the outcome? Alone it tells won {first.endings.things if first.endings else ''} "
+        f"from the others with an AUC of {first.auc_alone[0]:.2f}, the next column with {following:.2f}; if so, list "
+        "it under audit.keep, else under ignore; the backtest shows what the forecast is worth without it"
+    )
+    return [*told, {"code": "dominates", "text": text, "table": first.table, "column": first.name}]
 
 
 def _vouched(mapping: Any) -> list[str]:

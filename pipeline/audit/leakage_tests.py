@@ -88,7 +88,13 @@ def _plainness(finding: Finding) -> int:
 
 
 def stands_only(
-    rows: Flags, endings: Endings, what: str, code: str, *, flags: tuple[str, ...] = ("won", "lost", "ended", "open")
+    rows: Flags,
+    endings: Endings,
+    what: str,
+    code: str,
+    *,
+    flags: tuple[str, ...] = ("won", "lost", "ended", "open"),
+    word: str | None = None,
 ) -> Iterator[Finding | None]:
     """Judge rows that nearly all ended alike, where those created at the time did not.
 
@@ -119,6 +125,7 @@ def stands_only(
             f"{says} ({together:,} of {count:,}; usual would be {usual:.0%}): {tail}",
             float(stats.binom.logsf(together - 1, count, usual)),
             name,
+            word=word,
         )
 
 
@@ -211,11 +218,11 @@ def _value_signs(values: pd.Series, filled: Flags, endings: Endings) -> Iterator
             break
         rows = (values == value).to_numpy(dtype=bool)
         shown = f"{value:g}" if is_number else f"'{masked(str(value))}'"
-        what = f"has {shown}"
-        yield from stands_only(rows, endings, what, "value", flags=("won",))
+        what, word = f"has {shown}", None if is_number else str(value)
+        yield from stands_only(rows, endings, what, "value", flags=("won",), word=word)
         for name, flag in (("lost", endings.lost), ("open", endings.open), ("ended", ~endings.open)):
             if counts[value] >= max(VALUE_LEAST, VALUE_SHARE_LEAST * flag.sum()):
-                yield from stands_only(rows, endings, what, "value", flags=(name,))
+                yield from stands_only(rows, endings, what, "value", flags=(name,), word=word)
         yield _named(str(value), rows, endings)
 
 

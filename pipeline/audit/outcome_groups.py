@@ -29,7 +29,9 @@ class Finding:
     ending : str
         The ending that a pattern stands with: ``won, lost, ended, open``, or none.
     is_sure : bool
-        The effect is beyond what honest columns reach; if not, it only seems to be, by few leads.
+        The effect is beyond what honest columns reach; if not, it lies between what they reach and what they do not.
+    word : str or None
+        The one word of the column that shows it.
     """
 
     code: str
@@ -37,6 +39,7 @@ class Finding:
     log_chance: float = -np.inf
     ending: str = ""
     is_sure: bool = True
+    word: str | None = None
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,22 @@ class Endings:
     event_counts: pd.DataFrame = field(default_factory=pd.DataFrame)
     last_event: NDArray[np.datetime64] = field(default_factory=lambda: np.array([], dtype="datetime64[us]"))
     things: str = "leads"
+
+    def take(self, rows: Flags) -> Endings:
+        """Give some of them."""
+        counts, last = self.event_counts, self.last_event
+        return Endings(
+            self.won[rows],
+            self.lost[rows],
+            self.open[rows],
+            self.stratum[rows],
+            self.fold[rows],
+            self.created[rows],
+            self.ended[rows],
+            counts[rows].reset_index(drop=True) if len(counts) else counts,
+            last[rows] if len(last) else last,
+            self.things,
+        )
 
     def usual_share(self, flag: Flags, rows: Flags, among: Flags | None = None) -> float:
         """Share of `flag` that those created with `rows` have, of all or of those `among` them."""

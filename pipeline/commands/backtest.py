@@ -105,7 +105,21 @@ def backtest(params: Params, cutoffs: list[str] | None, out: Path) -> Backtest:
                     raise UserError(f"--cutoffs: {iso(cutoff)}: {reason}") from None
                 continue  # a default cutoff before the first deal was won
             true = _true_forecast(truth, cutoff, params.primary_horizon_days)
-            evaluations.append(evaluate(company, params, training, cutoff, known_at=company.known_until, truth=true))
+            asked = training.audit.dominating
+            other = (
+                learn(company, params, cutoff, without=frozenset({asked}), findings=training.audit) if asked else None
+            )
+            evaluations.append(
+                evaluate(
+                    company,
+                    params,
+                    training,
+                    cutoff,
+                    known_at=company.known_until,
+                    truth=true,
+                    without_asked=other,
+                )
+            )
     if not evaluations:
         raise UserError(
             "no cutoff could be tested: no lead had been won a horizon before the data end; "
@@ -162,7 +176,7 @@ def overall(evaluations: list[Evaluation], params: Params) -> dict[str, Any]:
     caveats = {name for evaluation in evaluations for name in evaluation.caveats}
     differences = {}
     for name in names:
-        if name not in {"leadrev", "oracle"} | caveats:
+        if name not in {"leadrev", "without_asked", "oracle"} | caveats:
             both = [evaluation for evaluation in evaluations if name in evaluation.models]
             own = samples["leadrev"] if len(both) == len(evaluations) else _over_cutoffs(both, "leadrev", params)
             other = samples[name]

@@ -101,6 +101,7 @@ def audit_content(loaded: LoadedCompany, as_of: datetime) -> dict[str, Any]:
         "identity": loaded.identity.as_dict(),
         "definitions": count_definitions(loaded),
         "excluded": found.excluded,
+        "set_aside": {column: sorted(masked(word) for word in words) for column, words in found.set_aside.items()},
         "won_least": WON_LEAST,
         "columns": found.columns,
         "tests_count": found.tests_count,

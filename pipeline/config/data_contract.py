@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from features.schema import RATE, SCHEMAS
 
-DERIVED = frozenset({"known_at", "system", "written_amount", "is_foreign"})
+DERIVED = frozenset({"known_at", "system", "written_amount", "is_foreign", "found_by"})
 """Columns of the canonical tables that leadrev works out itself; no source maps them."""
 
 TABLES: dict[str, dict[str, str]] = {

@@ -20,6 +20,7 @@ from pipeline.common.dates import iso
 from pipeline.config.params import Params
 from pipeline.evaluation import benchmarks
 from pipeline.evaluation.lead_segments import traits
+from pipeline.evaluation.model_names import MODELS
 from pipeline.ingest.company import LoadedCompany
 from pipeline.training.fit import Training
 
@@ -107,6 +108,7 @@ def evaluate(
     known_at: datetime,
     truth: pd.DataFrame | None = None,
     baselines: bool = True,
+    without_asked: Training | None = None,
 ) -> Evaluation:
     """Score what was open at a cutoff and compare with what had come by `known_at`.
 
@@ -121,6 +123,8 @@ def evaluate(
         oracle that knows them.
     baselines : bool
         Whether to compare with baselines, the champion and the company's own scores too.
+    without_asked : Training, optional
+        The same training without the column that the audit asks about (`AuditResult.dominating`).
 
     Returns
     -------
@@ -135,6 +139,14 @@ def evaluate(
     ends = np.array([days for _, days in months])
     own, wins = benchmarks.own_forecast(stored, matrix, horizon, times, ends)
     forecasts = {"leadrev": own}
+    notes = dict(stored.forecaster.notes_)
+    if without_asked is not None:
+        other = open_leads_matrix(company.on_engine, without_asked.stored.spec, cutoff)
+        forecasts["without_asked"] = benchmarks.own_forecast(without_asked.stored, other, horizon, times, ends)[0]
+        notes["dominates"] = (
+            f"most of the order comes from {training.audit.dominating}; if it was not known before the outcome, the "
+            f"forecast is worth what '{MODELS['without_asked']}' is: list the column under ignore then"
+        )
     absent: dict[str, str] = {}
     caveats: dict[str, str] = {}
     if baselines:
@@ -168,7 +180,7 @@ def evaluate(
         months=_months(training, forecasts, came, months, wins, draws),
         absent=absent,
         caveats=caveats,
-        notes=dict(stored.forecaster.notes_),
+        notes=notes,
         came=came,
         forecasts={name: replace(forecast, incidence=None, revenue_by=None) for name, forecast in forecasts.items()},
         lead_ids=lead_ids,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 MODELS = {
     "leadrev": "leadrev",
+    "without_asked": "leadrev without the column asked about",
     "champion": "the champion so far",
     "existing_score": "the score there is",
     "rep_probability": "the salesperson's probability",

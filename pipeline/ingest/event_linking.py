@@ -7,6 +7,9 @@ them: to the newest that was open when the event became known; else to the newes
 anybody asked for anything) to the first created after. So an event that names only a company is counted once, for one
 of the company's leads, and shows as a colleague's doing for the others.
 
+By which key an event found its lead is kept as ``found_by``: where the audit keeps that column of leads out, the event
+stays out with it.
+
 Which leads were open then is what was known then (`features.lifecycle.open_spells`): what is learnt later moves no
 event from one lead to another.
 """
@@ -19,6 +22,7 @@ import duckdb
 
 from features import lifecycle
 from features.schema import Tables
+from pipeline.common.sql import literal
 from pipeline.config.data_contract import EVENT_KEYS
 from pipeline.ingest.parsing import email_key_sql, phone_key_sql
 from pipeline.ingest.staging import BAD_COLUMN, BAD_VALUE, REASON, Staged
@@ -85,7 +89,8 @@ def _link(connection: duckdb.DuckDBPyConnection, backend: Any, tables: Tables, k
             """
         )
         connection.execute(
-            "UPDATE staged_events SET lead_id = found.lead_id FROM found WHERE staged_events.rowid = found.event"
+            f"UPDATE staged_events SET lead_id = found.lead_id, found_by = {literal(key)} FROM found "
+            "WHERE staged_events.rowid = found.event"
         )
         count = connection.execute("DELETE FROM adrift WHERE event IN (SELECT event FROM found)").fetchall()[0][0]
         connection.execute("DROP TABLE found")

@@ -94,6 +94,8 @@ def load_tables(params: Params, night: NightExtract | None = None) -> LoadedComp
         add_observed(connection, staged, observed)
     connection.execute("SET TimeZone = 'UTC'")
     raws = [mapping.raw for mapping in mappings]
+    if "events" in staged:
+        connection.execute("ALTER TABLE staged_events ADD COLUMN found_by VARCHAR")
     _make_views(connection, staged, params)
     tables = _tables(backend, staged)
     linked = link_events(connection, backend, tables, staged["events"]) if "events" in staged else {}

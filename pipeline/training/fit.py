@@ -45,8 +45,25 @@ class Training:
     audit: AuditResult
 
 
-def learn(company: LoadedCompany, params: Params, as_of: datetime) -> Training:
+def learn(
+    company: LoadedCompany,
+    params: Params,
+    as_of: datetime,
+    *,
+    without: frozenset[str] = frozenset(),
+    findings: AuditResult | None = None,
+) -> Training:
     """Train a forecaster on what was known at `as_of`: snapshots, labels, features and audit alike.
+
+    Parameters
+    ----------
+    company : LoadedCompany
+    params : Params
+    as_of : datetime
+    without : frozenset of str
+        Columns, as ``table.column``, that are left out besides those that the audit keeps out.
+    findings : AuditResult, optional
+        The audit of that instant, where it is at hand.
 
     Raises
     ------
@@ -54,8 +71,8 @@ def learn(company: LoadedCompany, params: Params, as_of: datetime) -> Training:
         If nothing can be learned: no lead was known by then, or none had been won.
     """
     tables = company.on_engine
-    findings = audit(company, as_of)
-    spec = feature_spec(company, params, as_of, findings)
+    findings = audit(company, as_of) if findings is None else findings
+    spec = feature_spec(company, params, as_of, findings, without)
     outcomes = lifecycle.outcomes(tables, known_at=as_of, amount_window_days=params.data.amount_window_days)
     outcomes = materialise(outcomes)
     grid = materialise(
@@ -109,12 +126,19 @@ def learn(company: LoadedCompany, params: Params, as_of: datetime) -> Training:
     return Training(StoredModel(forecaster, spec, facts), X, y, findings)
 
 
-def feature_spec(company: LoadedCompany, params: Params, as_of: datetime, findings: AuditResult) -> FeatureSpec:
+def feature_spec(
+    company: LoadedCompany,
+    params: Params,
+    as_of: datetime,
+    findings: AuditResult,
+    without: frozenset[str] = frozenset(),
+) -> FeatureSpec:
     """Which features are built: what the tables hold by `as_of`, less what the audit keeps out."""
     return FeatureSpec.from_tables(
         company.on_engine,
         known_at=as_of,
-        excluded=findings.excluded_columns,
+        excluded=findings.excluded_columns | without,
+        set_aside=findings.set_aside,
         excluded_kinds=findings.excluded_kinds,
         windows_days=tuple(params.features.windows_days),
         timezone=params.data.timezone,
