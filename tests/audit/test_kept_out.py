@@ -96,8 +96,8 @@ def loaded(tmp_path_factory):
     ]  # fmt: skip
     accounts = [{"account_id": f"A{n}", "employees": str(10 + n), "sector": "x"} for n in range(3)]
     events = [
-        {"lead_id": "L1", "contact_id": "", "occurred_at": "2024-02-01 10:00:00", "kind": "visit"},
-        {"lead_id": "", "contact_id": "C2", "occurred_at": "2024-02-01 10:00:00", "kind": "visit"},
+        {"lead_id": "L11", "contact_id": "", "occurred_at": "2024-02-01 10:00:00", "kind": "visit"},
+        {"lead_id": "", "contact_id": "C12", "occurred_at": "2024-02-01 10:00:00", "kind": "visit"},
     ]
     return load_company(
         tmp_path_factory.mktemp("kept_out"), leads=leads, accounts=accounts, events=events,
@@ -117,8 +117,8 @@ def test_no_feature_comes_in_through_a_company_that_is_kept_out(loaded):
 
 
 def test_events_that_found_their_lead_by_a_kept_out_column_stay_out(loaded):
-    assert matrix(loaded)["touch_count"].loc[["L1", "L2"]].tolist() == [1, 1]
-    assert matrix(loaded, excluded={"leads.contact_id"})["touch_count"].loc[["L1", "L2"]].tolist() == [1, 0]
+    assert matrix(loaded)["touch_count"].loc[["L11", "L12"]].tolist() == [1, 1]
+    assert matrix(loaded, excluded={"leads.contact_id"})["touch_count"].loc[["L11", "L12"]].tolist() == [1, 0]
 
 
 def test_no_feature_tells_a_lead_whose_word_is_set_aside(loaded):
