@@ -9,14 +9,18 @@ import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 
-from features import lifecycle, point_in_time, snapshots
+from features import lifecycle, point_in_time, snapshots, wall_clock
 from features.materialise import to_frame
 from features.schema import Tables
 
 WON, LOST = 1, 2
 
 
-def labels(snapshots: ir.Table, outcomes: ir.Table, cutoff: datetime) -> ir.Table:
+SHORTEST_DAYS = 1e-6
+"""Where the clocks are set back between a date and the end, the wall clock may not have moved on at all."""
+
+
+def labels(snapshots: ir.Table, outcomes: ir.Table, cutoff: datetime, timezone: str = "UTC") -> ir.Table:
     """Say how and after how many days each snapshot's lead ended, as far as was known at the cutoff.
 
     Won and lost compete. A lead still open at the cutoff is censored there, one that ended with nobody knowing how at
@@ -31,6 +35,8 @@ def labels(snapshots: ir.Table, outcomes: ir.Table, cutoff: datetime) -> ir.Tabl
         `lifecycle.outcomes` at the same cutoff.
     cutoff : datetime
         Later than every ``as_of``.
+    timezone : str, default="UTC"
+        Where the company's days begin and end: durations are days of its wall clock.
 
     Returns
     -------
@@ -49,13 +55,19 @@ def labels(snapshots: ir.Table, outcomes: ir.Table, cutoff: datetime) -> ir.Tabl
         "episode",
         "as_of",
         event=ibis.cases((is_won, WON), (rows.outcome == "lost", LOST), else_=0).cast("int64"),
-        duration_days=point_in_time.days_between(rows.as_of, rows.end),
+        duration_days=ibis.greatest(wall_clock.days_between(rows.as_of, rows.end, timezone), SHORTEST_DAYS),
         amount=ibis.ifelse(is_won, rows.amount, ibis.null("float64")),
     )
 
 
 def observed_outcomes(
-    tables: Tables, keys: pd.DataFrame, *, as_of: datetime, known_at: datetime, amount_window_days: int
+    tables: Tables,
+    keys: pd.DataFrame,
+    *,
+    as_of: datetime,
+    known_at: datetime,
+    amount_window_days: int,
+    timezone: str = "UTC",
 ) -> pd.DataFrame:
     """Say what became of leads that were open at `as_of`, by what was known at `known_at`.
 
@@ -68,6 +80,8 @@ def observed_outcomes(
         Naive UTC.
     amount_window_days : int
         Deals won within so many days of a lead's first won deal add up to its amount.
+    timezone : str, default="UTC"
+        Where the company's days begin and end.
 
     Returns
     -------
@@ -75,7 +89,7 @@ def observed_outcomes(
         ``event`` (0 open, 1 won, 2 lost), ``duration`` in days from `as_of`, ``amount`` of those won.
     """
     outcomes = lifecycle.outcomes(tables, known_at=known_at, amount_window_days=amount_window_days)
-    observed = to_frame(labels(snapshots.open_leads(tables, as_of), outcomes, known_at))
+    observed = to_frame(labels(snapshots.open_leads(tables, as_of), outcomes, known_at, timezone))
     observed = keys[["lead_id", "episode"]].merge(
         observed, on=["lead_id", "episode"], how="left", validate="one_to_one"
     )

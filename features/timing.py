@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache
-from zoneinfo import ZoneInfo
 
 import ibis
 import ibis.expr.types as ir
@@ -14,50 +11,9 @@ from features import point_in_time
 from features.feature import Feature
 from features.snapshot_context import SnapshotContext
 from features.spec import FeatureSpec
+from features.wall_clock import local, standard_offset_seconds
 
 AGE = "lead_age_days"
-YEARS = (2000, 2045)
-
-
-@lru_cache
-def _offset_changes(timezone: str) -> tuple[tuple[datetime, int], ...]:
-    """Give the instants (UTC) at which a zone's offset changes, each with the offset in seconds from then on."""
-    zone = ZoneInfo(timezone)
-
-    def offset(moment: datetime) -> int:
-        return int(moment.astimezone(zone).utcoffset().total_seconds())  # type: ignore[union-attr]
-
-    changes = []
-    day, end = datetime(YEARS[0], 1, 1, tzinfo=UTC), datetime(YEARS[1], 1, 1, tzinfo=UTC)
-    changes.append((point_in_time.ALWAYS, offset(day)))
-    while day < end:
-        following = day + timedelta(days=1)
-        if offset(day) != offset(following):
-            low, high = day, following
-            while high - low > timedelta(minutes=1):
-                middle = low + (high - low) / 2
-                middle = middle.replace(second=0, microsecond=0)
-                if middle <= low:
-                    break
-                low, high = (middle, high) if offset(middle) == offset(day) else (low, middle)
-            changes.append((high.replace(tzinfo=None), offset(following)))
-        day = following
-    return tuple(changes)
-
-
-def local(moment: ir.TimestampValue, timezone: str) -> ir.TimestampValue:
-    """Give a moment in UTC as the wall clock of a zone."""
-    changes = _offset_changes(timezone)
-    if len(changes) == 1:
-        return moment + ibis.interval(seconds=changes[0][1])
-    branches = [(moment >= point_in_time.instant(since), ibis.literal(seconds)) for since, seconds in reversed(changes)]
-    return moment + ibis.cases(*branches, else_=ibis.literal(changes[0][1])).as_interval("s")
-
-
-def standard_offset_seconds(timezone: str) -> int:
-    """Give the seconds from UTC to a zone's winter time: one figure, for where an hour does not matter."""
-    newest = _offset_changes(timezone)[-2:]
-    return min(seconds for _, seconds in newest)
 
 
 def _quarter_end_days(moment: ir.TimestampValue, fiscal_year_start_month: int) -> ir.FloatingValue:

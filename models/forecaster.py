@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator
 
 from models.deal_value import ValueBooster
 from models.exposure import calendar_days
+from models.follow_up import ever_is_shorter, observed_days, quarter_too_far, too_long
 from models.grading import Grading, recent_rows
 from models.hazards import cumulative_incidence, quantile_days
 from models.incidence import IncidenceBooster
@@ -75,9 +76,11 @@ class LeadForecaster(BaseEstimator):
     has_value_ : bool
         Whether there are amounts.
     wins_count_ : int
-        Won leads it learnt from.
+        Won leads.
     level_sd_ : float
         How far the level of all leads wanders from one stretch of time to the next, relative to it.
+    observed_days_ : float
+        How far the past can tell (`models.follow_up`); chances stay what they were at the longest follow-up.
     ever_days_ : float
         What "ever" means: the longest horizon that was ever observed, or else the longest follow-up.
     rank_days_ : float
@@ -91,8 +94,7 @@ class LeadForecaster(BaseEstimator):
     grading_ : Grading
         Scores and grades of values of ``rank_key_``, frozen on recent training snapshots.
     background_ : list of ndarray of shape (≤ 200, design columns)
-        Recent training snapshots as the boosters of `incidence_`, and of `value_`, see them: the typical lead that
-        reasons compare with.
+        Recent training snapshots as the boosters of `incidence_`, and of `value_`, see them: what reasons compare with.
     """
 
     def __init__(
@@ -154,6 +156,7 @@ class LeadForecaster(BaseEstimator):
         self.incidence_, seed = self.fit_incidence(X, y, sample_weight), self.random_state or 0
         self.value_ = self._fit_value(X, y, y["event"].to_numpy() == WON, seed)
         self.level_sd_ = level_sd(self.incidence_, X, y, sample_weight, self.primary_horizon_days / 3)
+        self.observed_days_ = observed_days(y)
         self._settle()
 
         recent = recent_rows(calendar_days(y["as_of"]), sample_weight, seed)
@@ -161,8 +164,8 @@ class LeadForecaster(BaseEstimator):
         self.background_ = self._encoded(X.iloc[recent[spread]])
         self._prepare()
         seen = X.iloc[recent]
-        reference = self._forecast(self.margins(seen), np.full((len(recent), 2), np.nan), seen.index)
-        self.grading_ = Grading.of_population(reference[self.rank_key_])
+        shown = self._forecast(self.margins(seen), np.full((len(recent), 2), np.nan), seen.index)
+        self.grading_ = Grading.of_population(shown[self.rank_key_])
         return self
 
     def fit_incidence(self, X: pd.DataFrame, y: pd.DataFrame, sample_weight: Any = None) -> IncidenceBooster:
@@ -228,8 +231,8 @@ class LeadForecaster(BaseEstimator):
             for column in columns:
                 if quarter_ends_days is None:
                     result.setdefault(column, "the ends of the fiscal quarters were not given")
-                elif np.max(np.asarray(quarter_ends_days[place], dtype=float), initial=0.0) > self._longest_days:
-                    result.setdefault(column, self._too_long("to the quarter's end"))
+                elif (last := np.max(np.asarray(quarter_ends_days[place], dtype=float), initial=0.0)) > self.ever_days_:
+                    result.setdefault(column, quarter_too_far(last, self.observed_days_, self.ever_days_))
         return result
 
     def curves(self, X: pd.DataFrame, times: ArrayLike) -> tuple[FloatArray, FloatArray | None]:
@@ -237,13 +240,11 @@ class LeadForecaster(BaseEstimator):
 
         Returns
         -------
-        incidence : ndarray of shape (n, outcomes + 1, t)
-            Index 0: still open.
-        revenue : ndarray of shape (n, t) or None
-            None where there are no amounts.
+        incidence : ndarray of shape (n, outcomes + 1, t), the first outcome being: still open
+        revenue : ndarray of shape (n, t), or None without amounts
         """
         margins, grid = self.margins(X), self.incidence_.grid_
-        outcomes = margins[:, : grid.outcomes_count]
+        outcomes, times = margins[:, : grid.outcomes_count], self._reached(times)
         revenue = None if self.value_ is None else expected_revenue(outcomes, margins[:, -1], grid, times)
         return cumulative_incidence(outcomes, grid, times), revenue
 
@@ -292,6 +293,7 @@ class LeadForecaster(BaseEstimator):
             "params": {**self.get_params(), "horizons_days": list(self.horizons_days)},
             "wins_count": self.wins_count_,
             "level_sd": self.level_sd_,
+            "observed_days": self.observed_days_,
             "score_cuts": self.grading_.score_cuts.tolist(),
             "grade_cuts": self.grading_.grade_cuts,
             "incidence": incidence_facts(self.incidence_),
@@ -318,6 +320,7 @@ class LeadForecaster(BaseEstimator):
         self.value_ = value_from(facts["value"], booster_from(state["value.txt"])) if valued else None
         self.background_ = [array_from(state[f"background_{place}.npy"]) for place in range(1 + valued)]
         self.wins_count_, self.level_sd_ = facts["wins_count"], facts["level_sd"]
+        self.observed_days_ = facts["observed_days"]
         self.grading_ = Grading(np.asarray(facts["score_cuts"]), facts["grade_cuts"])
         self._settle()
         self._prepare()
@@ -344,7 +347,7 @@ class LeadForecaster(BaseEstimator):
         """Derive what can be said, and what ranks."""
         self._longest_days = self.incidence_.longest_days_
         self.has_value_ = self.value_ is not None
-        said = [days for days in self.horizons_days if days <= self._longest_days]
+        self._said = said = [days for days in self.horizons_days if days <= self.observed_days_]
         self.ever_days_ = float(max(said, default=self._longest_days))
         self.rank_days_ = float(min(self.primary_horizon_days, self.ever_days_))
         name = f"{self.primary_horizon_days}d" if self.primary_horizon_days in said else "ever"
@@ -354,7 +357,7 @@ class LeadForecaster(BaseEstimator):
         for days in self.horizons_days:
             if days not in said:
                 for column in (f"p_win_{days}d", f"expected_revenue_{days}d"):
-                    self.absent_[column] = self._too_long(f"for {days} days")
+                    self.absent_[column] = too_long(f"for {days} days", self.observed_days_)
         if LOST not in self.incidence_.outcomes_:
             self.absent_["p_lost_ever"] = "no lead was lost in the data that the model learnt from"
         if not self.has_value_:
@@ -365,12 +368,12 @@ class LeadForecaster(BaseEstimator):
         if self.wins_count_ < FEW_WINS:
             self.notes_["few_wins"] = few_wins_note(self.wins_count_)
         if self.ever_days_ < max(self.horizons_days):
-            self.notes_["ever_is_shorter"] = (
-                f"'ever' means within {self.ever_days_:g} days here: {self._too_long('for longer')}"
-            )
+            self.notes_["ever_is_shorter"] = ever_is_shorter(self.ever_days_, self.horizons_days, self.observed_days_)
 
-    def _too_long(self, what: str) -> str:
-        return f"no lead was followed {what}: the longest follow-up is {self._longest_days:.0f} days"
+    def _reached(self, days: ArrayLike) -> FloatArray:
+        """Return the times up to which anything can happen: after the longest follow-up nobody was open any more."""
+        days = np.asarray(days, dtype=float)
+        return np.minimum(days, self._longest_days) if self.observed_days_ > self._longest_days else days
 
     def _prepare(self) -> None:
         """Set up what splits forecasts, and makes margins for them."""
@@ -384,8 +387,8 @@ class LeadForecaster(BaseEstimator):
             background=self._for_each_booster(self.background_),
             columns=[*[self.incidence_.columns_[:-1]] * outcomes, *(v.columns_[:-1] for v in value)],
             grid=self.incidence_.grid_,
-            horizon_days=self.rank_days_,
-            ever_days=self.ever_days_,
+            horizon_days=float(self._reached(self.rank_days_)),
+            ever_days=float(self._reached(self.ever_days_)),
             threads=self.threads,
         )
 
@@ -416,11 +419,10 @@ class LeadForecaster(BaseEstimator):
         """Forecast leads; quarters (n, 2) are days to the ends of two quarters, NaN where not given."""
         grid = self.incidence_.grid_
         outcomes = margins[:, : grid.outcomes_count]
-        said = [days for days in self.horizons_days if days <= self._longest_days]
-        names = [*(f"{days}d" for days in said), "ever"]
-        times = np.array([*said, self.ever_days_], dtype=float)
-        beyond = ~(quarters <= self._longest_days)
-        until_quarters = np.where(beyond, 0.0, quarters)
+        names = [*(f"{days}d" for days in self._said), "ever"]
+        times = self._reached([*self._said, self.ever_days_])
+        beyond = ~(quarters <= self.ever_days_)
+        until_quarters = self._reached(np.where(beyond, 0.0, quarters))
 
         result: dict[str, FloatArray] = {}
         incidence = cumulative_incidence(outcomes, grid, times)
@@ -430,10 +432,10 @@ class LeadForecaster(BaseEstimator):
             result["p_lost_ever"] = incidence[:, LOST, -1]
         this_quarter = p_win(outcomes, grid, until_quarters[:, :1])[:, 0]
         result["p_win_this_quarter"] = np.where(beyond[:, 0], np.nan, this_quarter)
-        days = quantile_days(outcomes, grid, [0.1, 0.5, 0.9], self.ever_days_)
+        days = quantile_days(outcomes, grid, [0.1, 0.5, 0.9], times[-1])
         for place, name in enumerate(("p10", "p50", "p90")):
             result[f"days_to_win_{name}"] = days[:, place]
-        result["days_to_win_mean"] = mean_days_to_win(outcomes, grid, self.ever_days_)
+        result["days_to_win_mean"] = mean_days_to_win(outcomes, grid, times[-1])
         if self.value_ is not None:
             until = np.column_stack([np.broadcast_to(times, (len(index), len(times))), until_quarters])
             revenue = expected_revenue(outcomes, margins[:, -1], grid, until)

@@ -10,6 +10,7 @@ import pandas as pd
 
 from features import lifecycle, point_in_time
 from features.versions import happened_events
+from pipeline.audit.closing_dates import closing_warnings
 from pipeline.audit.decisions import Judged
 from pipeline.audit.drift import drift_warning, shifts
 from pipeline.audit.reconciliation import Reconciliation
@@ -94,6 +95,7 @@ def data_warnings(
     _duplicates(loaded, warn)
     _sentinels(columns, warn)
     _personal(loaded, columns, warn)
+    found += closing_warnings(loaded, as_of)
     moved = drift_warning(drift)
     return [*found, *([moved] if moved else []), *shifts(columns, as_of)]
 

@@ -6,7 +6,7 @@ import json
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ import pandas as pd
 from models import metrics
 from models.bootstrap import LeadDraws, interval
 from pipeline.common.atomic_write import write_whole
-from pipeline.common.dates import iso
+from pipeline.common.dates import days_later, iso, local_iso
 from pipeline.common.errors import UserError
-from pipeline.common.formatting import money
+from pipeline.common.formatting import money, to_instant
 from pipeline.common.progress import step
 from pipeline.config.params import Params
 from pipeline.evaluation.cutoff import Evaluation, calibration, evaluate, figures, without_nan
@@ -97,12 +97,12 @@ def backtest(params: Params, cutoffs: list[str] | None, out: Path) -> Backtest:
     truth = _truth(params)
     evaluations = []
     for cutoff in instants:
-        with step(f"training and scoring as of {iso(cutoff)[:10]}"):
+        with step(f"training and scoring as of {local_iso(cutoff, params.data.timezone)}"):
             try:
                 training = learn(company, params, cutoff)
             except UserError as reason:
                 if cutoffs is not None:
-                    raise UserError(f"--cutoffs: {iso(cutoff)}: {reason}") from None
+                    raise UserError(f"--cutoffs: {local_iso(cutoff, params.data.timezone)}: {reason}") from None
                 continue  # a default cutoff before the first deal was won
             true = _true_forecast(truth, cutoff, params.primary_horizon_days)
             asked = training.audit.dominating
@@ -139,16 +139,17 @@ def backtest(params: Params, cutoffs: list[str] | None, out: Path) -> Backtest:
 
 
 def _cutoffs(params: Params, company: LoadedCompany, cutoffs: list[str] | None) -> list[datetime]:
-    horizon = timedelta(days=params.primary_horizon_days)
-    latest = company.known_until - horizon
+    horizon, zone = params.primary_horizon_days, params.data.timezone
+    latest = days_later(company.known_until, -horizon, zone)
     if cutoffs is None:
-        return [latest - k * horizon for k in range(params.backtest.cutoffs_count)][::-1]
+        return [days_later(latest, -k * horizon, zone) for k in range(params.backtest.cutoffs_count)][::-1]
     instants = sorted({parse_as_of(text.strip(), params) for text in cutoffs})
     for instant in instants:
         if instant > latest:
             raise UserError(
-                f"--cutoffs: {iso(instant)} is too late: what is known ends at {iso(company.known_until)}, so the "
-                f"{params.primary_horizon_days} days after it are not over; use {iso(latest)} or earlier"
+                f"--cutoffs: {local_iso(instant, zone)} is too late: what is known ends at "
+                f"{local_iso(company.known_until, zone)}, so the {horizon} days after it are not over; use "
+                f"{local_iso(latest, zone)} or earlier"
             )
     return instants
 
@@ -239,12 +240,14 @@ def summary(result: Backtest) -> str:
     """Say how the backtest came out: the verdict, then a table a cutoff."""
     lines = [f"Use it: {result.verdict['use']}. {result.verdict['text']}"]
     lines += [f"Watch {said}." for said in result.verdict["watch"]]
+    zone = result.params.data.timezone
     for evaluation in result.evaluations:
         revenue = evaluation.actual_revenue
         brought = f", {money(revenue, result.params.currency)}" if revenue is not None else ""
         lines += [
             "",
-            f"As of {evaluation.cutoff[:10]}: {evaluation.open_count:,} leads open; {evaluation.won_count:,} of them "
+            f"As of {local_iso(to_instant(evaluation.cutoff), zone)}: {evaluation.open_count:,} leads open; "
+            f"{evaluation.won_count:,} of them "
             f"won within {evaluation.horizon_days} days{brought}",
             *(f"  Note: {note}" for note in evaluation.notes.values()),
             f"  {'':34}{'AUC (90% interval)':>20}{'Brier':>8}{'IBS':>8}{'top tenth':>11}{'wins exp./act.':>16}"

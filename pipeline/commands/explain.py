@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.common import formatting
-from pipeline.common.dates import iso
+from pipeline.common.dates import local_iso
 from pipeline.common.errors import UserError
 from pipeline.config.params import Params
 from pipeline.identity.linkage import canonical_id
@@ -50,7 +50,7 @@ def explain(params: Params, lead_id: str, as_of: str | None, *, model: str) -> s
     if not len(result.scores):
         leads = company.tables.leads
         known = leads.filter(leads.lead_id == lead_id).count().to_pandas()
-        why = f"not open as of {iso(instant)}" if known else "in no row of the leads table"
+        why = f"not open as of {local_iso(instant, params.data.timezone)}" if known else "in no row of the leads table"
         raise UserError(f"lead {lead_id!r} is {why}; `leadrev score` lists the leads that are open")
     insights = Insights(company, stored, instant, result.matrix, 1, params.artifacts_folder)
     found = [insights.of(block).to_pylist()[0] for block in result.explain(stored)]

@@ -12,7 +12,7 @@ from features.materialise import open_leads_matrix
 from features.snapshot_context import KEYS
 from pipeline.audit.leakage_audit import audit
 from pipeline.common.atomic_write import check_writable, written_whole
-from pipeline.common.dates import iso
+from pipeline.common.dates import local_iso
 from pipeline.common.errors import UserError
 from pipeline.common.progress import step
 from pipeline.config.params import Params
@@ -67,7 +67,7 @@ def describe_features(params: Params, as_of: str | None) -> str:
     entries = catalogue.entries(spec)
     name_width, unit_width = (max(len(getattr(entry, part)) for entry in entries) + 2 for part in ("name", "unit"))
     indent = " " * (2 + name_width + unit_width)
-    lines = [f"{len(entries)} features, as of {iso(instant)}"]
+    lines = [f"{len(entries)} features, as of {local_iso(instant, params.data.timezone)}"]
     for theme in catalogue.THEMES:
         own = [entry for entry in entries if entry.theme == theme]
         if own:

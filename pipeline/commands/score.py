@@ -7,9 +7,9 @@ from datetime import datetime
 from pathlib import Path
 
 from pipeline.common.atomic_write import check_writable
-from pipeline.common.dates import iso
+from pipeline.common.dates import local_iso
 from pipeline.common.errors import UserError
-from pipeline.common.formatting import money
+from pipeline.common.formatting import count, money
 from pipeline.config.params import Params
 from pipeline.ingest.load import company_at
 from pipeline.model_registry.mlflow_registry import Registry
@@ -30,7 +30,8 @@ class Scored:
     def summary(self) -> str:
         """Say what was scored, in a few lines."""
         scores, primary = self.result.scores, f"{self.params.primary_horizon_days}d"
-        lines = [f"{len(scores):,} leads open as of {iso(self.as_of)}, scored with model version {self.version}"]
+        leads, as_of = count(len(scores), "lead", "leads"), local_iso(self.as_of, self.params.data.timezone)
+        lines = [f"{leads} open as of {as_of}, scored with model version {self.version}"]
         if f"expected_revenue_{primary}" not in self.result.absent and len(scores):
             total = scores[f"expected_revenue_{primary}"].sum()
             top = scores[f"expected_revenue_{primary}"].head(max(1, len(scores) // 10)).sum()

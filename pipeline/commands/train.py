@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from pipeline.common.dates import iso
+from pipeline.common.dates import days_later, iso, local_iso
 from pipeline.common.errors import UserError
+from pipeline.common.formatting import to_instant
 from pipeline.common.progress import step
 from pipeline.config.params import Params
 from pipeline.evaluation.cutoff import Evaluation, evaluate
@@ -37,9 +38,10 @@ class Trained:
 
     def summary(self) -> str:
         """Say what was learned from, how good it was on what it had not seen, and what to do next."""
-        facts = self.training.stored.facts
+        facts, zone = self.training.stored.facts, self.params.data.timezone
         lines = [
-            f"Version {self.version} of {self.params.model_name} learned from what was known at {iso(self.as_of)}: "
+            f"Version {self.version} of {self.params.model_name} learned from what was known at "
+            f"{local_iso(self.as_of, zone)}: "
             f"{facts.lead_count:,} leads, {facts.won_count:,} won, seen {facts.snapshot_count:,} times while open"
         ]
         lines += [f"Kept out: {column}: {why}" for column, why in facts.excluded.items()]
@@ -54,7 +56,7 @@ class Trained:
         else:
             own = self.held_out.models["leadrev"]
             lines.append(
-                f"Hold-out (trained as of {self.held_out.cutoff[:10]}, compared with the "
+                f"Hold-out (trained as of {local_iso(to_instant(self.held_out.cutoff), zone)}, compared with the "
                 f"{self.params.primary_horizon_days} days after): AUC {own['auc']:.3f}, "
                 f"{own['expected_wins']:.0f} wins expected, {own['actual_wins']:.0f} came"
             )
@@ -97,7 +99,7 @@ def train(
     if tune_minutes is not None:
         tuned, said = _tuned(company, params, instant, tune_minutes)
         params = params if tuned is None else tuned.apply(params)
-    with step(f"training as of {iso(instant)}"):
+    with step(f"training as of {local_iso(instant, params.data.timezone)}"):
         training = learn(company, params, instant)
         won_leads = profile_won_leads(
             company.tables, training.stored, training.X, training.y, instant, params.data.amount_window_days
@@ -129,7 +131,7 @@ def _tuned(company: LoadedCompany, params: Params, as_of: datetime, minutes: flo
 
     try:
         with step("looking back, to search settings"):
-            earlier = learn(company, params, as_of - timedelta(days=params.primary_horizon_days))
+            earlier = learn(company, params, days_later(as_of, -params.primary_horizon_days, params.data.timezone))
     except UserError as reason:
         return None, f"Not tuned: a horizon earlier there was {reason}"
     with step(f"searching settings for {minutes:g} minutes"):
@@ -141,7 +143,7 @@ def _tuned(company: LoadedCompany, params: Params, as_of: datetime, minutes: flo
 
 def _hold_out(company: LoadedCompany, params: Params, as_of: datetime) -> tuple[Evaluation | None, str]:
     """Evaluate the way of training one primary horizon earlier, or say why that cannot be done."""
-    cutoff = as_of - timedelta(days=params.primary_horizon_days)
+    cutoff = days_later(as_of, -params.primary_horizon_days, params.data.timezone)
     try:
         earlier = learn(company, params, cutoff)
     except UserError as reason:

@@ -14,6 +14,7 @@ from features.materialise import open_leads_matrix
 from features.versions import as_they_were
 from models.baselines import AalenJohansen, ColumnRanking, LogisticBaseline
 from models.forecast_metrics import Forecast
+from pipeline.common.dates import local_iso
 from pipeline.common.errors import UserError
 from pipeline.config.params import Params
 from pipeline.ingest.company import LoadedCompany
@@ -154,7 +155,7 @@ def champion(
         return {}, {"champion": f"version {version} cannot be read: {reason}"}
     trained = datetime.fromisoformat(stored.facts.trained_as_of).replace(tzinfo=None)
     if trained > cutoff:
-        known = stored.facts.trained_as_of[:10]
+        known = local_iso(trained, params.data.timezone)
         return {}, {"champion": f"version {version} was trained on what was known on {known}, after this date"}
     if horizon not in stored.forecaster.horizons_days or stored.forecaster.primary_horizon_days != horizon:
         return {}, {"champion": f"version {version} ranks by another horizon than {horizon:g} days"}

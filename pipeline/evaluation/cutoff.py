@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,7 +16,7 @@ from features.materialise import open_leads_matrix
 from models import metrics
 from models.bootstrap import LeadDraws, interval
 from models.forecast_metrics import Came, Forecast, scorecard
-from pipeline.common.dates import iso
+from pipeline.common.dates import days_between, iso
 from pipeline.config.params import Params
 from pipeline.evaluation import benchmarks
 from pipeline.evaluation.lead_segments import traits
@@ -133,7 +133,7 @@ def evaluate(
     stored, horizon = training.stored, params.primary_horizon_days
     matrix = open_leads_matrix(company.on_engine, stored.spec, cutoff)
     lead_ids = matrix["lead_id"]
-    followed = (known_at - cutoff) / timedelta(days=1)
+    followed = days_between(cutoff, known_at, params.data.timezone)
     times = np.linspace(1, max(2, min(horizon, followed)), IBS_TIMES)
     months = _month_ends(cutoff, min(horizon, followed), params.data.timezone)
     ends = np.array([days for _, days in months])
@@ -228,6 +228,7 @@ def _came(
         as_of=cutoff,
         known_at=known_at,
         amount_window_days=params.data.amount_window_days,
+        timezone=params.data.timezone,
     )
     truth = None
     if oracle is not None and oracle.p_win is not None:
@@ -267,7 +268,7 @@ def _month_ends(cutoff: datetime, days: float, timezone: str) -> list[tuple[str,
     year, month = local.year, local.month
     while True:
         following = datetime(year + month // 12, month % 12 + 1, 1, tzinfo=zone)
-        end = (following.astimezone(UTC).replace(tzinfo=None) - cutoff) / timedelta(days=1)
+        end = days_between(cutoff, following.astimezone(UTC).replace(tzinfo=None), timezone)
         found.append((f"{year}-{month:02}", min(end, days)))
         if end >= days:
             return found

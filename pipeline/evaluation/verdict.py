@@ -58,7 +58,9 @@ def verdict(overall: Mapping[str, Any], cutoffs_count: int, has_value: bool = Tr
     what = "revenue" if has_value else "wins"
     dates = "1 date" if cutoffs_count == 1 else f"{cutoffs_count} dates"
     if not known(auc):
-        return _said("no", [f"nothing was won at the {dates} that were tested: there is nothing to judge by"], [], [])
+        what = "every open lead" if won else "nothing"
+        tested = "that was tested" if cutoffs_count == 1 else "that were tested"
+        return _said("no", [f"{what} was won at the {dates} {tested}: there is nothing to judge by"], [], [])
     best = {metric: _best(overall["models"], differences, metric) for metric in ORDER}
     ranks = f"over {dates} it ranks with an AUC of {auc:.2f}{_beside(best['auc'], '.2f')}"
     holds = f"its top tenth holds {own['capture_at_10']:.0%} of the {what}{_beside(best['capture_at_10'], '.0%')}"

@@ -13,7 +13,7 @@ import duckdb
 import ibis
 
 from features.schema import SCHEMAS, Tables
-from pipeline.common.dates import iso
+from pipeline.common.dates import local_iso
 from pipeline.common.errors import UserError
 from pipeline.common.memory_limit import duckdb_settings
 from pipeline.common.progress import step
@@ -249,7 +249,8 @@ def company_at(params: Params, as_of: str | None) -> tuple[LoadedCompany, dateti
         return company, company.known_until
     if instant > company.known_until + timedelta(days=SILENT_DAYS):
         raise UserError(
-            f"--as-of {as_of}: what is known ends at {iso(company.known_until)}, more than {SILENT_DAYS} days before; "
+            f"--as-of {as_of}: what is known ends at {local_iso(company.known_until, params.data.timezone)}, more than "
+            f"{SILENT_DAYS} days before; "
             "load newer data, or choose an earlier date"
         )
     return company, instant

@@ -19,8 +19,9 @@ from features import catalogue
 from features.snapshot_context import KEYS
 from features.spec import FeatureSpec
 from models.forecaster import LeadForecaster
-from pipeline.common.dates import quarter_ends
+from pipeline.common.dates import days_between, local_iso, quarter_ends
 from pipeline.common.errors import UserError
+from pipeline.common.formatting import to_instant
 from pipeline.config.params import Params
 from pipeline.model_registry.won_lead_profiles import WON_LEAD_FILES, WonLeadProfiles
 
@@ -130,14 +131,12 @@ class StoredModel:
 
     def quarter_ends_days(self, matrix: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         """Days from each row's as_of to the end of its fiscal quarter and of the next one."""
-        ends = {
-            as_of: quarter_ends(as_of.to_pydatetime(), self.facts.timezone, self.facts.fiscal_year_start_month)
-            for as_of in matrix["as_of"].unique()
-        }
-        this, following = (
-            matrix["as_of"].map({as_of: (end[which] - as_of) / pd.Timedelta(days=1) for as_of, end in ends.items()})
-            for which in (0, 1)
-        )
+        days: dict[pd.Timestamp, tuple[float, float]] = {}
+        for as_of in matrix["as_of"].unique():
+            moment, zone = as_of.to_pydatetime(), self.facts.timezone
+            this_end, next_end = quarter_ends(moment, zone, self.facts.fiscal_year_start_month)
+            days[as_of] = days_between(moment, this_end, zone), days_between(moment, next_end, zone)
+        this, following = (matrix["as_of"].map({as_of: of[which] for as_of, of in days.items()}) for which in (0, 1))
         return this.to_numpy(float), following.to_numpy(float)
 
     def write(self, folder: Path) -> None:
@@ -161,7 +160,8 @@ def read_model(folder: Path) -> StoredModel:
     facts = ModelFacts(**json.loads((folder / "facts.json").read_text()))
     if facts.source_fingerprint != source_fingerprint():
         raise UserError(
-            f"this model of {facts.company} (trained as of {facts.trained_as_of}) was made by another version of "
+            f"this model of {facts.company} (trained as of "
+            f"{local_iso(to_instant(facts.trained_as_of), facts.timezone)}) was made by another version of "
             "leadrev: run `leadrev train` again, or use the version that made it"
         )
     own = {"spec.json", "facts.json", *WON_LEAD_FILES}

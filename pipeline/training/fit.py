@@ -15,7 +15,7 @@ from features.snapshot_context import KEYS
 from features.spec import FeatureSpec
 from models.forecaster import LeadForecaster
 from pipeline.audit.leakage_audit import AuditResult, audit
-from pipeline.common.dates import iso
+from pipeline.common.dates import iso, local_iso
 from pipeline.common.errors import UserError
 from pipeline.config.params import Params
 from pipeline.ingest.company import LoadedCompany, data_fingerprint
@@ -79,11 +79,12 @@ def learn(
         snapshots.training_snapshots(tables, cutoff=as_of, rows_limit=params.snapshots.rows_limit, seed=params.seed)
     )
     drawn, grid = to_frame(grid), grid.drop("weight")
-    known = to_frame(labels.labels(grid, outcomes, as_of))
+    known = to_frame(labels.labels(grid, outcomes, as_of, params.data.timezone))
     won_count = int(known.loc[known["event"] == WON, ["lead_id", "episode"]].drop_duplicates().shape[0])
     if won_count == 0:
         raise UserError(
-            f"nothing to learn from: of {known['lead_id'].nunique():,} leads seen open before {iso(as_of)}, none was "
+            f"nothing to learn from: of {known['lead_id'].nunique():,} leads seen open before "
+            f"{local_iso(as_of, params.data.timezone)}, none was "
             "won by then; choose a later --as-of, or look at `leadrev check` for deals that were not loaded"
         )
     rows = build_matrix(tables, grid, spec)

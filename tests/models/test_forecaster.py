@@ -228,7 +228,9 @@ def test_what_was_never_observed_is_left_empty_and_said():
     assert forecast[unsaid].isna().all(axis=None)
     assert forecast["expected_revenue_next_quarter"].isna().all()
     assert "expected_revenue_next_quarter" in forecaster.absent((40.0, 130.0))
-    assert "p_win_this_quarter" not in forecaster.absent((40.0, 130.0))
+    # A quarter is never worth more than ever: what ends after that is left out, and says why.
+    assert "after 'ever' (30 days)" in forecaster.absent((40.0, 130.0))["p_win_this_quarter"]
+    assert "p_win_this_quarter" not in forecaster.absent((25.0, 130.0))
     assert "ever_is_shorter" in forecaster.notes_
     np.testing.assert_array_equal(forecast["p_win_ever"], forecast["p_win_30d"])
     reasons = forecaster.explain(X[last], check_count=0)
