@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from features import catalogue
 from pipeline.common.atomic_write import Staging, sha256_of, written_whole
-from pipeline.common.dates import iso
+from pipeline.common.dates import iso, local_iso
 from pipeline.common.progress import step
 from pipeline.common.spreadsheet_text import plain_cells
 from pipeline.identity.linkage import record_at
@@ -51,7 +51,7 @@ def score_company(
         Write ``margins.parquet`` too: what each forecast was made from.
     """
     company, stored, instant = loaded.company, loaded.stored, loaded.as_of
-    with step(f"scoring the leads open as of {iso(instant)}"):
+    with step(f"scoring the leads open as of {local_iso(instant, company.params.data.timezone)}"):
         result = forecast_leads(
             company, stored, instant, version=loaded.version, explained=explained, degraded=loaded.degraded
         )
