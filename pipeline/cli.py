@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import os
+import signal
 import sys
+import threading
 import traceback
 from pathlib import Path
 from typing import Annotated
@@ -463,6 +466,8 @@ def main() -> None:
     """Run a command; a user's mistake ends in one line on standard error and exit code 2 (`UserError.exit_code`)."""
     # Queries are trees of many small objects: hunting for cycles every 700 of them takes a third of their time.
     gc.set_threshold(50_000, 20, 20)
+    os.umask(0o077)  # what is known of leads is for whoever runs this to share
+    _end_tidily()
     try:
         app()
     except UserError as mistake:
@@ -479,6 +484,18 @@ def main() -> None:
                 2,
             )
         _fail(f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]} (--debug shows where)", 1)
+
+
+def _end_tidily() -> None:
+    """Let a request to end (SIGTERM, SIGHUP) end as an interrupt does: what was begun is put away first."""
+
+    def end(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, end)
 
 
 def _fail(message: str, code: int) -> None:

@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from pipeline.common.atomic_write import check_writable, replace_file
+from pipeline.common.atomic_write import check_writable, open_lock, replace_file
 from pipeline.common.errors import BusyError
 
 LINES, LOCK, RECORD, LOG = "runs.jsonl", ".lock", "run.json", "log.txt"
@@ -91,7 +91,7 @@ def one_run(folder: Path, night: str) -> Iterator[Run]:
         If the folder cannot be written to.
     """
     check_writable(folder)
-    with open(folder / LOCK, "a+", encoding="utf-8") as lock:
+    with open_lock(folder / LOCK) as lock:
         lock.seek(0)
         holder = _holder(lock.read())
         try:

@@ -7,9 +7,11 @@ import fcntl
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from pipeline.common.errors import UserError
 
@@ -61,7 +63,7 @@ def written_whole(folder: Path, *, seal: str | None = None) -> Iterator[Staging]
         If another process is writing into the same folder, or the folder cannot be written to.
     """
     check_writable(folder)
-    with open(folder / ".lock", "w") as lock:
+    with open_lock(folder / ".lock") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -73,6 +75,7 @@ def written_whole(folder: Path, *, seal: str | None = None) -> Iterator[Staging]
         try:
             yield staging
             for name in staging.names():
+                staging.path(name).chmod(0o600)  # what is forecast of whom is its owner's to share
                 flush(staging.path(name))
             if seal is not None:
                 (staging.folder / _SEAL_NAME).write_text(seal, encoding="utf-8")
@@ -105,12 +108,32 @@ def finish_moves(folder: Path) -> None:
 def replace_file(path: Path, content: bytes) -> None:
     """Write a small file in one atomic step: after a kill it holds the old content or the new one."""
     waiting = path.with_name(f".{path.name}.partial")
-    with open(waiting, "wb") as file:
+    waiting.unlink(missing_ok=True)
+    with open(os.open(waiting, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600), "wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
     os.replace(waiting, path)
     flush(path.parent)
+
+
+def open_lock(path: Path) -> IO[str]:
+    """Open a file to lock, made if it is not there: no link is followed, and nothing in it is lost.
+
+    Raises
+    ------
+    UserError
+        If something else than a file stands there.
+    """
+    flags = os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(path, flags, 0o600)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be locked ({error.strerror}); it must be a plain file") from None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UserError(f"{path}: cannot be locked; it must be a plain file")
+    return os.fdopen(descriptor, "r+", encoding="utf-8")
 
 
 def check_writable(folder: Path) -> None:
@@ -122,7 +145,7 @@ def check_writable(folder: Path) -> None:
         If they cannot.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:

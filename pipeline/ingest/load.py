@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from pipeline.common.dates import local_iso
 from pipeline.common.errors import UserError
 from pipeline.common.memory_limit import duckdb_settings
 from pipeline.common.progress import step
+from pipeline.common.scratch import ScratchFolder
 from pipeline.common.sql import literal, quoted
 from pipeline.config.params import Params
 from pipeline.config.trusted_hosts import require_named_host
@@ -76,7 +76,7 @@ def load_tables(params: Params, night: NightExtract | None = None) -> LoadedComp
     for table in LOADED:  # before any of them is asked, and gets a password
         for source in getattr(params.data.sources, table):
             require_named_host(source.from_ or "", f"data.sources.{table}.from", params.data.hosts)
-    scratch = tempfile.TemporaryDirectory(prefix="leadrev-", ignore_cleanup_errors=True)
+    scratch = ScratchFolder()
     folder = Path(scratch.name)
     backend = ibis.duckdb.connect(folder / "company.duckdb", temp_directory=str(folder / "spill"), **duckdb_settings())
     connection = backend.con

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 from features.catalogue import Feature
 from models.shapley import Attributions
 from pipeline.common.dates import iso
+from pipeline.common.seals import SealError, check_seal
 from pipeline.insights.feature_groups import FloatArray, Signals
 from pipeline.insights.reasons import spoken_for
 from pipeline.insights.sentences import TEXT, as_lists, heads, weighed
@@ -85,10 +87,15 @@ def read_previous(folder: Path, as_of: datetime, signals: Signals, stored: Store
     }
     if any(manifest.get(key) != now for key, now in same.items()) or manifest["as_of"] > iso(as_of):
         return None
+    units = {"money": "attributions.parquet", "points": "attributions_points.parquet"}
+    try:
+        check_seal(folder, manifest.get("files", {}), (FILE, *units.values()))
+    except SealError as error:
+        print(f"not compared with the last scores: {error}", file=sys.stderr)
+        return None
     if manifest["as_of"] == iso(as_of):
         said = manifest.get("previous")
         return _read_kept(folder / FILE, said, signals) if said and (folder / FILE).exists() else None
-    units = {"money": "attributions.parquet", "points": "attributions_points.parquet"}
     if manifest.get("base_points") is None or not all((folder / name).exists() for name in units.values()):
         return None
     group_of = {entry.name: place for place, group in enumerate(signals.groups) for entry in _of(signals, group)}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -27,8 +26,11 @@ from mlflow.tracking import MlflowClient
 
 from pipeline.common.errors import UserError
 from pipeline.common.masking import without_password
+from pipeline.common.scratch import ScratchFolder
+from pipeline.common.seals import SealError
 from pipeline.config.params import Params
 from pipeline.config.trusted_hosts import require_named_host
+from pipeline.model_registry.artifact_paths import artifact_root, turn_to_own_folder
 from pipeline.model_registry.model_artifact import StoredModel, read_model
 
 CHAMPION = "champion"
@@ -38,6 +40,7 @@ RUNTIME_PACKAGES = (
     "pydantic", "pyyaml",
 )  # fmt: skip
 HISTORY_TAG = "champion_history"
+DIGEST_TAG = "model_digest"
 
 
 class Registry:
@@ -59,10 +62,10 @@ class Registry:
         self.experiment = params.experiment
         self.uri = params.tracking_uri
         self.artifact_root = (
-            (Path(self.uri.removeprefix("sqlite:///")).parent / "mlartifacts").as_uri()
-            if self.uri.startswith("sqlite:///")
-            else None
+            artifact_root(Path(self.uri.removeprefix("sqlite:///"))) if self.uri.startswith("sqlite:///") else None
         )
+        if self.artifact_root:
+            turn_to_own_folder(Path(self.uri.removeprefix("sqlite:///")))
         mlflow.set_tracking_uri(self.uri)
         mlflow.set_registry_uri(self.uri)
         self.client = MlflowClient()
@@ -100,7 +103,7 @@ class Registry:
             The registered version.
         """
         packages = Path(__file__).parents[2]
-        with self._run() as run, tempfile.TemporaryDirectory() as scratch:
+        with self._run() as run, ScratchFolder() as scratch:
             mlflow.log_params({key: str(value)[:500] for key, value in params.items()})
             mlflow.log_metrics({key: value for key, value in metrics.items() if value == value})
             mlflow.set_tags({"data_fingerprint": stored.facts.data_fingerprint, "company": stored.facts.company})
@@ -116,7 +119,7 @@ class Registry:
                 mlflow.log_figure(figure, f"figures/{name}")
             model_folder = Path(scratch) / "forecaster"
             model_folder.mkdir()
-            stored.write(model_folder)
+            mlflow.set_tag(DIGEST_TAG, stored.write(model_folder))
             info = mlflow.pyfunc.log_model(
                 name="model",
                 loader_module="pipeline.model_registry.model_artifact",
@@ -148,12 +151,27 @@ class Registry:
         Raises
         ------
         UserError
-            If there is no such model; the message says what to do.
+            If there is no such model, or its files are not those that training wrote; the message says what to do.
         """
         version = self.version(which)
         uri = self.client.get_model_version_download_uri(self.model_name, version)
-        folder = Path(mlflow.artifacts.download_artifacts(uri))
-        return version, read_model(folder / "data" / "forecaster")
+        digest = self._digest(version)
+        try:
+            folder = Path(mlflow.artifacts.download_artifacts(uri))
+        except (MlflowException, OSError):
+            raise UserError(f"version {version} of {self.model_name}: its files are not at {uri}") from None
+        try:
+            return version, read_model(folder / "data" / "forecaster", digest)
+        except SealError as error:
+            raise UserError(f"version {version} of {self.model_name}: {error}") from None
+
+    def _digest(self, version: str) -> str:
+        """Give what training said the model's files are, from the run that made a version."""
+        run_id = self.client.get_model_version(self.model_name, version).run_id
+        digest = self.client.get_run(run_id).data.tags.get(DIGEST_TAG) if run_id else None
+        if digest is None:
+            raise UserError(f"version {version} was trained by another version of leadrev: run `leadrev train` again")
+        return digest
 
     def version(self, which: str) -> str:
         """Give the version number that ``champion``, ``latest`` or a number stands for."""

@@ -19,12 +19,15 @@ from features import catalogue
 from features.snapshot_context import KEYS
 from features.spec import FeatureSpec
 from models.forecaster import LeadForecaster
+from pipeline.common.atomic_write import sha256_of
 from pipeline.common.dates import days_between, local_iso, quarter_ends
 from pipeline.common.errors import UserError
 from pipeline.common.formatting import to_instant
+from pipeline.common.seals import SealError
 from pipeline.config.params import Params
 from pipeline.model_registry.won_lead_profiles import WON_LEAD_FILES, WonLeadProfiles
 
+DIGESTS = "digests.json"
 DECIDES_A_FORECAST = ("features", "models", "pipeline/audit", "pipeline/training")
 """Folders whose code decides what a model of given tables forecasts."""
 
@@ -139,24 +142,68 @@ class StoredModel:
         this, following = (matrix["as_of"].map({as_of: of[which] for as_of, of in days.items()}) for which in (0, 1))
         return this.to_numpy(float), following.to_numpy(float)
 
-    def write(self, folder: Path) -> None:
-        """Write the model into an empty folder."""
+    def write(self, folder: Path) -> str:
+        """Write the model into an empty folder.
+
+        Returns
+        -------
+        str
+            The SHA-256 of ``digests.json``, which holds that of every other file: to be kept elsewhere.
+        """
         for name, content in self.forecaster.to_state().items():
             (folder / name).write_bytes(content)
         for name, content in (self.won_leads.to_files() if self.won_leads else {}).items():
             (folder / name).write_bytes(content)
         (folder / "spec.json").write_text(self.spec.to_json())
         (folder / "facts.json").write_text(json.dumps(asdict(self.facts), indent=2, sort_keys=True))
+        digests = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
+        (folder / DIGESTS).write_text(json.dumps(digests, indent=2, sort_keys=True))
+        return sha256_of(folder / DIGESTS)
 
 
-def read_model(folder: Path) -> StoredModel:
-    """Read a model that `StoredModel.write` wrote.
+def check_model(folder: Path, digest: str | None = None) -> None:
+    """Refuse a model whose files are not those that were written: a library in C would be handed them as they are.
+
+    Parameters
+    ----------
+    folder : Path
+    digest : str, optional
+        What `StoredModel.write` returned.
 
     Raises
     ------
+    SealError
+        Naming the file.
+    """
+    if not (folder / DIGESTS).is_file():
+        raise SealError(f"{folder}: has no {DIGESTS}: the model is another version's, or incomplete; train again")
+    if digest is not None and sha256_of(folder / DIGESTS) != digest:
+        raise SealError(f"{folder / DIGESTS}: was changed since training: train again, or put the files back")
+    digests = json.loads((folder / DIGESTS).read_text(encoding="utf-8"))
+    there = {path.name for path in folder.iterdir()} - {DIGESTS}
+    for name in sorted(there | set(digests)):
+        path = folder / name
+        if name not in digests or not path.is_file() or sha256_of(path) != digests[name]:
+            raise SealError(f"{path}: was changed since training: train again, or put the file back")
+
+
+def read_model(folder: Path, digest: str | None = None) -> StoredModel:
+    """Read a model that `StoredModel.write` wrote.
+
+    Parameters
+    ----------
+    folder : Path
+    digest : str, optional
+        What `StoredModel.write` returned; without it the files are held to each other alone.
+
+    Raises
+    ------
+    SealError
+        If its files are not those that were written.
     UserError
         If the model was trained by other code than the one that reads it: the same columns could mean something else.
     """
+    check_model(folder, digest)
     facts = ModelFacts(**json.loads((folder / "facts.json").read_text()))
     if facts.source_fingerprint != source_fingerprint():
         raise UserError(
@@ -164,7 +211,7 @@ def read_model(folder: Path) -> StoredModel:
             f"{local_iso(to_instant(facts.trained_as_of), facts.timezone)}) was made by another version of "
             "leadrev: run `leadrev train` again, or use the version that made it"
         )
-    own = {"spec.json", "facts.json", *WON_LEAD_FILES}
+    own = {"spec.json", "facts.json", DIGESTS, *WON_LEAD_FILES}
     won = {name: (folder / name).read_bytes() for name in WON_LEAD_FILES if (folder / name).exists()}
     state = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name not in own}
     spec = FeatureSpec.from_json((folder / "spec.json").read_text())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ import duckdb
 
 from pipeline.common.errors import UserError
 from pipeline.common.memory_limit import duckdb_settings
+from pipeline.common.scratch import ScratchFolder
 from pipeline.common.sql import literal
 from pipeline.onboarding.company_settings import settle_currency, settle_time_zone
 from pipeline.onboarding.contents import draft_by_contents
@@ -52,7 +52,7 @@ def proposed(
     UserError
         No table can be read, or none looks like deals.
     """
-    with tempfile.TemporaryDirectory(prefix="leadrev-", ignore_cleanup_errors=True) as scratch:
+    with ScratchFolder() as scratch:
         connection = duckdb.connect(str(Path(scratch) / "init.duckdb"), config=dict(duckdb_settings()))
         try:
             connection.execute("SET enable_progress_bar = false")

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from pipeline.common import formatting
 from pipeline.common.dates import quarter_ends
 from pipeline.common.errors import UserError
+from pipeline.common.seals import check_seal
 from pipeline.common.sql import literal
 from pipeline.reporting.lead_filters import (
     FACETS,
@@ -40,6 +41,8 @@ SAID_OF_NO_LEAD = (
 """What an owner is told of the scores as a whole: everything else counts or sums leads, or names days of some."""
 LISTS = (*REASONS, "data_quality_flags")
 NO_THEME = "no reason made"
+SEALED = ("scores.parquet", *ATTRIBUTIONS.values(), "timeline.parquet", "insights.parquet")
+"""The files that are read here and for a lead's page: as the manifest says, or not at all."""
 THEMES = pa.schema({"feature": pa.string(), "theme": pa.string()})
 FIRST_FEATURE = """regexp_extract(reasons_positive, '"feature": ?"([^"]*)"', 1)"""  # the strongest reason's
 
@@ -81,11 +84,12 @@ class Ranking:
     Raises
     ------
     UserError
-        If there are no finished scores.
+        If there are no finished scores, or their files are not those that were written.
     """
 
     def __init__(self, folder: Path, names: pa.Table, timezone: str = "UTC", fiscal_year_start_month: int = 1):
         self.manifest = read_manifest(folder)
+        check_seal(folder, self.manifest.get("files", {}), SEALED)
         self.schema = "held.main"
         self._numbers = itertools.count()
         self.timezone = timezone

@@ -40,8 +40,9 @@ class LimitedProtocol(H11Protocol):
         super().connection_made(transport)
         self._since = time.monotonic()
         self._doing: tuple[Any, ...] = ()
-        if len(self.connections) > CONNECTIONS:
-            waiting = [one for one in self.connections if isinstance(one, LimitedProtocol) and one.is_waiting()]
+        held = [one for one in self.connections if isinstance(one, LimitedProtocol) and not one.transport.is_closing()]
+        if len(held) > CONNECTIONS:
+            waiting = [one for one in held if one.is_waiting() and one is not self]
             min(waiting, key=lambda one: one._since, default=self).transport.abort()
 
     def is_waiting(self) -> bool:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 from typing import Any
+
+from fastapi import HTTPException
 
 from pipeline.archive.feedback import FILE, AnswerStore
 from pipeline.common.errors import UserError
 from pipeline.common.masking import masked, place_of
+from pipeline.common.seals import SealError
 from pipeline.config.params import Params
 from pipeline.reporting import html, waterfall
 from pipeline.reporting.lead_details import Details
-from pipeline.reporting.ranked_leads import Ranking, open_ranking, read_backtest
+from pipeline.reporting.ranked_leads import SEALED, Ranking, open_ranking, read_backtest
 from pipeline.reporting.sales_report import now_and_later
 from pipeline.web.tokens import Person
+
+Seal = tuple[tuple[int, int, int] | None, ...]
 
 
 class ScoreSet:
@@ -70,27 +74,47 @@ class ScoreCache:
     def __init__(self, params: Params):
         self.params = params
         self.seal = self._seal()
+        self.damaged = False
         self.scores = ScoreSet(params)
         self.answers = AnswerStore(params.artifacts_folder / FILE)
         self._opening = threading.Lock()
 
-    def _seal(self) -> tuple[int, int] | None:
-        try:
-            found = Path(self.params.artifacts_folder / "manifest.json").stat()
-        except OSError:  # a run is just writing, or failed: the scores in memory stay
+    def _seal(self) -> Seal | None:
+        """Tell by times and sizes of the files whether any was written since."""
+        folder = self.params.artifacts_folder
+        if not (folder / "manifest.json").exists():  # a run is just writing, or failed: the scores in memory stay
             return None
-        return found.st_mtime_ns, found.st_ino
+        found: list[tuple[int, int, int] | None] = []
+        for name in ("manifest.json", *SEALED):
+            try:
+                told = (folder / name).stat()
+                found.append((told.st_mtime_ns, told.st_ino, told.st_size))
+            except OSError:
+                found.append(None)
+        return tuple(found)
 
     def get(self) -> ScoreSet:
-        """Return the scores to answer from."""
+        """Return the scores to answer from.
+
+        Raises
+        ------
+        HTTPException
+            503 while the files are not those that a run has sealed.
+        """
         seal = self._seal()
         if seal not in (None, self.seal) and self._opening.acquire(blocking=False):
             threading.Thread(target=self._open, args=(seal,), daemon=True).start()
+        if self.damaged:
+            raise HTTPException(503, "The files of the scores were changed since they were written. Score again.")
         return self.scores
 
-    def _open(self, seal: tuple[int, int]) -> None:
+    def _open(self, seal: Seal) -> None:
         try:
             self.scores = ScoreSet(self.params)
+            self.damaged = False
+        except SealError as error:
+            self.damaged = self._seal() is not None  # else a run is just writing them
+            print(f"scores not shown: {masked(str(error))}", flush=True)
         except UserError as error:
             print(f"new scores not shown: {masked(str(error))}", flush=True)
         except Exception as error:  # a thread would print it with its words

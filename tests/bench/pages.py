@@ -37,7 +37,7 @@ ASKED = {
 
 def many(folder: Path, leads: int) -> pa.Table:
     """Write the scores of a made-up company many times over, each time with other ids and amounts."""
-    from made_up_scores import FEATURES, made_up_manifest, made_up_names, made_up_scores
+    from made_up_scores import FEATURES, made_up_manifest, made_up_names, made_up_scores, seal
 
     scores, parts = made_up_scores(MADE)
     names = made_up_names(scores).to_pandas()
@@ -55,6 +55,7 @@ def many(folder: Path, leads: int) -> pa.Table:
             pa.Table.from_pandas(frame, preserve_index=False), folder / f"{name}.parquet", row_group_size=10_000
         )
     (folder / "manifest.json").write_text(json.dumps(made_up_manifest(scores)))
+    seal(folder)
     from pipeline.reporting.lead_names import NAMES
 
     return pa.Table.from_pandas(names, NAMES, preserve_index=False)

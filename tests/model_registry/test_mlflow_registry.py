@@ -10,6 +10,7 @@ import pytest
 import yaml
 from conftest import leadrev, refusal
 
+from pipeline.common.atomic_write import sha256_of
 from pipeline.common.errors import UserError
 from pipeline.config.params import load_params
 from pipeline.model_registry import model_artifact
@@ -211,3 +212,42 @@ def test_a_date_long_after_the_data_end_and_other_horizons_are_refused(copied):
     content = yaml.safe_load(path.read_text()) | {"horizons_days": [30, 90]}
     path.write_text(yaml.safe_dump(content))
     assert "was trained for [30, 90, 180, 365]" in refusal("score", "--model", "1", folder=copied.folder)
+
+
+def whole_copy(company, folder):
+    made = company.copy(folder)
+    shutil.copytree(company.folder / "mlartifacts", folder / "mlartifacts")
+    return made
+
+
+def model_files(folder):
+    return next((folder / "mlartifacts").rglob("digests.json")).parent
+
+
+def test_a_copied_project_uses_its_own_models_and_writes_into_its_own_folder(company, tmp_path):
+    made = whole_copy(company, tmp_path / "copy")
+    registry = Registry(made.params)
+    uri = registry.client.get_model_version_download_uri(registry.model_name, "1")
+    assert uri.startswith(f"{(tmp_path / 'copy').as_uri()}/")
+    experiment = registry.client.get_experiment_by_name(registry.experiment)
+    assert experiment.artifact_location == registry.artifact_root
+    assert registry.load("champion")[0] == "1"
+    shutil.rmtree(tmp_path / "copy" / "mlartifacts")
+    said = refusal("score", folder=tmp_path / "copy")
+    assert "its files are not at" in said
+
+
+@pytest.mark.parametrize("attack", ["scaled", "truncated", "resealed"])
+def test_a_model_whose_files_were_changed_scores_nothing(company, tmp_path, attack):
+    made = whole_copy(company, tmp_path / "copy")
+    folder = model_files(made.folder)
+    tree = next(path for path in sorted(folder.iterdir()) if b"leaf_value=" in path.read_bytes())
+    content = tree.read_bytes()
+    scaled = content.replace(b"leaf_value=", b"leaf_value=9")
+    tree.write_bytes(content[: len(content) // 2] if attack == "truncated" else scaled)
+    if attack == "resealed":
+        digests = json.loads((folder / "digests.json").read_text())
+        (folder / "digests.json").write_text(json.dumps(digests | {tree.name: sha256_of(tree)}))
+    said = refusal("score", folder=made.folder)
+    assert "was changed since training" in said
+    assert not (made.folder / "artifacts" / "scores.parquet").exists()
