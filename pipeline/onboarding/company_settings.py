@@ -100,13 +100,23 @@ def _zone_of_country(sources: Sequence[SourceDraft]) -> tuple[str, str]:
         )
         if not counts:
             continue
-        code, n = counts.most_common(1)[0]
-        zones = get_global("territory_zones").get(code, [])
-        offsets = {ZoneInfo(zone).utcoffset(datetime(2024, month, 15)) for zone in zones for month in (1,)}
-        if n >= LEAST_SHARE * sum(counts.values()) and zones and len(offsets) == 1:
-            share = n / sum(counts.values())
-            return zones[0], f"{share:.0%} of the companies in {source.profile.label} are in {code}"
+        by_time: Counter[tuple] = Counter()
+        for code, n in counts.items():
+            by_time[_offsets(code)] += n
+        offsets, n = by_time.most_common(1)[0]
+        share = n / sum(counts.values())
+        if offsets and share >= LEAST_SHARE:
+            code = next(code for code, _ in counts.most_common() if _offsets(code) == offsets)
+            zone = get_global("territory_zones")[code][0]
+            return zone, f"{share:.0%} of the companies in {source.profile.label} are in countries of its time"
     return "UTC", "UTC is assumed"
+
+
+def _offsets(code: str) -> tuple:
+    """Give a country's times in winter and summer as they differ from UTC; empty where it has several."""
+    zones = [ZoneInfo(zone) for zone in get_global("territory_zones").get(code, [])]
+    found = {tuple(zone.utcoffset(datetime(2024, month, 15)) for month in (1, 7)) for zone in zones}
+    return found.pop() if len(found) == 1 else ()
 
 
 def _territory(word: str) -> str | None:

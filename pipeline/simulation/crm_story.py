@@ -20,6 +20,8 @@ from pipeline.simulation import seasonality
 from pipeline.simulation.crm_records import Records
 
 DELETED_SHARE, WITHOUT_LEAD_SHARE, KEPT_PLAN_SHARE = 0.04, 0.05, 0.4
+CUTOFF, CUTOFF_HORIZON_DAYS = "2026-02-13", 90
+"""A date of the past at which a forecast may be made again, and how far it reaches."""
 FIRST_EXTRA = 5_000_000
 """Number of the first row that the clean records do not have."""
 _DAY = pd.Timedelta(days=1)
@@ -168,6 +170,22 @@ def money(amounts: pd.Series) -> pd.Series:
     return amounts.map("{:.2f}".format).astype(object).where(amounts.notna(), None)
 
 
+def _forecast_again(leads: pd.DataFrame, won: pd.DataFrame) -> dict[str, Any]:
+    """Give what a backtest at `CUTOFF` must find: leads open then, and what they brought within the horizon."""
+    start = pd.Timestamp(CUTOFF).tz_localize(seasonality.TIME_ZONE).tz_convert("UTC").tz_localize(None)
+    is_open = (leads["created_at"] < start) & ~(leads["ended_at"] < start)
+    in_time = leads["ended_at"] < start + pd.Timedelta(days=CUTOFF_HORIZON_DAYS)
+    bought = leads[is_open & in_time & (leads["outcome"] == "won")]
+    amounts = won[won["lead_number"].isin(bought["number"])]["amount"]
+    return {
+        "as_of": CUTOFF,
+        "horizon_days": CUTOFF_HORIZON_DAYS,
+        "open": int(is_open.sum()),
+        "won": len(bought),
+        "revenue": f"{amounts.sum():.2f}",
+    }
+
+
 def true_figures(story: Story, crm: str, *, opportunities_are_leads: bool, events: int) -> dict[str, Any]:
     """Give the counts, sums and dates that reading the export must come to.
 
@@ -206,6 +224,7 @@ def true_figures(story: Story, crm: str, *, opportunities_are_leads: bool, event
             "leads": int(story.leads["is_deleted"].sum()),
             "deals": int(story.deals["is_deleted"].sum()),
         },
+        "forecast_again": _forecast_again(leads, won),
         "first_lead_created_on": str(local(leads["created_at"]).min().date()),
         "last_lead_created_on": str(local(leads["created_at"]).max().date()),
         "last_won_on": str(local(won["closed_at"]).max().date()),

@@ -7,11 +7,11 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-from tests.bench import ablation, features, incidence, pages, reasons
+from tests.bench import ablation, features, incidence, onboarding, pages, reasons
 
 BENCHES = {
     "incidence": incidence.run, "features": features.run, "reasons": reasons.run, "pages": pages.run,
-    "ablation": ablation.run,
+    "ablation": ablation.run, "onboarding": onboarding.run,
 }  # fmt: skip
 PARTS = (
     "lightgbm", "woodelf-explainer", "shap", "numpy", "scikit-learn", "hazardous", "scikit-survival", "lifelines",
