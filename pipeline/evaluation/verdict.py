@@ -1,39 +1,156 @@
-"""Whether to use the forecasts, in plain words: yes, with care, or no, and why."""
+"""Whether to use the forecasts, in plain words: yes, with care, or no, and why.
+
+A verdict follows from two tables of rules. The first of `REFUSALS` that speaks says *no*; else every one of `DOUBTS`
+that speaks asks for *care*.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from scipy.stats import binom
 
 from pipeline.common.formatting import known
-from pipeline.evaluation.model_names import MODELS
+from pipeline.evaluation.verdict_evidence import Evidence, names, wins
 
-FEW_WINS, FEW_WINS_OF_KIND = 100, 20
+FEW_WINS, FEW_WINS_OF_SEGMENT = 100, 20
 LEAST_WINS = 10
 """Fewer say nothing: draws of one win always agree with each other."""
 RATIO_BOUNDS = (0.75, 1.33)
 UNMEASURED = 0.02
 """What an AUC may be off by, where no leads were drawn to measure it."""
 UNLIKELY = 0.05
-QUANTILE = 1.645
-"""Standard errors from the middle of a 90% interval to its ends."""
 COVERAGE_BOUNDS = (0.65, 0.92)
-ORDER = {"auc": "the order of the wins", "capture_at_10": "what the top tenth brings"}
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A reason not to trust a forecast.
+
+    Parameters
+    ----------
+    code : str
+        Its name.
+    sentence : callable
+        Given the evidence, what to say, without a full stop; empty where the rule does not speak.
+    """
+
+    code: str
+    sentence: Callable[[Evidence], str]
+
+
+def _nothing_to_judge(evidence: Evidence) -> str:
+    if known(evidence.own["auc"]):
+        return ""
+    what = "every open lead" if evidence.wins else "nothing"
+    return f"{what} was won at the {evidence.dates} tested: there is nothing to judge by"
+
+
+def _too_few_wins(evidence: Evidence) -> str:
+    few = evidence.won_leads < LEAST_WINS
+    return f"only {wins(evidence.won_leads)} in all: too few to judge anything by" if few else ""
+
+
+def _no_better_than_chance(evidence: Evidence) -> str:
+    auc, low = evidence.own["auc"], evidence.own["intervals"]["auc"][0]
+    reaches = (low if known(low) else auc - UNMEASURED) <= 0.5
+    return "no better than chance: the interval of its AUC reaches 0.50" if reaches else ""
+
+
+def _worse_than_baseline(evidence: Evidence) -> str:
+    better = evidence.better
+    return f"worse than the baseline: leads are in a better order by {names(better)}" if better else ""
+
+
+def _no_better_than_baseline(evidence: Evidence) -> str:
+    return f"no better than the baseline ({names(evidence.equal)})" if evidence.equal else ""
+
+
+def _better_only_by_chance(evidence: Evidence) -> str:
+    same = evidence.not_beaten
+    return f"better than {names(same)}, but by no more than chance explains" if same else ""
+
+
+def _few_wins(evidence: Evidence) -> str:
+    return f"only {wins(evidence.won_leads)} to judge by" if evidence.won_leads < FEW_WINS else ""
+
+
+def _level(figure: str, of_what: str) -> Callable[[Evidence], str]:
+    """Make the rule of a total that was off by more than `RATIO_BOUNDS`, beyond chance."""
+
+    def sentence(evidence: Evidence) -> str:
+        ratio, (low, high) = evidence.own.get(figure), evidence.own["intervals"].get(figure, (None, None))
+        off = ratio is not None and known(ratio) and not RATIO_BOUNDS[0] <= ratio <= RATIO_BOUNDS[1]
+        if not off or (known(low) and low <= 1 <= high):
+            return ""
+        return (
+            f"the level was off: it expected {ratio:.2f} times the actual {of_what}; rank by it, do not budget with it"
+        )
+
+    return sentence
+
+
+def _top_tenth(evidence: Evidence) -> str:
+    less = [name for name in evidence.differences if evidence.lead(name, "capture_at_10") < 0]
+    return f"its top tenth held no more than that of {names(less)}" if less else ""
+
+
+def _order(evidence: Evidence) -> str:
+    ahead = [name for name in evidence.differences if evidence.lead(name, "auc", 2) < 0]
+    return f"{names(ahead)} put the wins in a better order, beyond chance" if ahead else ""
+
+
+def _monthly_totals(evidence: Evidence) -> str:
+    totals = evidence.overall.get("totals", {"inside": 0, "count": 0})
+    missed = totals["count"] and binom.cdf(totals["inside"], totals["count"], 0.8) < UNLIKELY
+    return f"only {totals['inside']} of {totals['count']} months' revenue lay in its 80% interval" if missed else ""
+
+
+def _no_better_than_age(evidence: Evidence) -> str:
+    by_age = evidence.differences.get("aalen_johansen", {}).get("brier")
+    no_nearer = by_age and known(by_age["difference"]) and by_age["difference"] >= 0
+    return "its probabilities were no closer to the outcomes than plain rates by age of the lead" if no_nearer else ""
+
+
+def _others_closer(evidence: Evidence) -> str:
+    rivals = [name for name in evidence.differences if name != "aalen_johansen"]
+    closer = [name for name in rivals if evidence.lead(name, "brier", 1) > 0]
+    return f"the probabilities of {names(closer)} were closer to the outcomes, beyond chance" if closer else ""
+
+
+def _amounts(evidence: Evidence) -> str:
+    covered = evidence.own.get("interval_coverage")
+    if covered is None or not known(covered) or COVERAGE_BOUNDS[0] <= covered <= COVERAGE_BOUNDS[1]:
+        return ""
+    return f"{covered:.0%} of the amounts lay in their interval, where 80% should"
+
+
+REFUSALS = (
+    Rule("nothing_to_judge", _nothing_to_judge),
+    Rule("too_few_wins", _too_few_wins),
+    Rule("no_better_than_chance", _no_better_than_chance),
+    Rule("worse_than_baseline", _worse_than_baseline),
+    Rule("no_better_than_baseline", _no_better_than_baseline),
+)
+DOUBTS = (
+    Rule("better_only_by_chance", _better_only_by_chance),
+    Rule("few_wins", _few_wins),
+    Rule("level_of_wins", _level("wins_ratio", "wins")),
+    Rule("level_of_revenue", _level("forecast_ratio", "revenue")),
+    Rule("top_tenth", _top_tenth),
+    Rule("order", _order),
+    Rule("monthly_totals", _monthly_totals),
+    Rule("no_better_than_age", _no_better_than_age),
+    Rule("others_closer", _others_closer),
+    Rule("amounts", _amounts),
+)
 
 
 def verdict(overall: Mapping[str, Any], cutoffs_count: int, has_value: bool = True) -> dict[str, Any]:
-    """Judge a backtest.
-
-    *No* where hardly anything was won at the dates to judge by, where leadrev orders leads no better than chance,
-    worse than something the company has or could have instead, or ahead of it by less than a standard error (of a
-    champion: not at all). *With care* where it is better, but not beyond chance, where wins or revenue in total
-    were off by more than a quarter beyond chance, where its chances are no nearer to what came than rates by age,
-    where another's chances are nearer or another's order of the wins is better beyond chance, where amounts or
-    monthly totals miss their intervals, where another's top tenth held more, or where there were too few wins to
-    judge by.
+    """Judge a backtest by the tables of rules above.
 
     Parameters
     ----------
@@ -47,131 +164,51 @@ def verdict(overall: Mapping[str, Any], cutoffs_count: int, has_value: bool = Tr
     Returns
     -------
     dict
-        ``use`` (``yes``, ``with care``, ``no``), ``text``, its parts ``doubts`` and ``facts``, and ``watch``: kinds of
-        leads whose wins were off by more than a quarter beyond chance.
+        ``use`` (``yes``, ``with care``, ``no``), ``text``, its parts ``doubts`` (with the ``codes`` of their rules) and
+        ``facts``, and ``watch``: segments whose wins were off by more than a quarter beyond chance.
     """
-    own, differences = overall["models"]["leadrev"], overall["differences"]
-    auc, (auc_low, _) = own["auc"], own["intervals"]["auc"]
-    watch = _watch(overall.get("segments", []))
-    won = int(own["actual_wins"])
-    won_leads = int(overall.get("won_leads", won))  # fewer than wins where the spans after the dates overlap
-    what = "revenue" if has_value else "wins"
-    dates = "1 date" if cutoffs_count == 1 else f"{cutoffs_count} dates"
-    if not known(auc):
-        what = "every open lead" if won else "nothing"
-        tested = "that was tested" if cutoffs_count == 1 else "that were tested"
-        return _said("no", [f"{what} was won at the {dates} {tested}: there is nothing to judge by"], [], [])
-    best = {metric: _best(overall["models"], differences, metric) for metric in ORDER}
-    ranks = f"over {dates} it ranks with an AUC of {auc:.2f}{_beside(best['auc'], '.2f')}"
-    holds = f"its top tenth holds {own['capture_at_10']:.0%} of the {what}{_beside(best['capture_at_10'], '.0%')}"
-    level = ""
+    evidence = Evidence(overall, cutoffs_count, has_value)
+    spoken = list(_spoken(REFUSALS, evidence))[:1]
+    use = "no" if spoken else "yes"
+    if use == "yes":
+        spoken = list(_spoken(DOUBTS, evidence))
+        use = "with care" if spoken else "yes"
+    doubts = [sentence for _, sentence in spoken]
+    facts = list(_facts(evidence)) if known(evidence.own["auc"]) else []
+    watch = _watch(overall.get("segments", [])) if evidence.won_leads >= LEAST_WINS else []
+    sentences = ["; ".join(part) for part in (doubts, facts) if part]
+    text = " ".join(f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences)
+    codes = [code for code, _ in spoken]
+    return {"use": use, "text": text, "codes": codes, "doubts": doubts, "facts": facts, "watch": watch}
+
+
+def _spoken(rules: Sequence[Rule], evidence: Evidence) -> Iterator[tuple[str, str]]:
+    """Give the codes of the rules that speak and what they say; a later rule may rely on earlier ones not speaking."""
+    for rule in rules:
+        if sentence := rule.sentence(evidence):
+            yield rule.code, sentence
+
+
+def _facts(evidence: Evidence) -> Iterator[str]:
+    own = evidence.own
+    what = "revenue" if evidence.has_value else "wins"
+    yield f"over {evidence.dates} it ranks with an AUC of {own['auc']:.2f}{evidence.beside('auc', '.2f')}"
+    yield f"its top tenth holds {own['capture_at_10']:.0%} of the {what}{evidence.beside('capture_at_10', '.0%')}"
     if known(own["wins_ratio"]):
-        again = f" ({won_leads:,} leads, as the spans after the dates overlap)" if won_leads < won else ""
-        level = f"it expected {own['wins_ratio']:.2f} times the {_wins(won)} that came{again}"
-        if known(own["forecast_ratio"]):
-            level += f", and {own['forecast_ratio']:.2f} times the revenue"
-    facts = [text for text in (ranks, holds, level) if text]
-    if won_leads < LEAST_WINS:
-        return _said("no", [f"only {_wins(won_leads)} came: too few to judge anything by"], facts, [])
-    if (auc_low if known(auc_low) else auc - UNMEASURED) <= 0.5:
-        return _said("no", ["no better than chance: the interval of its AUC reaches 0.50"], facts, watch)
-    beaten = [name for name, by in differences.items() if _worse(by)]
-    if beaten:
-        return _said("no", [f"worse than the baseline: leads are in a better order by {_names(beaten)}"], facts, watch)
-    equal = [name for name, by in differences.items() if not _better(by)]
-    useless = [name for name in equal if all(_is_nothing(name, differences[name], metric) for metric in ORDER)]
-    if useless:
-        return _said("no", [f"no better than the baseline ({_names(useless)})"], facts, watch)
-    doubts = []
-    if equal:
-        doubts.append(f"better than {_names(equal)}, but by no more than chance may do")
-    if won_leads < FEW_WINS:
-        doubts.append(f"only {_wins(won_leads)} to judge by")
-    for metric, named in (("wins_ratio", "wins"), ("forecast_ratio", "revenue")):
-        ratio, bounds = own.get(metric), own["intervals"].get(metric, (None, None))
-        off = known(ratio) and not RATIO_BOUNDS[0] <= ratio <= RATIO_BOUNDS[1]
-        if off and not (known(bounds[0]) and bounds[0] <= 1 <= bounds[1]):
-            doubts.append(f"the level was off: it expected {ratio:.2f} times the {named} that came; rank by it, but do "
-                          "not budget with it")  # fmt: skip
-    less = [name for name, by in differences.items() if _at(by, "capture_at_10", 0) < 0]
-    if less:
-        doubts.append(f"its top tenth held no more than that of {_names(less)}")
-    ahead = [name for name, by in differences.items() if _at(by, "auc", 2) < 0]
-    if ahead:
-        doubts.append(f"{_names(ahead)} put the wins in a better order, beyond chance")
-    totals = overall.get("totals", {"inside": 0, "count": 0})
-    if totals["count"] and binom.cdf(totals["inside"], totals["count"], 0.8) < UNLIKELY:
-        doubts.append(f"only {totals['inside']} of {totals['count']} months' revenue lay in its 80% interval")
-    by_age = differences.get("aalen_johansen", {}).get("brier")
-    if by_age and known(by_age["difference"]) and by_age["difference"] >= 0:
-        doubts.append("its chances were no nearer to what came than plain rates by age of the lead")
-    nearer = [name for name, by in differences.items() if name != "aalen_johansen" and _at(by, "brier", 1) > 0]
-    if nearer:
-        doubts.append(f"the chances of {_names(nearer)} were nearer to what came, beyond chance")
-    covered = own.get("interval_coverage")
-    if known(covered) and not COVERAGE_BOUNDS[0] <= covered <= COVERAGE_BOUNDS[1]:
-        doubts.append(f"{covered:.0%} of the amounts lay in their interval, where 80% should")
-    return _said("with care" if doubts else "yes", doubts, facts, watch)
+        again = f" ({evidence.won_leads:,} leads, as the periods after the dates overlap)"
+        counted = wins(evidence.wins) + (again if evidence.won_leads < evidence.wins else "")
+        revenue = f", and {own['forecast_ratio']:.2f} times the revenue" if known(own["forecast_ratio"]) else ""
+        yield f"it expected {own['wins_ratio']:.2f} times the actual {counted}{revenue}"
 
 
 def _watch(segments: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Name at most three kinds of leads whose level was off beyond chance, the furthest first."""
+    """Name at most three segments whose level was off beyond chance, the furthest first."""
     found = []
     for row in segments:
         own = row["models"].get("leadrev", {})
         ratio, (low, high) = own.get("wins_ratio"), own.get("intervals", {}).get("wins_ratio", (None, None))
         off = known(low) and known(high) and (high < RATIO_BOUNDS[0] or low > RATIO_BOUNDS[1])
-        if known(ratio) and ratio > 0 and off and max(row["won"], own["expected_wins"]) >= FEW_WINS_OF_KIND:
-            said = f"{row['by']} {row['value']}: {own['expected_wins']:.0f} wins expected, {row['won']} came"
-            found.append((-abs(math.log(ratio)), said))
-    return [said for _, said in sorted(found)[:3]]
-
-
-def _said(use: str, doubts: list[str], facts: list[str], watch: list[str]) -> dict[str, Any]:
-    sentences = ["; ".join(part) for part in (doubts, facts) if part]
-    text = " ".join(f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences)
-    return {"use": use, "text": text, "doubts": doubts, "facts": facts, "watch": watch}
-
-
-def _at(differences: Mapping[str, Any], metric: str, place: int) -> float:
-    """Give how much better leadrev is by a figure, or the lower (1) or upper (2) end of that; none counts as 0."""
-    row = differences.get(metric) or {}
-    value = (row.get("difference"), row.get("low"), row.get("high"))[place]
-    value = row.get("difference") if not known(value) else value
-    return value if value is not None and known(value) else 0.0
-
-
-def _better(differences: Mapping[str, Any]) -> bool:
-    return any(_at(differences, metric, 1) > 0 for metric in ORDER)
-
-
-def _worse(differences: Mapping[str, Any]) -> bool:
-    return any(_at(differences, metric, 2) < 0 for metric in ORDER) and not _better(differences)
-
-
-def _is_nothing(name: str, differences: Mapping[str, Any], metric: str) -> bool:
-    """Whether leadrev is ahead by less than one standard error, as noise often is; of a champion, not ahead at all."""
-    error = (_at(differences, metric, 2) - _at(differences, metric, 1)) / (2 * QUANTILE)
-    return _at(differences, metric, 0) <= (0.0 if name == "champion" else error)
-
-
-def _best(models: Mapping[str, Any], differences: Mapping[str, Any], metric: str) -> tuple[str, float] | None:
-    dates = models["leadrev"].get("cutoffs_count")  # what was there at fewer dates cannot stand beside it
-    found = [
-        (models[name][metric], name)
-        for name in differences
-        if known(models[name].get(metric)) and models[name].get("cutoffs_count") == dates
-    ]
-    return (max(found)[1], max(found)[0]) if found else None
-
-
-def _beside(best: tuple[str, float] | None, form: str) -> str:
-    return f" (the best of the others, {MODELS[best[0]]}: {best[1]:{form}})" if best else ""
-
-
-def _wins(count: int) -> str:
-    return "1 win" if count == 1 else f"{count:,} wins"
-
-
-def _names(names: list[str]) -> str:
-    return " and ".join(MODELS[name] for name in names)
+        if known(ratio) and ratio > 0 and off and max(row["won"], own["expected_wins"]) >= FEW_WINS_OF_SEGMENT:
+            sentence = f"{row['by']} {row['value']}: {own['expected_wins']:.0f} wins expected, {row['won']} won"
+            found.append((-abs(math.log(ratio)), sentence))
+    return [sentence for _, sentence in sorted(found)[:3]]
