@@ -1,9 +1,10 @@
-"""Which deals are larger: trees and straight lines that put amounts in order, before their level is known."""
+"""Which deals are larger: trees and lines that put amounts in order, before their level is known."""
 
 from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass, replace
+from typing import Any
 
 import lightgbm as lgb
 import numpy as np
@@ -12,11 +13,13 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
 from models.encoding import FrameEncoder
-from models.linear import Lines
+from models.linear import Lines, blend
+from models.risk_set import RiskSet
+from models.serialization import booster_from_text, booster_text
 
 FloatArray = NDArray[np.float64]
 
-LINE_SHARE = 0.5
+_LINE_SHARE = 0.5
 _CAP_SHARE = 0.99
 
 
@@ -46,7 +49,7 @@ class Wins:
 
 @dataclass(frozen=True)
 class Settings:
-    """How amounts are learnt.
+    """How amounts are fitted.
 
     Parameters
     ----------
@@ -55,9 +58,9 @@ class Settings:
     seed, threads : int
         Of LightGBM; 0 threads: it decides.
     by_days : bool
-        Whether amounts may hang on the time it takes to win.
+        Whether amounts may depend on the time to winning.
     in_two_parts : bool
-        Whether the chance of any amount, and its size, are learnt apart.
+        Whether the chance of any amount, and its size, are fitted separately.
     """
 
     trees: int
@@ -72,37 +75,81 @@ class Settings:
 
 @dataclass(frozen=True)
 class AmountScore:
-    """A score of each lead in each piece of time: half of trees, half of lines.
+    """A score of each lead in each piece of time: a blend of trees and lines.
 
-    Trees find steps and what acts only together, lines follow a slope with a tenth of the deals; their mean is nearer
-    to the truth than either.
+    Trees find steps and interactions, lines follow a slope with a tenth of the deals; their mean is nearer to the truth
+    than either.
+
+    Parameters
+    ----------
+    encoder : FrameEncoder
+        Turns frames into numbers.
+    booster : lightgbm.Booster
+        Sees the encoded columns and, last, the piece.
+    lines : Lines
+        On the encoded columns.
+    line_share : float
+        Share of the lines, 0 to 1.
     """
 
     encoder: FrameEncoder
     booster: lgb.Booster
     lines: Lines
+    line_share: float = _LINE_SHARE
 
     def scores(self, X: pd.DataFrame, piece: NDArray[np.intp]) -> FloatArray:
         """Return each row's score in a piece of its own; shape (n,)."""
         encoded = self.encoder.transform(X)
-        return self._mixed(encoded, piece, self.lines.margins(encoded)[np.arange(len(encoded)), piece])
-
-    def in_pieces(self, X: pd.DataFrame) -> FloatArray:
-        """Return each row's score in every piece; shape (n, pieces)."""
-        encoded = self.encoder.transform(X)
-        lines = self.lines.margins(encoded)
-        return np.column_stack([self._mixed(encoded, p, lines[:, p]) for p in range(lines.shape[1])])
-
-    def _mixed(self, encoded: FloatArray, piece: int | NDArray[np.intp], lines: FloatArray) -> FloatArray:
         trees = np.asarray(self.booster.predict(with_piece(encoded, piece), raw_score=True))
-        return (1.0 - LINE_SHARE) * trees + LINE_SHARE * lines
+        return blend(trees, self.lines.margins(encoded)[np.arange(len(encoded)), piece], self.line_share)
+
+    def in_pieces(self, encoded: FloatArray, threads: int | None = None) -> FloatArray:
+        """Return each encoded row's score in every piece; shape (n, pieces)."""
+        lines = self.lines.margins(encoded)
+        trees = [
+            self.booster.predict(with_piece(encoded, piece), raw_score=True, num_threads=threads or 0)
+            for piece in range(lines.shape[1])
+        ]
+        return blend(np.column_stack(trees), lines, self.line_share)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fitted score as JSON holds it; see `models.serialization`."""
+        return {
+            "encoder": self.encoder.to_dict(),
+            "booster": booster_text(self.booster),
+            "lines": self.lines.to_dict(),
+            "line_share": self.line_share,
+        }
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> AmountScore:
+        """Return the score that `to_dict` wrote."""
+        return cls(
+            FrameEncoder.from_dict(content["encoder"]),
+            booster_from_text(content["booster"]),
+            Lines.from_dict(content["lines"]),
+            content["line_share"],
+        )
 
 
 def fit_amount_score(wins: Wins, pieces_count: int, settings: Settings) -> AmountScore:
-    """Learn the order of amounts.
+    """Fit the order of amounts.
 
-    Labels are capped at their 99th percentile, because one giant deal would otherwise draw a whole leaf, and have a
+    Labels are capped at their 99th percentile, because one giant deal would otherwise move a whole leaf, and have a
     mean of 1, so that the settings mean the same in any currency. Where nearly all are zero, nothing is capped.
+
+    Parameters
+    ----------
+    wins : Wins
+        Snapshots of won leads, at least one amount above 0.
+    pieces_count : int
+        Pieces of time.
+    settings : Settings
+        How.
+
+    Returns
+    -------
+    AmountScore
     """
     cap = quantile(wins.amount, wins.weight, _CAP_SHARE)
     cap = cap if cap > 0 else float(wins.amount.max())
@@ -113,7 +160,7 @@ def fit_amount_score(wins: Wins, pieces_count: int, settings: Settings) -> Amoun
     piece = wins.piece if settings.by_days else np.zeros_like(wins.piece)
     design = with_piece(encoded, piece)
     booster = _trees(design, label, wins.weight, settings)
-    # Weighed so, a Poisson regression weighs relative errors as the Tweedie likelihood of the trees does.
+    # With these weights a Poisson regression weighs relative errors as the Tweedie likelihood of the trees does.
     score = np.clip(np.asarray(booster.predict(design, raw_score=True)), -5.0, 5.0)
     weight = wins.weight * np.exp((1.0 - settings.tweedie_power) * score)
     lines = _lines(design, label, weight, pieces_count, settings.seed)
@@ -152,22 +199,20 @@ def _trees(design: FloatArray, label: FloatArray, weight: FloatArray, settings: 
     if not settings.in_two_parts:
         return boosted(everyone, label, objective="tweedie", tweedie_variance_power=settings.tweedie_power)
     any_amount = (label > 0) / (weight[paid].sum() / weight.sum())
-    first = boosted(everyone, any_amount, objective="poisson")
-    # Further trees start from the scores of those before them: what is left of the amount then is its own part.
-    size = label * np.exp(np.asarray(first.predict(design, raw_score=True)))
+    chance = boosted(everyone, any_amount, objective="poisson")
+    # Further trees start from these scores, so the label for them is what the scores leave of the amount.
+    size = label * np.exp(np.asarray(chance.predict(design, raw_score=True)))
     size /= weight[paid] @ label[paid] / weight[paid].sum()
-    return boosted(paid, size, before=first, objective="gamma")
+    return boosted(paid, size, before=chance, objective="gamma")
 
 
 def _lines(design: FloatArray, label: FloatArray, weight: FloatArray, pieces_count: int, seed: int) -> Lines:
-    """Fit lines with the piece as a column, and make of its line a constant for each piece."""
+    """Fit lines with the piece as a column, and turn its line into a constant for each piece."""
     count, columns = design.shape
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=ConvergenceWarning)  # it goes on with another solver
-        fitted = Lines.fit(
-            design, np.arange(count), np.zeros(count, dtype=np.intp), label, np.ones(count), weight, 1,
-            np.zeros(columns, dtype=bool), seed,
-        )  # fmt: skip
+        risk = RiskSet(np.arange(count), np.zeros(count, dtype=np.intp), label, np.ones(count), weight)
+        fitted = Lines.fit(design, weight, risk, 1, np.zeros(columns, dtype=bool), seed)
     empty = np.full((pieces_count, columns), np.nan)
     empty[:, -1] = np.arange(pieces_count)
     ((_, parts),) = fitted.parts(empty)
@@ -182,12 +227,12 @@ def _lines(design: FloatArray, label: FloatArray, weight: FloatArray, pieces_cou
 
 
 def with_piece(encoded: FloatArray, piece: int | NDArray[np.intp]) -> FloatArray:
-    """Return what the booster sees: the piece last."""
+    """Return what the booster sees: the encoded columns and, last, the piece; shape (n, columns + 1)."""
     return np.column_stack([encoded, np.broadcast_to(np.asarray(piece, dtype=float), len(encoded))])
 
 
 def quantile(values: FloatArray, weight: FloatArray, level: float) -> float:
-    """Smallest value with at least this share of the weight at or below it."""
+    """Return the smallest value with at least this share of the weight at or below it."""
     order = np.argsort(values, kind="stable")
     reached = np.cumsum(weight[order])
     return float(values[order[min(np.searchsorted(reached, level * reached[-1] - 1e-9), len(order) - 1)]])

@@ -1,4 +1,4 @@
-"""What a company would use instead: the rankings and the model that a forecast has to beat."""
+"""Baselines: the rankings and models that a company would use instead, which a forecast has to beat."""
 
 from __future__ import annotations
 
@@ -28,6 +28,13 @@ class ColumnRanking(BaseEstimator):
         Name of a numeric column of X.
     largest_first : bool, default=True
         Whether large values rank first.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> X = pd.DataFrame({"employees": [10, None, 500]})
+    >>> ColumnRanking("employees").fit(X, X).rank_score(X)
+    array([ 10., -inf, 500.])
     """
 
     def __init__(self, column: str, largest_first: bool = True):
@@ -35,7 +42,7 @@ class ColumnRanking(BaseEstimator):
         self.largest_first = largest_first
 
     def fit(self, X: pd.DataFrame, y: pd.DataFrame) -> ColumnRanking:
-        """Learn nothing; there for the interface.
+        """Check that X has the column; nothing is fitted.
 
         Raises
         ------
@@ -47,7 +54,7 @@ class ColumnRanking(BaseEstimator):
         return self
 
     def rank_score(self, X: pd.DataFrame) -> FloatArray:
-        """Give what ranks, higher first; shape (n,)."""
+        """Return what ranks, higher first; shape (n,)."""
         values = X[self.column].to_numpy(dtype=float)
         signed = values if self.largest_first else -values
         return np.where(np.isfinite(signed), signed, -np.inf)
@@ -56,9 +63,9 @@ class ColumnRanking(BaseEstimator):
 class LogisticBaseline(BaseEstimator):
     """Estimate the chance to be won within a horizon by logistic regression on the same features.
 
-    What a good team has: categories one-hot, numbers imputed and put on the normal curve by their rank. It learns from
-    snapshots taken at least a horizon before the newest day seen, of which it is known what came; the younger ones it
-    cannot use (keeping those of them that were won already would teach it that young leads always win).
+    What a good team builds: categories one-hot, numbers imputed and mapped to the normal distribution by their rank. It
+    is fitted to snapshots from at least a horizon before the end of the data, whose outcome is known; it cannot use
+    younger ones (to keep those that are won already would make young leads look as if they always win).
 
     Parameters
     ----------
@@ -67,7 +74,18 @@ class LogisticBaseline(BaseEstimator):
     strength : float, default=0.1
         Inverse of the ridge penalty; smaller shrinks more.
     rows_limit : int, default=50_000
-        At most so many snapshots are learned from, evenly taken.
+        At most so many snapshots are used, evenly spaced.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> X = pd.DataFrame({"employees": np.arange(200.0)})
+    >>> y = pd.DataFrame({"event": (X["employees"] > 150).astype(int), "duration": 60.0})
+    >>> y["as_of"] = pd.Timestamp("2025-01-01")
+    >>> p_win = LogisticBaseline(horizon_days=60).fit(X, y).p_win(X)
+    >>> bool(p_win[199] > 0.5 > p_win[0])
+    True
     """
 
     def __init__(self, horizon_days: float, strength: float = 0.1, rows_limit: int = 50_000):
@@ -76,12 +94,12 @@ class LogisticBaseline(BaseEstimator):
         self.rows_limit = rows_limit
 
     def fit(self, X: pd.DataFrame, y: pd.DataFrame) -> LogisticBaseline:
-        """Learn from snapshots.
+        """Fit to snapshots.
 
         Parameters
         ----------
         X : data frame of shape (n, columns)
-            Numbers and words, missing allowed.
+            Numbers and categories, missing allowed.
         y : data frame of shape (n, …)
             ``event``, ``duration`` in days, ``as_of``, and perhaps ``weight``.
         """
@@ -94,7 +112,7 @@ class LogisticBaseline(BaseEstimator):
         self.pipeline_ = None
         if 0 < self.rate_ < 1:
             words = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=20, sparse_output=False)
-            # By rank: no long tail decides, and what was never seen in training does not run away.
+            # By rank: no long tail decides, and values beyond those of training stay bounded.
             quantiles = min(_QUANTILES, len(rows))
             ranks = QuantileTransformer(n_quantiles=quantiles, output_distribution="normal", random_state=0)
             numbers = make_pipeline(SimpleImputer(add_indicator=True, keep_empty_features=True), ranks)
@@ -114,34 +132,44 @@ class LogisticBaseline(BaseEstimator):
         return self.pipeline_.predict_proba(_plain(X))[:, 1]
 
     def rank_score(self, X: pd.DataFrame) -> FloatArray:
-        """Give what ranks: the chance; shape (n,)."""
+        """Return what ranks: the chance; shape (n,)."""
         return self.p_win(X)
 
 
 class AalenJohansen(BaseEstimator):
     """Estimate the cumulative incidence of each outcome without features, or with the lead's age alone.
 
-    Between two ends, ``F_k`` grows by the chance to be open until then times the outcomes per lead at risk (Aalen and
-    Johansen 1978). Without `age_column` time runs from ``as_of`` and every lead gets the same curve: what a constant
-    gets. With it time runs from the lead's birth, a lead is at risk from the age at which it was seen, and the forecast
-    is that of leads which were open at the same age: what any score has to add to.
+    At each end of a lead, ``F_k`` grows by the chance to be open until then times the outcomes per lead at risk (Aalen
+    and Johansen 1978). Without `age_column` time runs from ``as_of`` and every lead gets the same curve. With it time
+    runs from the lead's creation, a lead is at risk from its age at ``as_of``, and the forecast is that of leads which
+    were open at the same age.
 
     Parameters
     ----------
     age_column : str, optional
         The column of X that holds the lead's age in days.
+
+    Examples
+    --------
+    Of four leads one is won after 10 days and one after 20; the others are open for 30 days.
+
+    >>> import pandas as pd
+    >>> X = pd.DataFrame(index=range(4))
+    >>> y = pd.DataFrame({"event": [1, 1, 0, 0], "duration": [10, 20, 30, 30]})
+    >>> AalenJohansen().fit(X, y).p_win(X, horizon_days=15)
+    array([0.25, 0.25, 0.25, 0.25])
     """
 
     def __init__(self, age_column: str | None = None):
         self.age_column = age_column
 
     def fit(self, X: pd.DataFrame, y: pd.DataFrame) -> AalenJohansen:
-        """Learn the curves.
+        """Fit the curves.
 
         Parameters
         ----------
         X : data frame of shape (n, columns)
-            Only the age is looked at.
+            Only the age is used.
         y : data frame of shape (n, …)
             ``event`` (0 still open, 1 … K), ``duration`` in days, and perhaps ``weight``.
         """
@@ -158,7 +186,7 @@ class AalenJohansen(BaseEstimator):
         entered = np.bincount(np.searchsorted(self.times_, born, side="right"), weights=weight)
         entered = np.pad(entered, (0, max(0, len(self.times_) - len(entered))))[: len(self.times_)]
         at_risk = entered.cumsum() - np.concatenate([[0.0], ended.sum(axis=0).cumsum()[:-1]])
-        # The few leads seen at a tender age must not end all at once: nobody older could be told anything then.
+        # One lead more at risk: if the few leads seen at a young age all ended, nothing could be said of older ones.
         rates = ended[1:] / (at_risk + (0.0 if self.age_column is None else 1.0))
         open_before = np.concatenate([[1.0], np.cumprod(1 - rates.sum(axis=0))])
         steps = np.concatenate([np.zeros((len(rates), 1)), (open_before[:-1] * rates).cumsum(axis=1)], axis=1)
@@ -183,6 +211,6 @@ class AalenJohansen(BaseEstimator):
 
 
 def _plain(X: pd.DataFrame) -> pd.DataFrame:
-    """Give words as text with blanks for missing, so that the encoder sees one type."""
+    """Return categories as text with blanks for missing, so that the encoder sees one type."""
     words = X.select_dtypes(exclude="number").columns
     return X.assign(**{column: X[column].astype(object).where(X[column].notna(), "").astype(str) for column in words})

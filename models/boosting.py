@@ -1,4 +1,4 @@
-"""Poisson boosters that share one data set, with rows that differ in little more than a few running columns."""
+"""Poisson boosters that share one data set, whose rows differ in little more than a few running columns."""
 
 from __future__ import annotations
 
@@ -8,60 +8,55 @@ import lightgbm as lgb
 import numpy as np
 from numpy.typing import NDArray
 
+from models.risk_set import RiskSet
+
 FloatArray = NDArray[np.float64]
 
 _ONE_THREAD_CELLS = 20_000_000
-_FIRST_TREES, _FIRST_RATE = 20, 0.4
+_EARLY_TREES, _EARLY_RATE = 20, 0.4
 
 
 def poisson_boosters(
     numbers: FloatArray,
-    row: NDArray[np.intp],
     running: list[FloatArray],
-    observed: FloatArray,
-    expected: FloatArray,
-    weight: FloatArray,
+    risk: RiskSet,
     monotone_increasing: list[list[int]],
-    first: list[int],
+    early_features: list[int],
     trees: int,
     threads: int | None,
     **settings: Any,
 ) -> list[lgb.Booster]:
-    """Fit log(observed / expected) of each outcome by boosted Poisson regression.
+    """Fit log(observed / expected) of each outcome by gradient-boosted Poisson regression.
 
-    The values of a row are sorted into LightGBM's bins once; its entries are then copies of bytes, not of floats, so
-    that memory grows with rows, and hardly with entries.
+    The values of a row are binned by LightGBM once; its entries are then copies of bytes, not of floats, so memory
+    grows with rows and hardly with entries.
 
     Parameters
     ----------
     numbers : ndarray of shape (n, columns)
         What is the same in all entries of a row.
-    row : ndarray of int, shape (entries,)
-        Which row each entry belongs to, never falling.
     running : list of ndarray of shape (entries,)
         Columns that differ between entries; they come after ``numbers``.
-    observed, expected : ndarray of shape (entries, outcomes)
-        Outcomes, and outcomes expected without features (> 0).
-    weight : ndarray of shape (entries,)
-        Weights.
+    risk : RiskSet
+        Entries at risk, of all outcomes.
     monotone_increasing : list of list of int
-        Of each outcome, 1 for each column that may only raise it, else 0.
-    first : list of int
-        Columns that twenty trees, made before all others and in larger steps, see alone.
+        For each outcome, 1 for each column that can only raise it, else 0.
+    early_features : list of int
+        The only columns that the first twenty trees may split on, in larger steps.
     trees : int
-        Further trees an outcome.
+        Trees per outcome after those.
     threads : int or None
-        Threads; None: all cores, or one where there is little to do.
+        Threads; None: all cores, or one where there is little data.
     **settings
         Further parameters of LightGBM.
 
     Returns
     -------
     list of lightgbm.Booster
-        One an outcome. Their raw score is the log-ratio.
+        One per outcome. Their raw score is log(observed / expected).
     """
-    # Below some millions of cells threads mostly wait for each other, without end on a busy machine.
-    some = 1 if len(row) * numbers.shape[1] < _ONE_THREAD_CELLS else 0
+    # Below some millions of cells threads mostly wait for each other, forever on a busy machine.
+    some = 1 if len(risk.row) * numbers.shape[1] < _ONE_THREAD_CELLS else 0
     params = {
         "objective": "poisson",
         "min_data_in_leaf": 1,
@@ -74,23 +69,25 @@ def poisson_boosters(
         **settings,
     }
     once = lgb.Dataset(numbers, params=params, free_raw_data=False).construct()
-    data = once.subset(row.astype(np.int32), params=params).construct()  # type: ignore[arg-type]
+    data = once.subset(risk.row.astype(np.int32), params=params).construct()  # type: ignore[arg-type]
     for column in running:
         data.add_features_from(lgb.Dataset(column[:, None], params=params).construct())
-    data.set_weight(weight)
+    data.set_weight(risk.weight)
     columns = data.num_feature()
-    alone, all_of_them = [float(c in first) for c in range(columns)], [1.0] * columns  # what a split is worth
-    early = _FIRST_TREES if first else 0
+    # LightGBM multiplies the gain of a split by its column's contribution: 0 keeps the column out.
+    early_gains, later_gains = [float(c in early_features) for c in range(columns)], [1.0] * columns
+    early = _EARLY_TREES if early_features else 0
     rate = settings["learning_rate"]
     in_turn = lgb.reset_parameter(
-        feature_contri=lambda tree: alone if tree < early else all_of_them,
-        learning_rate=lambda tree: _FIRST_RATE if tree < early else rate,
+        feature_contri=lambda tree: early_gains if tree < early else later_gains,
+        learning_rate=lambda tree: _EARLY_RATE if tree < early else rate,
     )
     boosters = []
-    for k in range(observed.shape[1]):
-        # LightGBM refuses to learn of an outcome never seen: let what came be what was expected.
-        data.set_label(observed[:, k] if observed[:, k].any() else expected[:, k])
-        data.set_init_score(np.log(expected[:, k]))
+    for k in range(risk.observed.shape[1]):
+        observed, expected = risk.observed[:, k], risk.expected[:, k]
+        # LightGBM refuses labels that are all zero: with the expected ones, an outcome never observed gets no splits.
+        data.set_label(observed if observed.any() else expected)
+        data.set_init_score(np.log(expected))
         trained = lgb.train(
             params | {"monotone_constraints": monotone_increasing[k]}, data, early + trees, callbacks=[in_turn]
         )

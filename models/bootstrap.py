@@ -1,4 +1,4 @@
-"""Where a figure would lie on another draw of leads: one draw for all models, dates and figures."""
+"""Bootstrap over leads: where a metric lies on other draws, with the same draws for all models, dates and metrics."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _POISSON = np.cumsum([math.exp(-1) / math.factorial(k) for k in range(12)])
 
 
 class LeadDraws:
-    """Draw leads again and again: how often each lead stands in each draw.
+    """Draws of leads: how often each lead counts in each draw.
 
-    A count is Poisson with mean 1, made from a hash of the seed, the draw and the lead's id (the Poisson bootstrap;
-    Chamandy et al. 2012). A lead therefore counts alike wherever it stands: for every model, at every date and in every
-    segment, so that differences between them are drawn in pairs, and several rows of one lead come or go together.
+    A count is Poisson with mean 1, from a hash of the seed, the draw and the lead's id (the Poisson bootstrap; Chamandy
+    et al. 2012). A lead counts alike for every model, at every date and in every segment, so differences between them
+    are paired, and several rows of one lead stay together.
 
     Parameters
     ----------
@@ -34,6 +34,16 @@ class LeadDraws:
         How many draws.
     seed : int, default=0
         Of the draws.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> draws = LeadDraws(["L1", "L2", "L1"], repeats=2)
+    >>> weights = draws.weights(0, 3)
+    >>> weights[0]
+    array([1., 1., 1.])
+    >>> bool((weights[:, 0] == weights[:, 2]).all())
+    True
     """
 
     def __init__(self, lead_ids: ArrayLike, repeats: int, seed: int = 0):
@@ -60,17 +70,17 @@ class LeadDraws:
         return counts
 
     def measure(self, statistics: Mapping[str, Statistic]) -> dict[str, FloatArray]:
-        """Work out figures on the data and on every draw.
+        """Compute statistics on the data and on every draw.
 
         Parameters
         ----------
         statistics : mapping of str to callable
-            Each takes weights of shape (draws, n) and gives shape (draws, …).
+            Each takes weights of shape (draws, n) and returns shape (draws, …).
 
         Returns
         -------
         dict of str to ndarray of shape (1 + repeats, …)
-            First the figure itself, then that of each draw.
+            First the statistic of the data, then that of each draw.
         """
         at_once = max(1, _CELLS_AT_ONCE // max(1, len(self._hash)))
         found: dict[str, list[FloatArray]] = {name: [] for name in statistics}
@@ -82,19 +92,19 @@ class LeadDraws:
 
 
 def interval(values: ArrayLike, level: float = LEVEL) -> tuple[float, float]:
-    """Return where a figure lies on most draws.
+    """Return where a statistic lies on most draws.
 
     Parameters
     ----------
     values : array-like of shape (1 + repeats,)
-        As `LeadDraws.measure` gives them; the first one is the figure itself and is left out.
+        From `LeadDraws.measure`; the first one is that of the data and is left out.
     level : float, default=0.9
         Share of the draws inside.
 
     Returns
     -------
     low, high : float, float
-        NaN where the figure cannot be said on half of the draws.
+        NaN where the statistic is missing on half of the draws.
     """
     drawn = np.asarray(values, dtype=float)[1:]
     said = drawn[np.isfinite(drawn)]

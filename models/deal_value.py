@@ -3,52 +3,60 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
+import lightgbm as lgb
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 
-from models.amount_score import LINE_SHARE, AmountScore, Settings, Wins, fit_amount_score, quantile
+from models.amount_score import AmountScore, Settings, Wins, fit_amount_score, quantile
+from models.encoding import FrameEncoder
 from models.hazards import TimeGrid
+from models.linear import Lines
+from models.serialization import float_array, float_or_nan, to_json_types
 
 FloatArray = NDArray[np.float64]
 
-_BLOCKS = 5  # wins in time order: the first two only teach, each later one is forecast by those before it
-_SLOPE_SD = 0.5  # how far below 1 a slope is believed before any deal is held out; above 1 it is not
-_LEVEL_SD = 0.1  # how far amounts are believed to drift between learning and scoring
+_BLOCKS = 5  # wins in time order: the first two are training only, each later one is forecast by those before it
+_SLOPE_SD = 0.5  # prior: how far below 1 the slope is; above 1 it never is
+_LEVEL_SD = 0.1  # prior: how far amounts drift between training and scoring
 _INTERVAL = (0.1, 0.9)
 _SEGMENTS, _WINS_A_SEGMENT = 3, 60
 _WINS_AN_INTERVAL, _WIDE = 9, (0.17, 2.2)  # the quantiles of a log-normal whose logarithm has a spread of 1
 _ZEROS_LEAST = 0.05
+_FITTED = (
+    "calibration", "interval_factors", "interval_edges", "pieces_count", "wins_count", "amount_spread", "follows_days",
+    "in_two_parts", "held_out_ratio",
+)  # fmt: skip
 
 
 class ValueBooster(BaseEstimator):
     """Expected deal amount given that a lead is won, for each piece of the time to winning.
 
     Estimand: V(x, p) = E[amount | x, won in piece p of the time from ``as_of``], on the scale of the amounts, with a
-    log link: V = exp(a + b · m(x, p)), m half the raw score of a LightGBM booster that sees the piece as one more
-    column, half straight lines. Learnt from all snapshots of won leads, each lead weighing one (a lead that took long
-    has many snapshots, not more deals).
+    log link: V = exp(a + b · m(x, p)), where m is half the raw score of a LightGBM booster that sees the piece as one
+    more column, and half straight lines. It is fitted to all snapshots of won leads, each lead weighing one (a lead
+    that took long has more snapshots, not more deals).
 
-    What the data call for is decided on wins held out in time order: they are laid out in time, and each later fifth
-    is forecast by a model that saw only those before it. There it is tested whether amounts hang on the time to
-    winning, and, where at least one in twenty is zero, whether the chance of any amount and its size are better learnt
-    apart (their scores add up). There the level and the slope come from, on uncapped amounts: b is drawn towards 0 as
-    far as these deals leave it uncertain, so that few deals, or features that say nothing, give the mean amount; a
-    moves the level by the share of the held-out drift that stands out of its noise. The same forecasts give the 80%
-    interval: the quantiles of amount ÷ V by thirds of V, with the finite-sample correction of conformal prediction;
-    with fewer than 60 held-out wins a third, by halves, or over all; with fewer than nine no narrower than log-normal
-    amounts are.
+    Wins held out in time order decide the rest: each later fifth is forecast by a model that saw only those before it.
+    These forecasts test whether amounts depend on the time to winning, and, where at least one in twenty is zero,
+    whether the chance of any amount and its size are better fitted separately (their scores add up). They give level
+    and slope, on uncapped amounts: b is shrunk towards 0 as far as these deals leave it uncertain, so few deals, or
+    features without information, give the mean amount; a moves the level by the share of the held-out drift that stands
+    out of its noise. They give the 80% interval as well: the quantiles of amount ÷ V by thirds of V, with the
+    finite-sample correction of conformal prediction; with fewer than 60 held-out wins a third, by halves, or over all;
+    with fewer than nine no narrower than log-normal amounts are.
 
     Parameters
     ----------
     trees : int, default=100
-        Boosting rounds; more follows finer differences and needs more deals.
+        Boosting rounds; more follow finer differences and need more deals.
     leaves : int, default=4
-        Leaves of a tree; more lets features act together.
+        Leaves of a tree; more let features interact.
     learning_rate : float, default=0.06
-        Step of each tree; larger learns faster and noisier.
+        Step of each tree; larger fits faster and with more noise.
     tweedie_power : float, default=1.8
         Variance grows as mean to this power: 1 weighs money, 2 weighs relative error (and bears no zeros).
     random_state : int or None, default=None
@@ -58,26 +66,20 @@ class ValueBooster(BaseEstimator):
 
     Attributes
     ----------
-    booster_ : lightgbm.Booster
-        Its raw score is m.
+    amount_score_ : AmountScore
+        Gives m; its parts are ``encoder_``, ``booster_`` (last column the piece), ``lines_`` and ``line_share_``.
     calibration_ : ndarray of shape (2,)
         a and b: the log of the expected amount is a + b · m.
-    lines_ : Lines
-        The straight half of m.
-    line_share_ : float
-        Its share.
     interval_factors_ : ndarray of shape (segments, 2)
         The 10% and 90% quantiles of amount ÷ expected amount, a row a segment of expected amounts.
     interval_edges_ : ndarray of shape (segments - 1,)
-        Expected amounts that part the segments.
+        Expected amounts that separate the segments.
     amount_spread_ : float
         Mean of (amount ÷ expected amount)² over held-out wins, each weighing its expected amount squared; 1: no spread.
     follows_days_, in_two_parts_ : bool
-        What the held-out wins called for.
-    encoder_ : FrameEncoder
-        Turns frames into numbers, a category into the log of its amounts over the average.
+        Whether amounts depend on the time to winning, and whether zero amounts are fitted separately.
     columns_ : list of str
-        The original column of each design column, ``piece`` last.
+        The original column of each column that the booster sees, ``piece`` last.
     pieces_count_ : int
         Pieces of the time to winning.
     wins_count_ : int
@@ -89,6 +91,28 @@ class ValueBooster(BaseEstimator):
     -----
     Source: Jørgensen (1997), *The Theory of Dispersion Models* (Tweedie); Romano, Patterson and Candès (2019),
     *Conformalized quantile regression* (the correction).
+
+    See Also
+    --------
+    models.incidence.IncidenceBooster : whether and when a lead is won.
+    models.revenue.expected_revenue : both together, as money.
+
+    Examples
+    --------
+    Deals of large accounts are worth four times as much:
+
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from models.hazards import TimeGrid
+    >>> X = pd.DataFrame({"size": ["large", "small"] * 100})
+    >>> amount = np.where(X["size"] == "large", 4000.0, 1000.0)
+    >>> grid = TimeGrid([0, 90], [0], [[0.01]])
+    >>> value = ValueBooster(random_state=0, threads=1).fit(X, amount, np.full(200, 30.0), grid)
+    >>> expected = np.exp(value.margins(pd.DataFrame({"size": ["large", "small"]})))
+    >>> expected.shape
+    (2, 1)
+    >>> bool(expected[0, 0] > 2 * expected[1, 0])
+    True
     """
 
     def __init__(
@@ -116,18 +140,19 @@ class ValueBooster(BaseEstimator):
         groups: ArrayLike | None = None,
         won_at: ArrayLike | None = None,
     ) -> ValueBooster:
-        """Learn from snapshots of won leads.
+        """Fit to snapshots of won leads.
 
         Parameters
         ----------
         X : DataFrame of shape (n, columns)
-            What each snapshot looked like.
+            The features of each snapshot.
         amount : array-like of shape (n,)
-            Amount of the snapshot's lead. Amounts below 0 (refunds) count as 0 in the order and in full in the level.
+            Amount of the snapshot's lead, in any currency. Amounts below 0 (refunds) count as 0 in the order of leads,
+            and in full in the level.
         days_to_win : array-like of shape (n,)
             Days from the snapshot to winning.
         grid : TimeGrid
-            Whose pieces the time to winning is cut into.
+            Its pieces divide the time to winning.
         groups : array-like of shape (n,), optional
             The lead of each snapshot; by default each snapshot is a lead.
         won_at : array-like of shape (n,), optional
@@ -156,33 +181,59 @@ class ValueBooster(BaseEstimator):
         piece = grid.bin_piece[grid.bin_of(np.asarray(days_to_win, dtype=float))]
         wins = Wins(X, amount, weight, lead, piece)
 
-        settings, rows, forecast = self._called_for(wins, won_at)
+        settings, rows, forecast = self._select_settings(wins, won_at)
         self.follows_days_, self.in_two_parts_ = settings.by_days, settings.in_two_parts
-        order = fit_amount_score(wins, self.pieces_count_, settings)
-        self.encoder_, self.booster_, self.lines_ = order.encoder, order.booster, order.lines
-        self.line_share_ = LINE_SHARE
-        self.columns_ = [*self.encoder_.columns_, "piece"]
-        self._calibrate(order.scores(X, piece), wins, rows, forecast)
+        self.amount_score_ = fit_amount_score(wins, self.pieces_count_, settings)
+        self._calibrate(self.amount_score_.scores(X, piece), wins, rows, forecast)
         return self
 
+    @property
+    def encoder_(self) -> FrameEncoder:
+        """Turns frames into numbers, a category into the log of its amounts over the average."""
+        return self.amount_score_.encoder
+
+    @property
+    def booster_(self) -> lgb.Booster:
+        """The trees of m."""
+        return self.amount_score_.booster
+
+    @property
+    def lines_(self) -> Lines:
+        """The lines of m."""
+        return self.amount_score_.lines
+
+    @property
+    def line_share_(self) -> float:
+        """Share of the lines in m."""
+        return self.amount_score_.line_share
+
+    @property
+    def columns_(self) -> list:
+        """The original column of each column that the booster sees, ``piece`` last."""
+        return [*self.encoder_.columns_, "piece"]
+
     def margins(self, X: pd.DataFrame) -> FloatArray:
-        """Log of the expected amount, given that the lead is won in each piece.
+        """Return the log of the expected amount, given that the lead is won in each piece.
 
         Parameters
         ----------
         X : DataFrame of shape (n, columns)
-            Leads.
+            The columns of training.
 
         Returns
         -------
         ndarray of shape (n, pieces)
-            exp of it is an amount.
+            a + b · m; exp of it is in the unit of the amounts.
         """
-        scores = AmountScore(self.encoder_, self.booster_, self.lines_).in_pieces(X)
-        return self.calibration_[0] + self.calibration_[1] * scores
+        return self.encoded_margins(self.encoder_.transform(X))
+
+    def encoded_margins(self, encoded: FloatArray) -> FloatArray:
+        """Return `margins`, shape (n, pieces), of leads as `encoder_` encodes them."""
+        level, slope = self.calibration_
+        return level + slope * self.amount_score_.in_pieces(encoded, self.threads)
 
     def interval(self, expected: ArrayLike) -> tuple[FloatArray, FloatArray]:
-        """Where 80% of the amounts should lie whose expectation is this.
+        """Return bounds that hold 80% of the amounts with this expectation.
 
         Parameters
         ----------
@@ -192,13 +243,32 @@ class ValueBooster(BaseEstimator):
         Returns
         -------
         low, high : ndarray of shape (n,), ndarray of shape (n,)
+            In the unit of the amounts.
         """
         expected = np.asarray(expected, dtype=float)
         factors = self.interval_factors_[np.searchsorted(self.interval_edges_, expected)]
         return factors[:, 0] * expected, factors[:, 1] * expected
 
-    def _called_for(self, wins: Wins, won_at: NDArray) -> tuple[Settings, NDArray[np.intp], FloatArray]:
-        """Decide what held-out wins call for; also returns their rows, and how they were forecast."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fitted estimator as JSON holds it; see `models.serialization`."""
+        fitted = {name: getattr(self, f"{name}_") for name in _FITTED}
+        params = {"params": self.get_params(), "amount_score": self.amount_score_.to_dict()}
+        return to_json_types(params | fitted)
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> ValueBooster:
+        """Return the estimator that `to_dict` wrote; it predicts the same numbers."""
+        self = cls(**content["params"])
+        self.amount_score_ = AmountScore.from_dict(content["amount_score"])
+        for name in ("calibration", "interval_factors", "interval_edges"):
+            setattr(self, f"{name}_", float_array(content[name]))
+        for name in ("pieces_count", "wins_count", "amount_spread", "follows_days", "in_two_parts"):
+            setattr(self, f"{name}_", content[name])
+        self.held_out_ratio_ = float_or_nan(content["held_out_ratio"])
+        return self
+
+    def _select_settings(self, wins: Wins, won_at: NDArray) -> tuple[Settings, NDArray[np.intp], FloatArray]:
+        """Choose by held-out wins whether time and zeros matter; also returns their rows, and their forecasts."""
         settings = Settings(
             self.trees, self.leaves, self.learning_rate, self.tweedie_power, self.random_state or 0, self.threads or 0
         )

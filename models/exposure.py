@@ -1,9 +1,8 @@
 """Time at risk: who was still open, for how long, in which bin of time, and what a rate without features expects.
 
-Recent time is weighed here. With a half-life, a day of exposure counts 2^(−days before the end of the data /
-half-life), by the calendar day on which it was lived. For a row seen at s this is one factor of the row times exp(κu)
-at u days after s, which integrates in closed form: weighting the calendar only bends each row's clock, and stays an
-exact likelihood.
+Recent time weighs more. With a half-life, a day of exposure counts 2^(−days before the end of the data / half-life), by
+its calendar day. For a row observed from s on this is one factor of the row times exp(κu) at u days after s, which
+integrates in closed form: calendar weights only change each row's operational time, and the likelihood stays exact.
 """
 
 from __future__ import annotations
@@ -14,28 +13,26 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from models.hazards import TimeGrid
-
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
 class Exposure:
-    """What was seen of each row after its ``as_of``.
+    """What is observed of each row after its ``as_of``.
 
     Parameters
     ----------
     event : ndarray of int, shape (n,)
-        0: still open when last seen; 1 … K: the outcome.
+        0: still open when last observed; 1 … K: the outcome.
     stop_days : ndarray of shape (n,)
-        Days from ``as_of`` until the outcome, or until last seen open; > 0.
+        Days from ``as_of`` until the outcome, or until last observed open; > 0.
     weight : ndarray of shape (n,)
         The row's weight, ≥ 0.
     as_of_days : ndarray of shape (n,) or None
         Calendar day of ``as_of``, as a number of days since any fixed day; None where it is not known.
     start_days : ndarray of shape (n,) or None
-        Days from ``as_of`` at which watching began; None: from 0 on.
+        Days from ``as_of`` at which observation begins; None: from 0 on.
     """
 
     event: IntArray
@@ -55,7 +52,7 @@ class Exposure:
         )
 
     def until(self, day: float) -> tuple[NDArray[np.bool_], Exposure]:
-        """Return which rows were seen before a calendar day, and what was known of them on that day."""
+        """Return which rows begin before a calendar day, shape (n,), and the exposure of these as known on that day."""
         assert self.as_of_days is not None
         before = self.as_of_days < day
         part = self.take(before)
@@ -64,7 +61,7 @@ class Exposure:
         return before, Exposure(event, np.minimum(part.stop_days, left), part.weight, part.as_of_days)
 
     def between(self, day: float, following: float) -> tuple[NDArray[np.bool_], Exposure]:
-        """Return which rows were watched between two calendar days, and what happened to them in that time."""
+        """Return which rows are at risk between two calendar days, shape (n,), and their exposure in that time."""
         assert self.as_of_days is not None
         during = (self.as_of_days + self.stop_days > day) & (self.as_of_days < following)
         part = self.take(during)
@@ -74,44 +71,52 @@ class Exposure:
         event = np.where(part.stop_days > left, 0, part.event)
         return during, Exposure(event, np.minimum(part.stop_days, left), part.weight, part.as_of_days, start)
 
-    def clock(self, lead: IntArray, half_life_days: float | None = None) -> Clock:
-        """Return the clock that counts exposure, by its calendar time where there is a half-life.
+    def operational_time(self, lead: IntArray, half_life_days: float | None = None) -> OperationalTime:
+        """Return how exposure is counted: by its calendar time where there is a half-life, else every day alike.
 
         Weights are in leads, so that a limit on outcomes means the same with any number of snapshots a lead.
         """
         weight = self.weight * len(np.unique(lead)) / len(lead)
         if half_life_days is None or self.as_of_days is None:
-            return Clock(0.0, weight)
-        # e⁶⁰ times as much is all the difference: more would overflow where a row was watched a hundred half-lives.
+            return OperationalTime(0.0, weight)
+        # Weights differ by e⁶⁰ at most: more would overflow where a row is at risk for a hundred half-lives.
         growth = min(np.log(2) / half_life_days, 60.0 / self.stop_days.max())
         age = (self.as_of_days + self.stop_days).max() - self.as_of_days
-        return Clock(growth, weight * np.exp(-growth * age))
+        return OperationalTime(growth, weight * np.exp(-growth * age))
 
 
 @dataclass(frozen=True)
-class Clock:
-    """A row's clock: u days after ``as_of`` count ``factor · exp(growth · u)`` each."""
+class OperationalTime:
+    """What time counts: a day that lies u days after ``as_of`` counts ``factor · exp(growth · u)``.
+
+    Parameters
+    ----------
+    growth : float
+        Per day; 0 where every day counts alike.
+    factor : ndarray of shape (n,)
+        Of each row, in leads.
+    """
 
     growth: float
     factor: FloatArray
 
-    def passed(self, days: FloatArray) -> FloatArray:
-        """∫₀^days exp(growth · u) du."""
+    def elapsed(self, days: FloatArray) -> FloatArray:
+        """Return the operational time from ``as_of`` to some days after it: ∫₀^days exp(growth · u) du."""
         return days if self.growth == 0 else np.expm1(self.growth * days) / self.growth
 
-    def speed(self, days: FloatArray) -> FloatArray:
-        """exp(growth · days): what an outcome on that day counts."""
+    def rate(self, days: FloatArray) -> FloatArray:
+        """Return what an outcome on that day counts: exp(growth · days)."""
         return np.exp(self.growth * days)
 
 
-def event_quantile_edges(exposure: Exposure, clock: Clock, bins: int) -> FloatArray:
-    """Edges of bins that hold about equally many outcomes each.
+def event_quantile_edges(exposure: Exposure, time: OperationalTime, bins: int) -> FloatArray:
+    """Return edges of bins that hold about equally many outcomes each.
 
     Parameters
     ----------
     exposure : Exposure
-        What was seen.
-    clock : Clock
+        What is observed.
+    time : OperationalTime
         What an outcome counts.
     bins : int
         The most bins there may be; fewer where there are few outcomes, or many at the same time.
@@ -119,14 +124,14 @@ def event_quantile_edges(exposure: Exposure, clock: Clock, bins: int) -> FloatAr
     Returns
     -------
     ndarray of shape (≤ bins + 1,)
-        From 0 to the longest time anything was watched.
+        Days, from 0 to the longest time at risk.
     """
     longest = float(exposure.stop_days.max())
-    happened = (exposure.event > 0) & (clock.factor > 0)
+    happened = (exposure.event > 0) & (time.factor > 0)
     if not happened.any():
         return np.array([0.0, longest])
     days = exposure.stop_days[happened]
-    counted = (clock.factor * clock.speed(exposure.stop_days))[happened]
+    counted = (time.factor * time.rate(exposure.stop_days))[happened]
     order = np.argsort(days, kind="stable")
     share = np.cumsum(counted[order])
     # A bin needs a few outcomes, or its rate is noise.
@@ -136,14 +141,14 @@ def event_quantile_edges(exposure: Exposure, clock: Clock, bins: int) -> FloatAr
     return np.unique(np.concatenate([[0.0], inner[inner < longest], [longest]]))
 
 
-def time_at_risk(exposure: Exposure, clock: Clock, edges: FloatArray) -> NDArray[np.float32]:
-    """Weighted days that each row was watched in each bin.
+def time_at_risk(exposure: Exposure, time: OperationalTime, edges: FloatArray) -> NDArray[np.float32]:
+    """Return the operational days that each row was at risk in each bin.
 
     Parameters
     ----------
     exposure : Exposure
-        What was seen.
-    clock : Clock
+        What is observed.
+    time : OperationalTime
         What each day counts.
     edges : ndarray of shape (bins + 1,)
         Days; the last bin goes on for ever.
@@ -159,21 +164,23 @@ def time_at_risk(exposure: Exposure, clock: Clock, edges: FloatArray) -> NDArray
         # The last bin goes on for ever, as in TimeGrid.
         upper = exposure.stop_days if b == len(edges) - 2 else np.minimum(exposure.stop_days, edges[b + 1])
         lower = edges[b] if start is None else np.maximum(start, edges[b])
-        result[:, b] = np.maximum(clock.passed(upper) - clock.passed(np.asarray(lower)), 0.0)
+        result[:, b] = np.maximum(time.elapsed(upper) - time.elapsed(np.asarray(lower)), 0.0)
     return result
 
 
-def base_rates(exposure: Exposure, clock: Clock, edges: FloatArray, at_risk: NDArray, outcomes: int) -> FloatArray:
-    """Outcomes per day at risk in each bin, without features.
+def base_rates(
+    exposure: Exposure, time: OperationalTime, edges: FloatArray, at_risk: NDArray, outcomes: int
+) -> FloatArray:
+    """Estimate the outcomes per day at risk in each bin, without features.
 
-    Each bin's rate is drawn to the outcome's rate over all time by the weight of one lead's outcome. An outcome never
-    seen gets a rate near zero: half an outcome in all the time that was watched.
+    Each bin's rate is shrunk to the outcome's rate over all time by the weight of one lead's outcome. An outcome that
+    never happened gets a rate near zero: half an outcome in all the time at risk.
 
     Parameters
     ----------
     exposure : Exposure
-        What was seen.
-    clock : Clock
+        What is observed.
+    time : OperationalTime
         What it counts; factors in leads, so that 1 is one lead's evidence.
     edges : ndarray of shape (bins + 1,)
         Days.
@@ -188,63 +195,20 @@ def base_rates(exposure: Exposure, clock: Clock, edges: FloatArray, at_risk: NDA
         Events per day.
     """
     bins = len(edges) - 1
-    days = clock.factor @ at_risk
+    days = time.factor @ at_risk
     at = np.clip(np.searchsorted(edges, exposure.stop_days, side="left") - 1, 0, bins - 1)
-    counted = clock.factor * clock.speed(exposure.stop_days)
+    counted = time.factor * time.rate(exposure.stop_days)
     rates = np.empty((outcomes, bins))
     for k in range(outcomes):
         of_k = exposure.event == k + 1
-        seen = np.bincount(at[of_k], weights=counted[of_k], minlength=bins)
-        overall = (seen.sum() or 0.5) / days.sum()
-        rates[k] = (seen + 1.0) / (days + 1.0 / overall)
+        observed = np.bincount(at[of_k], weights=counted[of_k], minlength=bins)
+        overall = (observed.sum() or 0.5) / days.sum()
+        rates[k] = (observed + 1.0) / (days + 1.0 / overall)
     return rates
 
 
-def pieces_at_risk(exposure: Exposure, at_risk: NDArray, grid: TimeGrid) -> tuple[NDArray, ...]:
-    """List the pieces of time in which each row was at risk.
-
-    Parameters
-    ----------
-    exposure : Exposure
-        What was seen.
-    at_risk : ndarray of shape (n, bins)
-        From `time_at_risk`.
-    grid : TimeGrid
-        Bins, pieces and base rates.
-
-    Returns
-    -------
-    row, piece : ndarray of int, shape (entries,)
-        One entry for each row and piece.
-    expected : ndarray of shape (entries, outcomes)
-        Outcomes expected of the entry without features; > 0.
-    is_last : ndarray of bool, shape (entries,)
-        Whether the row's time ends in this piece, so that its outcome, if any, falls here.
-    """
-    starts = np.flatnonzero(np.diff(grid.bin_piece, prepend=-1))
-    final = grid.bin_piece[grid.bin_of(exposure.stop_days)]
-    watched = np.add.reduceat(at_risk, starts, axis=1) > 0
-    watched[np.arange(len(final)), final] = True
-    row, piece = np.nonzero(watched)
-    expected = np.empty((len(row), grid.outcomes_count))
-    for k in range(grid.outcomes_count):
-        of_k = np.add.reduceat(at_risk * grid.base_rates[k].astype(np.float32), starts, axis=1)
-        expected[:, k] = of_k[row, piece]
-    return row, piece, np.maximum(expected, 1e-12), piece == final[row]
-
-
-def nearness(grid: TimeGrid, near_days: float | None) -> FloatArray:
-    """Say what an entry counts in each piece of time: 1 up to ``near_days``, twice as late half; (pieces,).
-
-    What happens years on would else drown, in what features do, what they do within the horizon that matters. Rates
-    without features are made within a bin, where all counts alike: they are not touched.
-    """
-    starts = grid.bin_edges_days[np.flatnonzero(np.diff(grid.bin_piece, prepend=-1))]
-    return np.ones(len(starts)) if near_days is None else near_days / np.maximum(starts, near_days)
-
-
 def exposure_of(y: pd.DataFrame, rows: int, sample_weight: ArrayLike | None) -> Exposure:
-    """Return labels as exposure, or say what is wrong with them.
+    """Return labels as exposure.
 
     Parameters
     ----------
@@ -291,29 +255,3 @@ def calendar_days(as_of: pd.Series) -> FloatArray:
         return as_of.to_numpy(dtype=float)
     stamps = pd.to_datetime(as_of, utc=True)  # a date without a time zone is one in UTC
     return (stamps - pd.Timestamp(0, tz="UTC")).dt.total_seconds().to_numpy() / 86400
-
-
-def subsample_censored(
-    happened: NDArray[np.bool_], factor: FloatArray, idle_limit: int, seed: int
-) -> tuple[NDArray[np.intp], FloatArray]:
-    """Draw entries: all with an outcome, and of the idle ones so many as say nearly all.
-
-    Parameters
-    ----------
-    happened : ndarray of bool, shape (entries,)
-        Which have an outcome.
-    factor : ndarray of shape (entries,)
-        Weights.
-    idle_limit : int
-        Idle entries that are kept, or twice the others where those are more.
-    seed : int
-        Of the draw.
-
-    Returns
-    -------
-    ndarray of int, ndarray of float
-        Entries kept, and their weights: those of idle ones are raised by as many as they stand for.
-    """
-    share = min(1.0, max(idle_limit, 2 * int(happened.sum())) / max(1, int((~happened).sum())))
-    drawn = happened | (np.random.default_rng(seed).random(len(happened)) < share)
-    return np.flatnonzero(drawn), np.where(happened, factor, factor / share)[drawn]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,29 +12,20 @@ from sklearn.base import BaseEstimator
 
 from models.deal_value import ValueBooster
 from models.exposure import calendar_days
-from models.follow_up import ever_is_shorter, observed_days, quarter_too_far, too_long
+from models.follow_up import ever_is_shorter, observed_days
+from models.forecast_columns import LOST, WON, ForecastColumns
+from models.forecast_explainer import forecast_explainer
 from models.grading import Grading, recent_rows
-from models.hazards import cumulative_incidence, quantile_days
+from models.hazards import cumulative_incidence
 from models.incidence import IncidenceBooster
 from models.level_uncertainty import level_sd
-from models.revenue import expected_revenue, mean_days_to_win, p_win, total_quantiles
-from models.serialization import (
-    State,
-    array_bytes,
-    array_from,
-    booster_bytes,
-    booster_from,
-    incidence_facts,
-    incidence_from,
-    value_facts,
-    value_from,
-)
-from models.shapley import Attributions, Attributor
+from models.revenue import expected_revenue, total_quantiles
+from models.serialization import float_array, to_json_types
+from models.shapley import ForecastExplainer, ShapleyValues
 from models.small_samples import FEW_WINS, few_wins_note, fit_incidence
 
 FloatArray = NDArray[np.float64]
 
-WON, LOST = 1, 2
 _BACKGROUND_ROWS = 200
 _ROWS_AT_ONCE = 100_000
 
@@ -43,27 +33,27 @@ _ROWS_AT_ONCE = 100_000
 class LeadForecaster(BaseEstimator):
     """Forecast open leads: chance, time and amount of winning, composed into expected revenue.
 
-    Estimand: for a lead with facts x, open at ``as_of``, F_won(t | x) and F_lost(t | x), the probability that it is won
-    (lost) within t days; V(x, t), the expected amount given that it is won at t; and what follows from them, foremost
-    E(h | x) = Σ over time up to h of ΔF_won(t | x) · V(x, t), the expected revenue within h days, which ranks.
+    Estimand: for a lead with features x, open at ``as_of``, F_won(t | x) and F_lost(t | x), the probability that it is
+    won (lost) within t days; V(x, t), the expected amount given that it is won at t; and what follows from them,
+    foremost E(h | x) = Σ over time up to h of ΔF_won(t | x) · V(x, t), the expected revenue within h days, which ranks.
 
     `IncidenceBooster` gives F, `ValueBooster` V, both from the same snapshots. Everything shown is a smooth function of
-    their margins, so that `explain` can split it exactly. What the past cannot tell is left empty, and `absent_` says
-    why: a horizon longer than any lead was ever followed, money without amounts, losing without lost leads.
+    their margins, so `explain` can split it exactly. What the past does not support is left empty, and `absent_` says
+    why: a horizon longer than any lead was followed, money without amounts, losing without lost leads.
 
-    What the boosters may learn grows with the wins there are to learn from, up to the settings below at 1500 wins. With
-    fewer than 120 it is smoothed rates of groups of leads and one line a number, and `notes_` says so.
+    The complexity of the boosters grows with the wins in the training data, up to the parameters below at 1500 wins.
+    With fewer than 120 the model is smoothed rates of groups of leads and one line per number, and `notes_` says so.
 
     Parameters
     ----------
     horizons_days : sequence of int, default=(30, 90, 180, 365)
-        Horizons that are forecast. "Ever" is the longest of them that was ever observed.
+        Horizons that are forecast. "Ever" is the longest of them that some lead was followed for.
     primary_horizon_days : int, default=90
-        The horizon that ranks, scores and is explained; one of the horizons.
+        The horizon that ranks, scores and is explained; one of ``horizons_days``.
     trees, leaves, learning_rate, pieces, half_life_days
         As in `IncidenceBooster`, with 1500 wins or more.
-    monotone_increasing, first, threads
-        As in `IncidenceBooster`; columns that X lacks are left aside.
+    monotone_increasing, early_features, threads
+        As in `IncidenceBooster`; columns that X lacks are ignored.
     random_state : int or None, default=None
         Seed; None is 0.
 
@@ -76,26 +66,74 @@ class LeadForecaster(BaseEstimator):
     has_value_ : bool
         Whether there are amounts.
     wins_count_ : int
-        Won leads.
+        Won leads in the training data.
     level_sd_ : float
-        How far the level of all leads wanders from one stretch of time to the next, relative to it.
+        How far the level of all leads wanders from one period to the next, relative to it.
     observed_days_ : float
-        How far the past can tell (`models.follow_up`); chances stay what they were at the longest follow-up.
+        The longest time that the past supports (`models.follow_up`); chances stay what they are at the longest
+        follow-up.
     ever_days_ : float
-        What "ever" means: the longest horizon that was ever observed, or else the longest follow-up.
+        What "ever" means: the longest horizon that some lead was followed for, or else the longest follow-up.
     rank_days_ : float
         The horizon that ranks: the primary one, or ``ever_days_`` where that is shorter.
     rank_key_ : str
         The forecast column that ranks leads: expected revenue, or the chance to be won where there are no amounts.
     absent_ : dict of str to str
-        Columns that cannot be said, and why.
+        Columns that stay empty, and why.
     notes_ : dict of str to str
         What a reader of the forecasts should know, by code.
     grading_ : Grading
         Scores and grades of values of ``rank_key_``, frozen on recent training snapshots.
-    background_ : list of ndarray of shape (≤ 200, design columns)
-        Recent training snapshots as the boosters of `incidence_`, and of `value_`, see them: what reasons compare with.
+    background_ : list of ndarray of shape (≤ 200, encoded columns)
+        Recent training snapshots as `incidence_`, and `value_`, encode them: the typical lead that reasons compare
+        with.
+
+    See Also
+    --------
+    models.incidence.IncidenceBooster : chances and times alone.
+    models.deal_value.ValueBooster : amounts alone.
+
+    Examples
+    --------
+    Leads with a demo booked are won five times as often; each is seen once, and followed for up to 120 days.
+
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> rng = np.random.default_rng(0)
+    >>> X = pd.DataFrame({"is_demo_booked": np.arange(2000) % 2, "employees": rng.lognormal(4, 1, 2000)})
+    >>> days = rng.exponential(1 / np.where(X["is_demo_booked"] == 1, 0.005, 0.001))
+    >>> y = pd.DataFrame({
+    ...     "event": np.where(days <= 120, 1, 0),
+    ...     "duration": np.minimum(days, 120.0),
+    ...     "amount": np.where(days <= 120, 1000.0, np.nan),
+    ...     "as_of": pd.Timestamp("2025-01-01") + pd.to_timedelta(np.arange(2000) % 365, unit="D"),
+    ...     "lead_id": [f"L{i}" for i in range(2000)],
+    ... })
+    >>> forecaster = LeadForecaster(horizons_days=(30, 90), trees=20, random_state=0, threads=1).fit(X, y)
+    >>> forecast = forecaster.predict(X.head(2))
+    >>> bool(forecast["p_win_90d"][1] > 2 * forecast["p_win_90d"][0])
+    True
+    >>> forecaster.absent_
+    {'p_lost_ever': 'no lead was lost in the data that the model is trained on'}
+
+    Reasons add up to the forecast, in money, percentage points and days:
+
+    >>> reasons = forecaster.explain(X.head(2), check_count=0)
+    >>> bool(np.allclose(reasons.base_money + reasons.money.sum(axis=1), forecast["expected_revenue_90d"]))
+    True
+
+    A fitted forecaster is plain JSON:
+
+    >>> import json
+    >>> again = LeadForecaster.from_dict(json.loads(json.dumps(forecaster.to_dict())))
+    >>> again.predict(X.head(2)).equals(forecast)
+    True
     """
+
+    _explainer: ForecastExplainer | None
+    ever_days_: float
+    rank_days_: float
+    rank_key_: str
 
     def __init__(
         self,
@@ -107,7 +145,7 @@ class LeadForecaster(BaseEstimator):
         pieces: int = 8,
         half_life_days: float | None = 180.0,
         monotone_increasing: Sequence[str] = (),
-        first: Sequence[str] = (),
+        early_features: Sequence[str] = (),
         random_state: int | None = None,
         threads: int | None = None,
     ) -> None:
@@ -119,12 +157,12 @@ class LeadForecaster(BaseEstimator):
         self.pieces = pieces
         self.half_life_days = half_life_days
         self.monotone_increasing = monotone_increasing
-        self.first = first
+        self.early_features = early_features
         self.random_state = random_state
         self.threads = threads
 
     def fit(self, X: pd.DataFrame, y: pd.DataFrame, sample_weight: ArrayLike | None = None) -> LeadForecaster:
-        """Learn from snapshots: leads as they looked on dates on which they were open.
+        """Fit to snapshots: leads as they looked on dates on which they were open.
 
         Parameters
         ----------
@@ -152,30 +190,31 @@ class LeadForecaster(BaseEstimator):
         if self.primary_horizon_days not in self.horizons_days:
             raise ValueError(f"primary_horizon_days {self.primary_horizon_days} is none of {self.horizons_days}")
         if not all(isinstance(name, str) for name in X.columns):
-            raise ValueError("the columns of X must have strings as names: reasons are told by them")
+            raise ValueError("the columns of X must have strings as names: reasons refer to them")
         self.incidence_, seed = self.fit_incidence(X, y, sample_weight), self.random_state or 0
         self.value_ = self._fit_value(X, y, y["event"].to_numpy() == WON, seed)
         self.level_sd_ = level_sd(self.incidence_, X, y, sample_weight, self.primary_horizon_days / 3)
         self.observed_days_ = observed_days(y)
-        self._settle()
+        self._set_columns()
 
         recent = recent_rows(calendar_days(y["as_of"]), sample_weight, seed)
         spread = np.linspace(0, len(recent) - 1, min(len(recent), _BACKGROUND_ROWS)).astype(int)
         self.background_ = self._encoded(X.iloc[recent[spread]])
-        self._prepare()
-        seen = X.iloc[recent]
-        shown = self._forecast(self.margins(seen), np.full((len(recent), 2), np.nan), seen.index)
-        self.grading_ = Grading.of_population(shown[self.rank_key_])
+        population = X.iloc[recent]
+        quarters = np.full((len(recent), 2), np.nan)
+        reference = self._forecast(self.margins(population), quarters, population.index)
+        self.grading_ = Grading.of_population(reference[self.rank_key_])
         return self
 
     def fit_incidence(self, X: pd.DataFrame, y: pd.DataFrame, sample_weight: Any = None) -> IncidenceBooster:
-        """Learn chances and times alone, as `fit` does before it learns amounts."""
+        """Fit chances and times alone, as `fit` does before amounts; X, y and `sample_weight` as there."""
         self.wins_count_ = int(y.loc[y["event"] == WON, "lead_id"].nunique())
         if self.wins_count_ == 0:
             raise ValueError("no lead was won: there is nothing to learn from")
         names = ("trees", "leaves", "learning_rate", "pieces", "half_life_days", "threads")
         settings = {name: getattr(self, name) for name in names}
-        settings |= {n: tuple(c for c in getattr(self, n) if c in X.columns) for n in ("monotone_increasing", "first")}
+        columns = ("monotone_increasing", "early_features")
+        settings |= {n: tuple(c for c in getattr(self, n) if c in X.columns) for n in columns}
         settings |= {"random_state": self.random_state or 0, "near_days": self.primary_horizon_days}
         return fit_incidence(X, y, sample_weight, self.wins_count_, settings)
 
@@ -190,12 +229,12 @@ class LeadForecaster(BaseEstimator):
         Parameters
         ----------
         X : DataFrame of shape (n, columns)
-            The columns of training, in any order; others are left aside.
+            The columns of training, in any order; others are ignored.
         quarter_ends_days : pair of float or of array-like of shape (n,), optional
             Days from ``as_of`` to the end of the fiscal quarter and of the next one; without it the quarters' columns
             are empty.
-        margins : ndarray of shape (n, boosters, pieces), optional
-            `margins` of X where they are at hand.
+        margins : ndarray of shape (n, margins, pieces), optional
+            `margins` of X, to save computing them again.
 
         Returns
         -------
@@ -224,34 +263,39 @@ class LeadForecaster(BaseEstimator):
         return forecast
 
     def absent(self, quarter_ends_days: tuple[ArrayLike, ArrayLike] | None = None) -> dict[str, str]:
-        """Return the columns that cannot be said for these quarters, and why; see `predict`."""
-        result = dict(self.absent_)
-        names = (["p_win_this_quarter", "expected_revenue_this_quarter"], ["expected_revenue_next_quarter"])
-        for place, columns in enumerate(names):
-            for column in columns:
-                if quarter_ends_days is None:
-                    result.setdefault(column, "the ends of the fiscal quarters were not given")
-                elif (last := np.max(np.asarray(quarter_ends_days[place], dtype=float), initial=0.0)) > self.ever_days_:
-                    result.setdefault(column, quarter_too_far(last, self.observed_days_, self.ever_days_))
-        return result
+        """Return the columns that stay empty with these quarters, and why; see `predict`."""
+        quarters = self._columns.absent_quarters(quarter_ends_days)
+        return self.absent_ | {name: why for name, why in quarters.items() if name not in self.absent_}
 
     def curves(self, X: pd.DataFrame, times: ArrayLike) -> tuple[FloatArray, FloatArray | None]:
         """Forecast leads over time: each outcome's probability by each time (in days), and the revenue expected by it.
 
         Returns
         -------
-        incidence : ndarray of shape (n, outcomes + 1, t), the first outcome being: still open
-        revenue : ndarray of shape (n, t), or None without amounts
+        incidence : ndarray of shape (n, outcomes + 1, t)
+            Index 0: still open.
+        revenue : ndarray of shape (n, t) or None
+            None where there are no amounts.
         """
         margins, grid = self.margins(X), self.incidence_.grid_
-        outcomes, times = margins[:, : grid.outcomes_count], self._reached(times)
+        outcomes, times = margins[:, : grid.outcomes_count], self._columns.reached(times)
         revenue = None if self.value_ is None else expected_revenue(outcomes, margins[:, -1], grid, times)
         return cumulative_incidence(outcomes, grid, times), revenue
 
     def total(self, p_win: ArrayLike, expected_revenue: ArrayLike) -> FloatArray:
-        """Estimate between what two bounds 80% of such totals lie, from the chance and the money of each of the leads.
+        """Estimate the bounds that hold 80% of such totals.
 
-        The level of all of them may wander as it did in the past, and wins tell it only as far as there are many.
+        The level of all leads together may wander as it did in the past, and few wins leave it uncertain as well.
+
+        Parameters
+        ----------
+        p_win, expected_revenue : array-like of shape (n,)
+            Chance and money of each lead, within the same time.
+
+        Returns
+        -------
+        ndarray of shape (2,)
+            The 10% and 90% quantiles of the total, in the unit of the amounts.
         """
         assert self.value_ is not None
         spread = self.value_.amount_spread_
@@ -259,11 +303,22 @@ class LeadForecaster(BaseEstimator):
         return total_quantiles(p_win, expected_revenue, spread, level)
 
     def margins(self, X: pd.DataFrame) -> FloatArray:
-        """Return what the forecast and its reasons are made from: (n, boosters, pieces), calibrated."""
-        blocks = (X.iloc[start : start + _ROWS_AT_ONCE] for start in range(0, max(len(X), 1), _ROWS_AT_ONCE))
-        return np.concatenate([self._attributor.margins(self._for_each_booster(self._encoded(b))) for b in blocks])
+        """Return what forecasts and reasons are made from.
 
-    def explain(self, X: pd.DataFrame, check_count: int = 8) -> Attributions:
+        Parameters
+        ----------
+        X : DataFrame of shape (n, columns)
+            The columns of training.
+
+        Returns
+        -------
+        ndarray of shape (n, outcomes, pieces), or (n, outcomes + 1, pieces) with amounts
+            The margins of `incidence_`, then those of `value_`.
+        """
+        blocks = (X.iloc[start : start + _ROWS_AT_ONCE] for start in range(0, max(len(X), 1), _ROWS_AT_ONCE))
+        return np.concatenate([self._margins(self._encoded(block)) for block in blocks])
+
+    def explain(self, X: pd.DataFrame, check_count: int = 8) -> ShapleyValues:
         """Split each lead's expected revenue, chance and days over the columns of X.
 
         Parameters
@@ -275,59 +330,62 @@ class LeadForecaster(BaseEstimator):
 
         Returns
         -------
-        Attributions
+        ShapleyValues
             Money and points within ``rank_days_``, days given that the lead is won within ``ever_days_``.
         """
-        return self._attributor.explain(
-            self._for_each_booster(self._encoded(X)), index=X.index, check_count=check_count
-        )
+        encoded = self._encoded(X)
+        return self.explainer().explain(self._for_each_margin(encoded), self._margins(encoded), X.index, check_count)
 
-    def explain_in_blocks(self, X: pd.DataFrame, margins: FloatArray | None = None) -> Iterator[Attributions]:
+    def explain_in_blocks(self, X: pd.DataFrame, margins: FloatArray | None = None) -> Iterator[ShapleyValues]:
         """Do as `explain`, block after block of leads, in bounded memory, on all threads; their index counts from 0."""
         made = self.margins(X) if margins is None else margins
-        return self._attributor.explain_in_blocks(lambda b: self._for_each_booster(self._encoded(X.iloc[b])), made)
+        return self.explainer().explain_in_blocks(lambda rows: self._for_each_margin(self._encoded(X.iloc[rows])), made)
 
-    def to_state(self) -> State:
-        """Return the fitted model as files: name to content, JSON, NumPy and LightGBM's text."""
-        facts = {
-            "params": {**self.get_params(), "horizons_days": list(self.horizons_days)},
-            "wins_count": self.wins_count_,
-            "level_sd": self.level_sd_,
-            "observed_days": self.observed_days_,
-            "score_cuts": self.grading_.score_cuts.tolist(),
-            "grade_cuts": self.grading_.grade_cuts,
-            "incidence": incidence_facts(self.incidence_),
-            "value": None if self.value_ is None else value_facts(self.value_),
-        }
-        state = {"forecaster.json": json.dumps(facts, ensure_ascii=False, default=np.generic.item).encode()}
-        for outcome, booster in zip(self.incidence_.outcomes_, self.incidence_.boosters_, strict=True):
-            state[f"outcome_{outcome}.txt"] = booster_bytes(booster)
-        if self.value_ is not None:
-            state["value.txt"] = booster_bytes(self.value_.booster_)
-        for place, design in enumerate(self.background_):
-            state[f"background_{place}.npy"] = array_bytes(design)
-        return state
+    def explainer(self) -> ForecastExplainer:
+        """Return what splits forecasts; it parses the trees when it is first used, and is made once."""
+        if self._explainer is None:
+            self._explainer = forecast_explainer(
+                self.incidence_,
+                self.value_,
+                self.background_,
+                self._margins(self.background_),
+                float(self._columns.reached(self.rank_days_)),
+                float(self._columns.reached(self.ever_days_)),
+                self.threads,
+            )
+        return self._explainer
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fitted model as JSON holds it; see `models.serialization`."""
+        return to_json_types(
+            {
+                "params": self.get_params(),
+                "incidence": self.incidence_.to_dict(),
+                "value": None if self.value_ is None else self.value_.to_dict(),
+                "wins_count": self.wins_count_,
+                "level_sd": self.level_sd_,
+                "observed_days": self.observed_days_,
+                "grading": self.grading_.to_dict(),
+                "background": self.background_,
+            }
+        )
 
     @classmethod
-    def from_state(cls, state: State) -> LeadForecaster:
-        """Return the model that `to_state` wrote: it gives the same numbers."""
-        facts = json.loads(state["forecaster.json"])
-        self = cls(**{**facts["params"], "horizons_days": tuple(facts["params"]["horizons_days"])})
-        outcomes = facts["incidence"]["outcomes"]
-        boosters = [booster_from(state[f"outcome_{outcome}.txt"]) for outcome in outcomes]
-        self.incidence_ = incidence_from(facts["incidence"], boosters)
-        valued = facts["value"] is not None
-        self.value_ = value_from(facts["value"], booster_from(state["value.txt"])) if valued else None
-        self.background_ = [array_from(state[f"background_{place}.npy"]) for place in range(1 + valued)]
-        self.wins_count_, self.level_sd_ = facts["wins_count"], facts["level_sd"]
-        self.observed_days_ = facts["observed_days"]
-        self.grading_ = Grading(np.asarray(facts["score_cuts"]), facts["grade_cuts"])
-        self._settle()
-        self._prepare()
+    def from_dict(cls, content: dict[str, Any]) -> LeadForecaster:
+        """Return the model that `to_dict` wrote; it predicts the same numbers."""
+        params = content["params"]
+        self = cls(**params | {"horizons_days": tuple(params["horizons_days"])})
+        self.incidence_ = IncidenceBooster.from_dict(content["incidence"])
+        self.value_ = None if content["value"] is None else ValueBooster.from_dict(content["value"])
+        self.wins_count_, self.level_sd_ = content["wins_count"], content["level_sd"]
+        self.observed_days_ = content["observed_days"]
+        self.grading_ = Grading.from_dict(content["grading"])
+        self.background_ = [float_array(design) for design in content["background"]]
+        self._set_columns()
         return self
 
     def _fit_value(self, X: pd.DataFrame, y: pd.DataFrame, won: NDArray[np.bool_], seed: int) -> ValueBooster | None:
-        """Learn amounts from the won leads that have one; None where there is nothing to learn."""
+        """Fit amounts to the won leads that have one; None where all amounts are missing or zero."""
         amount = y["amount"].to_numpy(float)
         known = won & np.isfinite(amount)
         per_lead = pd.Series(amount[known]).groupby(y.loc[known, "lead_id"].to_numpy()).first()
@@ -343,108 +401,47 @@ class LeadForecaster(BaseEstimator):
             won_at=calendar_days(y["as_of"])[known] + duration,
         )
 
-    def _settle(self) -> None:
-        """Derive what can be said, and what ranks."""
-        self._longest_days = self.incidence_.longest_days_
+    def _set_columns(self) -> None:
+        """Derive what can be forecast, and what ranks; an explainer of an earlier fit is dropped."""
+        self._explainer = None
         self.has_value_ = self.value_ is not None
-        self._said = said = [days for days in self.horizons_days if days <= self.observed_days_]
-        self.ever_days_ = float(max(said, default=self._longest_days))
-        self.rank_days_ = float(min(self.primary_horizon_days, self.ever_days_))
-        name = f"{self.primary_horizon_days}d" if self.primary_horizon_days in said else "ever"
-        self.rank_key_ = f"expected_revenue_{name}" if self.has_value_ else f"p_win_{name}"
-
-        self.absent_: dict[str, str] = {}
-        for days in self.horizons_days:
-            if days not in said:
-                for column in (f"p_win_{days}d", f"expected_revenue_{days}d"):
-                    self.absent_[column] = too_long(f"for {days} days", self.observed_days_)
-        if LOST not in self.incidence_.outcomes_:
-            self.absent_["p_lost_ever"] = "no lead was lost in the data that the model learnt from"
-        if not self.has_value_:
-            for column in self._columns():
-                if column.startswith(("deal_value", "expected_revenue")):
-                    self.absent_[column] = "no won lead has an amount"
+        self._columns = columns = ForecastColumns(
+            tuple(int(days) for days in self.horizons_days),
+            int(self.primary_horizon_days),
+            self.observed_days_,
+            self.incidence_.longest_days_,
+            self.has_value_,
+            LOST in self.incidence_.outcomes_,
+        )
+        self.ever_days_, self.rank_days_ = columns.ever_days, columns.rank_days
+        self.rank_key_ = columns.rank_key
+        self.absent_ = columns.absent()
         self.notes_: dict[str, str] = {}
         if self.wins_count_ < FEW_WINS:
             self.notes_["few_wins"] = few_wins_note(self.wins_count_)
         if self.ever_days_ < max(self.horizons_days):
             self.notes_["ever_is_shorter"] = ever_is_shorter(self.ever_days_, self.horizons_days, self.observed_days_)
 
-    def _reached(self, days: ArrayLike) -> FloatArray:
-        """Return the times up to which anything can happen: after the longest follow-up nobody was open any more."""
-        days = np.asarray(days, dtype=float)
-        return np.minimum(days, self._longest_days) if self.observed_days_ > self._longest_days else days
-
-    def _prepare(self) -> None:
-        """Set up what splits forecasts, and makes margins for them."""
-        value = [] if self.value_ is None else [self.value_]
-        outcomes = len(self.incidence_.outcomes_)
-        self._attributor = Attributor(
-            boosters=[*self.incidence_.boosters_, *(v.booster_ for v in value)],
-            calibrations=np.vstack([self.incidence_.calibration_, *(v.calibration_ for v in value)]),
-            lines=[*self.incidence_.lines_, *(v.lines_ for v in value)],
-            line_share=[*self.incidence_.line_share_, *(v.line_share_ for v in value)],
-            background=self._for_each_booster(self.background_),
-            columns=[*[self.incidence_.columns_[:-1]] * outcomes, *(v.columns_[:-1] for v in value)],
-            grid=self.incidence_.grid_,
-            horizon_days=float(self._reached(self.rank_days_)),
-            ever_days=float(self._reached(self.ever_days_)),
-            threads=self.threads,
-        )
-
     def _encoded(self, X: pd.DataFrame) -> list[FloatArray]:
-        """Return leads as the boosters of `incidence_`, and of `value_`, see them, without the piece."""
+        """Return leads as `incidence_`, and `value_`, encode them: (n, encoded columns) each."""
         names = list(self.incidence_.feature_names_in_)
         missing = [name for name in names if name not in X.columns]
         if missing:
-            raise ValueError(f"X lacks the columns {missing} that the model learnt from")
+            raise ValueError(f"X lacks the columns {missing} that the model is trained on")
         encoders = [self.incidence_.encoder_] + ([] if self.value_ is None else [self.value_.encoder_])
         return [encoder.transform(X[names]) for encoder in encoders]
 
-    def _for_each_booster(self, encoded: list[FloatArray]) -> list[FloatArray]:
-        return [encoded[0]] * len(self.incidence_.outcomes_) + encoded[1:]
+    def _margins(self, encoded: list[FloatArray]) -> FloatArray:
+        """Return `margins` of encoded leads."""
+        margins = self.incidence_.encoded_margins(encoded[0])
+        if self.value_ is None:
+            return margins
+        return np.concatenate([margins, self.value_.encoded_margins(encoded[1])[:, None]], axis=1)
 
-    def _columns(self) -> list[str]:
-        horizons = [f"{days}d" for days in self.horizons_days]
-        return [
-            *(f"p_win_{name}" for name in (*horizons, "ever")),
-            "p_lost_ever",
-            "p_win_this_quarter",
-            *(f"days_to_win_{name}" for name in ("p10", "p50", "p90", "mean")),
-            *(f"deal_value{name}" for name in ("", "_p10", "_p90")),
-            *(f"expected_revenue_{name}" for name in (*horizons, "ever", "this_quarter", "next_quarter")),
-        ]
+    def _for_each_margin(self, encoded: list[FloatArray]) -> list[FloatArray]:
+        return [encoded[0]] * len(self.incidence_.outcomes_) + encoded[1:]
 
     def _forecast(self, margins: FloatArray, quarters: FloatArray, index: pd.Index) -> pd.DataFrame:
         """Forecast leads; quarters (n, 2) are days to the ends of two quarters, NaN where not given."""
-        grid = self.incidence_.grid_
-        outcomes = margins[:, : grid.outcomes_count]
-        names = [*(f"{days}d" for days in self._said), "ever"]
-        times = self._reached([*self._said, self.ever_days_])
-        beyond = ~(quarters <= self.ever_days_)
-        until_quarters = self._reached(np.where(beyond, 0.0, quarters))
-
-        result: dict[str, FloatArray] = {}
-        incidence = cumulative_incidence(outcomes, grid, times)
-        for place, name in enumerate(names):
-            result[f"p_win_{name}"] = incidence[:, WON, place]
-        if LOST in self.incidence_.outcomes_:
-            result["p_lost_ever"] = incidence[:, LOST, -1]
-        this_quarter = p_win(outcomes, grid, until_quarters[:, :1])[:, 0]
-        result["p_win_this_quarter"] = np.where(beyond[:, 0], np.nan, this_quarter)
-        days = quantile_days(outcomes, grid, [0.1, 0.5, 0.9], times[-1])
-        for place, name in enumerate(("p10", "p50", "p90")):
-            result[f"days_to_win_{name}"] = days[:, place]
-        result["days_to_win_mean"] = mean_days_to_win(outcomes, grid, times[-1])
-        if self.value_ is not None:
-            until = np.column_stack([np.broadcast_to(times, (len(index), len(times))), until_quarters])
-            revenue = expected_revenue(outcomes, margins[:, -1], grid, until)
-            for place, name in enumerate(names):
-                result[f"expected_revenue_{name}"] = revenue[:, place]
-            result["expected_revenue_this_quarter"] = np.where(beyond[:, 0], np.nan, revenue[:, -2])
-            result["expected_revenue_next_quarter"] = np.where(
-                beyond.any(axis=1), np.nan, revenue[:, -1] - revenue[:, -2]
-            )
-            result["deal_value"] = result["expected_revenue_ever"] / result["p_win_ever"]
-            result["deal_value_p10"], result["deal_value_p90"] = self.value_.interval(result["deal_value"])
-        return pd.DataFrame(result, index=index).reindex(columns=self._columns())
+        interval = None if self.value_ is None else self.value_.interval
+        return self._columns.compose(margins, self.incidence_.grid_, quarters, interval, index)

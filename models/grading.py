@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from models.serialization import float_array
 
 FloatArray = NDArray[np.float64]
 
@@ -24,6 +27,15 @@ class Grading:
         Values that part the population into 99 equal shares, increasing.
     grade_cuts : dict of str to float
         The least value of each grade, best grade first; below the last one is D.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> grading = Grading.of_population(np.arange(1000.0))
+    >>> grading.score([0.0, 500.0, 999.0])
+    array([ 1, 50, 99])
+    >>> grading.grade([0.0, 500.0, 750.0, 950.0])
+    array(['D', 'C', 'B', 'A'], dtype=object)
     """
 
     score_cuts: FloatArray
@@ -42,6 +54,15 @@ class Grading:
         cuts = np.quantile(values, np.arange(1, 99) / 99)
         return cls(cuts, {grade: float(np.quantile(values, share)) for grade, share in GRADES.items()})
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the frozen population as JSON holds it; see `models.serialization`."""
+        return {"score_cuts": self.score_cuts.tolist(), "grade_cuts": dict(self.grade_cuts)}
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Grading:
+        """Return the population that `to_dict` wrote."""
+        return cls(float_array(content["score_cuts"]), dict(content["grade_cuts"]))
+
     def score(self, values: ArrayLike) -> NDArray[np.int64]:
         """Return the percentile of ranking values, 1 to 99, equal ones in their middle: (n,) from (n,)."""
         below, up_to = (np.searchsorted(self.score_cuts, values, side=side) for side in ("left", "right"))
@@ -50,7 +71,7 @@ class Grading:
     def grade(self, values: ArrayLike) -> NDArray[np.object_]:
         """Return the grade of ranking values: A the best tenth, B the next fifth, C the next 30%, D; (n,) from (n,).
 
-        Where so many are equal that they would fill several grades, they have the lowest of these.
+        Where so many are equal that they would fill several grades, they get the lowest of these.
         """
         values = np.asarray(values, dtype=float)
         cuts = list(self.grade_cuts.values())

@@ -1,4 +1,4 @@
-"""How good a forecast was, once it is known what came: ranking, probability, time and money."""
+"""How good a forecast is against the observed outcomes: ranking, probability, time and money."""
 
 from __future__ import annotations
 
@@ -9,40 +9,48 @@ from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
 Figure = float | FloatArray
-"""One figure, or one for each draw of leads."""
+"""One number, or one for each draw of leads."""
 BoolArray = NDArray[np.bool_]
 
 _OPEN_SHARE_FLOOR = 0.05  # no lead stands for more than twenty
 
 
 def won_within(event: ArrayLike, duration: ArrayLike, horizon_days: float) -> tuple[BoolArray, BoolArray]:
-    """Say who was won within a horizon, and of whom that is known.
+    """Return which leads are won within a horizon, and of which that is known.
 
     Parameters
     ----------
     event : array-like of shape (n,)
-        0 still open when last seen, 1 won, other numbers: ended otherwise.
+        0 still open when last observed, 1 won, other numbers: ended otherwise.
     duration : array-like of shape (n,)
-        Days to the end, or to when it was last seen.
+        Days to the end, or to the last observation.
     horizon_days : float
         Days.
 
     Returns
     -------
     won, known : ndarray of bool, shape (n,)
-        A lead last seen open before the horizon is not known; the metrics of a horizon leave it out.
+        A lead last observed open before the horizon is not known; the metrics of a horizon leave it out.
+
+    Examples
+    --------
+    >>> won, known = won_within(event=[1, 1, 0, 0], duration=[20, 200, 50, 100], horizon_days=90)
+    >>> won
+    array([ True, False, False, False])
+    >>> known
+    array([ True,  True, False,  True])
     """
     event, duration = np.asarray(event), np.asarray(duration, dtype=float)
     return (event == 1) & (duration <= horizon_days), (event != 0) | (duration >= horizon_days)
 
 
 def auc(won: ArrayLike, ranking: ArrayLike, weight: ArrayLike | None = None) -> Figure:
-    """Estimate the chance that a won lead ranks above one that was not: the area under the ROC curve.
+    """Estimate the chance that a won lead ranks above one that is not won: the area under the ROC curve.
 
     Parameters
     ----------
     won : array-like of bool, shape (n,)
-        Whether it was won within the horizon.
+        Whether it is won within the horizon.
     ranking : array-like of shape (n,)
         Higher ranks first; any scale.
     weight : array-like of shape (n,) or (draws, n), optional
@@ -51,7 +59,12 @@ def auc(won: ArrayLike, ranking: ArrayLike, weight: ArrayLike | None = None) -> 
     Returns
     -------
     float, or ndarray of shape (draws,)
-        0.5 is chance; NaN where all or none were won.
+        0.5 is chance; NaN where all or none are won.
+
+    Examples
+    --------
+    >>> auc([True, False, True, False], [0.9, 0.8, 0.7, 0.1])
+    0.75
     """
     won = np.asarray(won, dtype=bool)
     counts = _rows(weight, len(won))
@@ -66,12 +79,18 @@ def auc(won: ArrayLike, ranking: ArrayLike, weight: ArrayLike | None = None) -> 
 
 
 def brier(won: ArrayLike, p_win: ArrayLike, weight: ArrayLike | None = None) -> Figure:
-    """Estimate the mean squared distance of the chances from what came; lower is better."""
+    """Estimate the mean squared distance of the chances from the outcomes; lower is better (Brier 1950).
+
+    Examples
+    --------
+    >>> round(brier([True, False], [0.8, 0.3]), 3)
+    0.065
+    """
     return mean((np.asarray(p_win, dtype=float) - np.asarray(won, dtype=float)) ** 2, weight)
 
 
 def mean(values: ArrayLike, weight: ArrayLike | None = None) -> Figure:
-    """Give the mean of a figure that each lead has; NaN without leads."""
+    """Return the mean over leads of values of shape (n,); NaN without leads."""
     values = np.asarray(values, dtype=float)
     counts = _rows(weight, len(values))
     return _answer(_ratio(counts @ values, counts.sum(axis=1)), weight)
@@ -80,13 +99,19 @@ def mean(values: ArrayLike, weight: ArrayLike | None = None) -> Figure:
 def calibration_curve(
     won: ArrayLike, p_win: ArrayLike, groups: int = 10, weight: ArrayLike | None = None
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Compare chances with what came, in groups of equally many leads by their chance.
+    """Compare chances with outcomes, in groups of equally many leads by their chance.
 
     Returns
     -------
     p_mean, observed, count : ndarray of shape (groups,) or (draws, groups)
         Mean chance, share won and leads of each group, from the lowest chances to the highest. The groups are those of
         the leads as they are; draws only weigh them.
+
+    Examples
+    --------
+    >>> p_mean, observed, count = calibration_curve([False, False, True, True], [0.1, 0.2, 0.7, 0.9], groups=2)
+    >>> p_mean.round(2), observed, count
+    (array([0.15, 0.8 ]), array([0., 1.]), array([2., 2.]))
     """
     won, p_win = np.asarray(won, dtype=float), np.asarray(p_win, dtype=float)
     order = np.argsort(p_win, kind="stable")
@@ -100,7 +125,13 @@ def calibration_curve(
 
 
 def ece(won: ArrayLike, p_win: ArrayLike, groups: int = 10, weight: ArrayLike | None = None) -> Figure:
-    """Estimate the expected calibration error: the mean distance of chance and share won over `calibration_curve`."""
+    """Estimate the expected calibration error: the mean distance of chance and share won over `calibration_curve`.
+
+    Examples
+    --------
+    >>> round(ece([False, False, True, True], [0.1, 0.2, 0.7, 0.9], groups=2), 3)
+    0.175
+    """
     counts = _rows(weight, len(np.asarray(won)))
     if not counts.shape[1]:
         return _answer(np.full(len(counts), np.nan), weight)
@@ -112,14 +143,14 @@ def ece(won: ArrayLike, p_win: ArrayLike, groups: int = 10, weight: ArrayLike | 
 def capture_curve(
     value: ArrayLike, ranking: ArrayLike, shares: ArrayLike, weight: ArrayLike | None = None
 ) -> FloatArray:
-    """Say which share of a value sits in the top shares of a ranking.
+    """Return which share of a value lies in the top shares of a ranking.
 
     Parameters
     ----------
     value : array-like of shape (n,)
-        What each lead brought (revenue, or 1 for won), or would bring in truth.
+        The value of each lead: revenue, 1 for won, or a known truth.
     ranking : array-like of shape (n,)
-        Higher ranks first; leads that tie count with the mean of what ties.
+        Higher ranks first; tied leads count with their mean.
     shares : array-like of shape (s,)
         Top shares of the leads, 0 to 1.
 
@@ -127,6 +158,11 @@ def capture_curve(
     -------
     ndarray of shape (s,) or (draws, s)
         Shares of the total value; NaN where there is none.
+
+    Examples
+    --------
+    >>> capture_curve(value=[100.0, 0.0, 300.0, 0.0], ranking=[0.9, 0.5, 0.8, 0.1], shares=[0.25, 0.5])
+    array([0.25, 1.  ])
     """
     value, shares = np.asarray(value, dtype=float), np.asarray(shares, dtype=float)
     counts = _rows(weight, len(value))
@@ -143,20 +179,32 @@ def capture_curve(
 
 
 def capture_at(value: ArrayLike, ranking: ArrayLike, share: float, weight: ArrayLike | None = None) -> Figure:
-    """Say which share of a value sits in the top share of a ranking; see `capture_curve`."""
+    """Return which share of a value lies in the top share of a ranking; see `capture_curve`."""
     found = capture_curve(value, ranking, [share], weight)[..., 0]
     return found if found.ndim else float(found)
 
 
 def forecast_ratio(expected: ArrayLike, actual: ArrayLike, weight: ArrayLike | None = None) -> Figure:
-    """Give expected ÷ actual in total: 1 is right, 1.2 promised a fifth too much; NaN where nothing came."""
+    """Return expected ÷ actual in total: 1.2 is a forecast that is a fifth too high; NaN where the actual total is 0.
+
+    Examples
+    --------
+    >>> forecast_ratio(expected=[60.0, 60.0], actual=[100.0, 0.0])
+    1.2
+    """
     expected, actual = np.asarray(expected, dtype=float), np.asarray(actual, dtype=float)
     counts = _rows(weight, len(expected))
     return _answer(_ratio(counts @ expected, counts @ actual), weight)
 
 
 def interval_coverage(amount: ArrayLike, low: ArrayLike, high: ArrayLike, weight: ArrayLike | None = None) -> Figure:
-    """Give the share of amounts that lie in their interval, ends included; NaN without amounts."""
+    """Return the share of amounts that lie in their interval, ends included; NaN without amounts.
+
+    Examples
+    --------
+    >>> interval_coverage(amount=[100.0, 500.0], low=[80.0, 90.0], high=[200.0, 210.0])
+    0.5
+    """
     amount = np.asarray(amount, dtype=float)
     return mean((np.asarray(low, dtype=float) <= amount) & (amount <= np.asarray(high, dtype=float)), weight)
 
@@ -196,9 +244,18 @@ def integrated_brier_score(
     outcome: int,
     reference: tuple[ArrayLike, ArrayLike] | None = None,
 ) -> float:
-    """Estimate the mean squared distance of an outcome's cumulative incidence from what came, over a span of time.
+    """Estimate the mean squared distance of an outcome's cumulative incidence from what is observed, over time.
 
     The mean of `integrated_brier_scores` over the leads; lower is better.
+
+    Examples
+    --------
+    Two leads, the first won after 30 days; a forecast of no chance at all is off for the last 60 of 90 days.
+
+    >>> incidence = [[0.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]]
+    >>> score = integrated_brier_score([1, 0], [30, 120], incidence, times=[0, 30, 60, 90], outcome=1)
+    >>> round(score, 3)
+    0.417
     """
     return float(integrated_brier_scores(event, duration, incidence, times, outcome, reference).mean())
 
@@ -211,16 +268,16 @@ def integrated_brier_scores(
     outcome: int,
     reference: tuple[ArrayLike, ArrayLike] | None = None,
 ) -> FloatArray:
-    """Give each lead's part in the integrated Brier score of an outcome.
+    """Return each lead's part in the integrated Brier score of an outcome.
 
     Leads censored before a time do not count at it; the others are weighted by the inverse of the chance to have been
-    seen for so long, at most twentyfold (Graf et al. 1999; Gerds and Schumacher 2006; Kretowska 2018 for competing
+    observed for so long, at most twentyfold (Graf et al. 1999; Gerds and Schumacher 2006; Kretowska 2018 for competing
     outcomes).
 
     Parameters
     ----------
     event, duration : array-like of shape (n,)
-        What came; event 0 is censored.
+        What is observed; event 0 is censored.
     incidence : array-like of shape (n, t)
         Forecast chance to have ended in `outcome` by each time.
     times : array-like of shape (t,)
@@ -228,7 +285,7 @@ def integrated_brier_scores(
     outcome : int
         Which event.
     reference : pair of array-like, optional
-        ``event``, ``duration`` of the leads that the censoring is learned from; by default those scored.
+        ``event``, ``duration`` of the leads that censoring is estimated from; by default those scored.
 
     Returns
     -------
@@ -249,16 +306,16 @@ def integrated_brier_scores(
 def concordance(
     event: ArrayLike, duration: ArrayLike, risk: ArrayLike, outcome: int = 1, weight: ArrayLike | None = None
 ) -> Figure:
-    """Estimate the chance that of two leads the one that is won first was given the higher risk.
+    """Estimate the chance that of two leads the one that is won first has the higher risk.
 
-    A pair counts if one lead is won while the other is still being watched and open, or the other has ended otherwise
+    A pair counts if one lead is won while the other is still observed and open, or the other has ended otherwise
     (it will never be won): Wolbers et al. 2014, for competing outcomes; without those, Harrell's C. Beyond 1000 won
     leads and 10,000 leads, so many are taken evenly.
 
     Parameters
     ----------
     event, duration : array-like of shape (n,)
-        What came; event 0 is censored.
+        What is observed; event 0 is censored.
     risk : array-like of shape (n,)
         Higher: expected sooner. Ties count half.
     outcome : int, default=1
@@ -268,6 +325,11 @@ def concordance(
     -------
     float, or ndarray of shape (draws,)
         0.5 is chance; NaN where no pair can be compared.
+
+    Examples
+    --------
+    >>> concordance(event=[1, 1, 0], duration=[10, 40, 90], risk=[0.9, 0.2, 0.3])
+    0.6666666666666666
     """
     event, duration = np.asarray(event), np.asarray(duration, dtype=float)
     risk = np.asarray(risk, dtype=float)
@@ -285,7 +347,7 @@ def concordance(
 
 
 def median(values: ArrayLike, weight: ArrayLike | None = None) -> Figure:
-    """Give the lower median of a figure that each lead has; NaN without leads."""
+    """Return the lower median over leads of values of shape (n,); NaN without leads."""
     values = np.asarray(values, dtype=float)
     order = np.argsort(values, kind="stable")
     reached = _rows(weight, len(values))[:, order].cumsum(axis=1)
@@ -296,7 +358,7 @@ def median(values: ArrayLike, weight: ArrayLike | None = None) -> Figure:
 
 
 def median_days(incidence: ArrayLike, times: ArrayLike) -> FloatArray:
-    """Give the days by which half of the chance to be won until the last time has come.
+    """Return the days by which half of the chance to be won until the last time is used up.
 
     Parameters
     ----------
@@ -321,12 +383,12 @@ def median_days(incidence: ArrayLike, times: ArrayLike) -> FloatArray:
 
 
 def _rows(weight: ArrayLike | None, leads_count: int) -> FloatArray:
-    """Give weights as a row a draw; without weights one row of ones."""
+    """Return weights as one row per draw; without weights one row of ones."""
     return np.ones((1, leads_count)) if weight is None else np.atleast_2d(np.asarray(weight, dtype=float))
 
 
 def _answer(values: FloatArray, weight: ArrayLike | None) -> Any:
-    """Give one figure where one weight a lead was given, or none; else a row for each draw."""
+    """Return one number where weights are (n,) or None; else a row for each draw."""
     if weight is not None and np.ndim(weight) == 2:
         return values
     return float(values[0]) if values.ndim == 1 else values[0]
@@ -337,7 +399,7 @@ def _ratio(part: FloatArray, whole: FloatArray) -> FloatArray:
 
 
 def _tied(values: FloatArray) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Give the order of values from the smallest, and where each group of equal ones starts in it."""
+    """Return the order of values from the smallest, and where each group of equal ones starts in it."""
     order = np.argsort(values, kind="stable")
     place = values[order]
     return order, np.flatnonzero(np.concatenate([[True], place[1:] != place[:-1]])) if len(order) else order

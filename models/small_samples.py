@@ -1,4 +1,4 @@
-"""How much may be learnt from so many wins: measured on companies whose truth is known."""
+"""How complex a model so many wins support: measured on companies whose truth is known."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _FEW_COUNT_FOR = 1 / 3
 def fit_incidence(
     X: pd.DataFrame, y: pd.DataFrame, sample_weight: Any, wins_count: int, settings: dict[str, Any]
 ) -> IncidenceBooster:
-    """Learn chances and times: all that `settings` allow from 1500 wins on, less from fewer.
+    """Fit chances and times: as complex as `settings` allow from 1500 wins on, less so from fewer.
 
-    With fewer than 120 wins there are no trees, and nothing is held out, as either would only follow noise. What is
-    left are lines: each group of leads has its own rate, observed over expected, and each number one slope, all of them
-    drawn to the average until some thirty wins speak against it (each win counts a third against the usual prior of
-    ten). It stays an `IncidenceBooster`, so that everything made from one is made alike.
+    With fewer than 120 wins there are no trees, and nothing is held out, because both would only follow noise. What
+    remains are lines: each group of leads has its own rate, observed over expected, and each number one slope, all of
+    them shrunk to the average until some thirty wins speak against it (each win counts a third against the usual prior
+    of ten). The result is an `IncidenceBooster` all the same, so everything built on one works alike.
 
     Parameters
     ----------
@@ -31,7 +31,11 @@ def fit_incidence(
     wins_count : int
         Won leads.
     settings : dict
-        Of `IncidenceBooster`: what it may learn from many wins.
+        Parameters of `IncidenceBooster` for many wins.
+
+    Returns
+    -------
+    IncidenceBooster
     """
     share = min(1.0, wins_count / _MANY_WINS)
     allowed = settings | {
@@ -41,18 +45,18 @@ def fit_incidence(
         "pieces": min(settings["pieces"], max(2, wins_count // 100)),
         "min_leaf_outcomes": min(20.0, max(5.0, wins_count / 100)),
     }
-    seen = y[["event", "duration", "as_of"]]
+    labels = y[["event", "duration", "as_of"]]
     if wins_count >= FEW_WINS:
-        return IncidenceBooster(**allowed).fit(X, seen, sample_weight, groups=y["lead_id"])
+        return IncidenceBooster(**allowed).fit(X, labels, sample_weight, groups=y["lead_id"])
     weight = _FEW_COUNT_FOR * (np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight, dtype=float))
-    lines_alone = IncidenceBooster(**allowed | {"trees": 1, "first": (), "recalibrate": False})
-    return lines_alone.fit(X, seen, weight, groups=y["lead_id"])
+    lines_alone = IncidenceBooster(**allowed | {"trees": 1, "early_features": (), "recalibrate": False})
+    return lines_alone.fit(X, labels, weight, groups=y["lead_id"])
 
 
 def few_wins_note(wins_count: int) -> str:
-    """Say what forecasts from so few wins are."""
+    """Return what a reader should know of forecasts from so few wins."""
     return (
-        f"only {wins_count} won leads to learn from (fewer than {FEW_WINS}): forecasts are smoothed rates of groups of "
-        "leads, such as their source, and one straight line for each number, all drawn to the average; trust the order "
-        "of large groups more than that of single leads"
+        f"only {wins_count} won leads to train on (fewer than {FEW_WINS}): forecasts are smoothed rates of groups of "
+        "leads, such as their source, and one straight line for each number, all shrunk to the average; trust the "
+        "order of large groups more than that of single leads"
     )

@@ -1,4 +1,4 @@
-"""Folds in time order: train on what was known on a day, test on leads seen in the span after it."""
+"""Folds in time order: train on what was known on a day, test on leads open in the period after it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Boosters seen piece by piece of time: trees without their splits on the piece, each kept once where it can be."""
+"""Boosters piece by piece of time: trees without their splits on the piece, each kept once where possible."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SharedTrees:
-    """The trees of a booster that come out the same for some pieces: their Shapley values serve all of these.
+    """The trees of a booster that are the same for some pieces: their Shapley values serve all of these.
 
     Parameters
     ----------
@@ -30,8 +30,8 @@ class SharedTrees:
     ensemble: Any
 
 
-def columns_with_gaps(booster: lgb.Booster) -> NDArray[np.bool_]:
-    """Which columns had missing values in training, as the splits on them say."""
+def columns_with_missing(booster: lgb.Booster) -> NDArray[np.bool_]:
+    """Return which columns had missing values in training, shape (columns,), as the splits on them tell."""
     result = np.zeros(booster.num_feature(), dtype=bool)
     frame = booster.trees_to_dataframe()
     splits = frame[frame["missing_type"].eq("NaN")]
@@ -41,7 +41,7 @@ def columns_with_gaps(booster: lgb.Booster) -> NDArray[np.bool_]:
 
 
 def trees_by_pieces(booster: lgb.Booster, piece_column: int, pieces_count: int) -> list[SharedTrees]:
-    """Trees without their splits on the piece, gathered by the pieces for which they come out the same."""
+    """Return trees without their splits on the piece, grouped by the pieces for which they become the same."""
     from woodelf.core.trees.decision_trees_ensemble import DecisionTreesEnsemble
     from woodelf.core.trees.parse_models import load_decision_tree_ensemble_model
 
@@ -53,9 +53,9 @@ def trees_by_pieces(booster: lgb.Booster, piece_column: int, pieces_count: int) 
         cuts = sorted(
             {node.value for node in tree.bfs(including_leaves=False) if node.feature_name == str(piece_column)}
         )
-        stretch = np.searchsorted(cuts, np.arange(pieces_count), side="left")
-        for which in np.unique(stretch):
-            pieces = tuple(int(piece) for piece in np.flatnonzero(stretch == which))
+        interval = np.searchsorted(cuts, np.arange(pieces_count), side="left")
+        for which in np.unique(interval):
+            pieces = tuple(int(piece) for piece in np.flatnonzero(interval == which))
             pruned = _without(tree, str(piece_column), float(pieces[0])) if cuts else tree
             if not pruned.is_leaf():
                 pruned.depth = pruned.get_depth()
@@ -76,7 +76,7 @@ def _without(node: Any, name: str, value: float) -> Any:
 
 
 def interventional_by_shap(booster: lgb.Booster, piece: int, design: FloatArray, background: FloatArray) -> FloatArray:
-    """Return interventional Shapley values in one piece of time as ``shap.TreeExplainer`` works them out.
+    """Return interventional Shapley values in one piece of time by ``shap.TreeExplainer``.
 
     Parameters
     ----------
@@ -94,8 +94,8 @@ def interventional_by_shap(booster: lgb.Booster, piece: int, design: FloatArray,
     import shap
 
     seen = [np.column_stack([rows, np.full(len(rows), float(piece))]) for rows in (design, background)]
-    # LightGBM reads a gap as 0 in a column that had none in training; shap does not know.
-    never = ~columns_with_gaps(booster)
+    # LightGBM reads a missing value as 0 in a column that had none in training; shap does not.
+    never = ~columns_with_missing(booster)
     for rows in seen:
         rows[:, never] = np.nan_to_num(rows[:, never], nan=0.0)
     masker = shap.maskers.Independent(seen[1], max_samples=len(seen[1]))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from models.shapley import Attributions
+from models.shapley import ShapleyValues
 from pipeline.common.degradation import Degradation
 from pipeline.insights.contact_cadence import contact_cadence
 from pipeline.insights.feature_groups import Signals, told_entries
@@ -26,7 +26,7 @@ class Block:
         Their places in the ranking, from 0.
     X : data frame of shape (n, features)
         What the forecaster saw of them.
-    attributions : Attributions
+    attributions : ShapleyValues
         One row a lead.
     reasons : data frame of shape (n, 2)
         ``reasons_positive``, ``reasons_negative``.
@@ -34,7 +34,7 @@ class Block:
 
     rows: slice
     X: pd.DataFrame
-    attributions: Attributions
+    attributions: ShapleyValues
     reasons: pd.DataFrame
 
 

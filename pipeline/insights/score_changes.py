@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.catalogue import Feature
-from models.shapley import Attributions
+from models.shapley import ShapleyValues
 from pipeline.common.dates import iso
 from pipeline.common.seals import SealError, check_seal
 from pipeline.insights.feature_groups import FloatArray, Signals
@@ -148,7 +148,7 @@ def changes(
     signals: Signals,
     lead_ids: pd.Series,
     X: pd.DataFrame,
-    attributions: Attributions,
+    attributions: ShapleyValues,
     typical: Mapping[str, float],
 ) -> pd.DataFrame:
     """Say what changed for each lead since `previous`, and why.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from models.shapley import Attributions
+from models.shapley import ShapleyValues
 from pipeline.insights.feature_groups import FloatArray, Signals
 from pipeline.model_registry.won_lead_profiles import WonLeadProfiles
 
@@ -18,7 +18,7 @@ ROWS_AT_ONCE = 2_000
 
 
 def similar_won_leads(
-    profiles: WonLeadProfiles, signals: Signals, lead_ids: pd.Series, attributions: Attributions
+    profiles: WonLeadProfiles, signals: Signals, lead_ids: pd.Series, attributions: ShapleyValues
 ) -> list[str]:
     """Find the won leads whose forecast came about in the most similar way: nearest by contributions.
 
@@ -73,7 +73,7 @@ def _described(profiles: WonLeadProfiles) -> list[dict[str, Any]]:
     ]
 
 
-def contributions(signals: Signals, attributions: Attributions) -> FloatArray:
+def contributions(signals: Signals, attributions: ShapleyValues) -> FloatArray:
     """Give each lead's signals' contributions to chance and revenue beside each other: (n, 2 · signals)."""
     points = signals.by_group(attributions.points)
     money = np.zeros_like(points) if attributions.money is None else signals.by_group(attributions.money)

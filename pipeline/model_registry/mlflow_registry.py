@@ -161,7 +161,7 @@ class Registry:
         except (MlflowException, OSError):
             raise UserError(f"version {version} of {self.model_name}: its files are not at {uri}") from None
         try:
-            return version, read_model(folder / "data" / "forecaster", digest)
+            return version, read_model(folder / "data" / "forecaster", digest, version)
         except SealError as error:
             raise UserError(f"version {version} of {self.model_name}: {error}") from None
 

@@ -1,6 +1,7 @@
 """A trained model as a folder: what training writes, and scoring and MLflow's pyfunc read.
 
-Nothing in it is pickled: boosters are LightGBM's own text, arrays are plain NumPy files, the rest is JSON.
+Nothing in it is pickled: ``forecaster.json`` follows the convention of `models.serialization`, ``spec.json`` says which
+features, ``facts.json`` holds `ModelFacts`, and the won leads that reasons compare with are Parquet and JSON.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from pipeline.common.seals import SealError
 from pipeline.config.params import Params
 from pipeline.model_registry.won_lead_profiles import WON_LEAD_FILES, WonLeadProfiles
 
-DIGESTS = "digests.json"
+FORECASTER, SPEC, FACTS, DIGESTS = "forecaster.json", "spec.json", "facts.json", "digests.json"
 DECIDES_A_FORECAST = ("features", "models", "pipeline/audit", "pipeline/training")
 """Folders whose code decides what a model of given tables forecasts."""
 
@@ -150,12 +151,12 @@ class StoredModel:
         str
             The SHA-256 of ``digests.json``, which holds that of every other file: to be kept elsewhere.
         """
-        for name, content in self.forecaster.to_state().items():
-            (folder / name).write_bytes(content)
-        for name, content in (self.won_leads.to_files() if self.won_leads else {}).items():
-            (folder / name).write_bytes(content)
-        (folder / "spec.json").write_text(self.spec.to_json())
-        (folder / "facts.json").write_text(json.dumps(asdict(self.facts), indent=2, sort_keys=True))
+        content = json.dumps(self.forecaster.to_dict(), ensure_ascii=False, allow_nan=False)
+        (folder / FORECASTER).write_text(content, encoding="utf-8")
+        for name, packed in (self.won_leads.to_files() if self.won_leads else {}).items():
+            (folder / name).write_bytes(packed)
+        (folder / SPEC).write_text(self.spec.to_json(), encoding="utf-8")
+        (folder / FACTS).write_text(json.dumps(asdict(self.facts), indent=2, sort_keys=True), encoding="utf-8")
         digests = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
         (folder / DIGESTS).write_text(json.dumps(digests, indent=2, sort_keys=True))
         return sha256_of(folder / DIGESTS)
@@ -179,7 +180,10 @@ def check_model(folder: Path, digest: str | None = None) -> None:
         raise SealError(f"{folder}: has no {DIGESTS}: the model is another version's, or incomplete; train again")
     if digest is not None and sha256_of(folder / DIGESTS) != digest:
         raise SealError(f"{folder / DIGESTS}: was changed since training: train again, or put the files back")
-    digests = json.loads((folder / DIGESTS).read_text(encoding="utf-8"))
+    try:
+        digests = dict(json.loads((folder / DIGESTS).read_text(encoding="utf-8")))
+    except (ValueError, TypeError):
+        raise SealError(f"{folder / DIGESTS}: was changed since training: train again, or put the files back") from None
     there = {path.name for path in folder.iterdir()} - {DIGESTS}
     for name in sorted(there | set(digests)):
         path = folder / name
@@ -187,35 +191,75 @@ def check_model(folder: Path, digest: str | None = None) -> None:
             raise SealError(f"{path}: was changed since training: train again, or put the file back")
 
 
-def read_model(folder: Path, digest: str | None = None) -> StoredModel:
+def read_model(folder: Path, digest: str | None = None, version: str | None = None) -> StoredModel:
     """Read a model that `StoredModel.write` wrote.
 
     Parameters
     ----------
     folder : Path
+        What was written.
     digest : str, optional
         What `StoredModel.write` returned; without it the files are held to each other alone.
+    version : str, optional
+        Its registered version, for messages.
+
+    Returns
+    -------
+    StoredModel
 
     Raises
     ------
     SealError
         If its files are not those that were written.
     UserError
-        If the model was trained by other code than the one that reads it: the same columns could mean something else.
+        If the model was trained by other code than the one that reads it, because the same columns could mean something
+        else, or if a file of it cannot be read.
     """
     check_model(folder, digest)
-    facts = ModelFacts(**json.loads((folder / "facts.json").read_text()))
-    if facts.source_fingerprint != source_fingerprint():
+    named = "this model" if version is None else f"model version {version}"
+    try:
+        content = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        company, made_by = content["company"], content["source_fingerprint"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{named} cannot be read ({FACTS}: {_what(error)}): run `leadrev train` again") from None
+    if made_by != source_fingerprint():
         raise UserError(
-            f"this model of {facts.company} (trained as of "
-            f"{local_iso(to_instant(facts.trained_as_of), facts.timezone)}) was made by another version of "
+            f"{named} of {company} (trained as of {_trained_as_of(content)}) was made by another version of "
             "leadrev: run `leadrev train` again, or use the version that made it"
         )
-    own = {"spec.json", "facts.json", DIGESTS, *WON_LEAD_FILES}
-    won = {name: (folder / name).read_bytes() for name in WON_LEAD_FILES if (folder / name).exists()}
-    state = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file() and path.name not in own}
-    spec = FeatureSpec.from_json((folder / "spec.json").read_text())
-    return StoredModel(LeadForecaster.from_state(state), spec, facts, WonLeadProfiles.from_files(won) if won else None)
+    name = FACTS
+    try:
+        facts = ModelFacts(**content)
+        name = SPEC
+        spec = FeatureSpec.from_json((folder / SPEC).read_text(encoding="utf-8"))
+        name = FORECASTER
+        forecaster = LeadForecaster.from_dict(json.loads((folder / FORECASTER).read_text(encoding="utf-8")))
+        name = " and ".join(WON_LEAD_FILES)
+        won = {name: (folder / name).read_bytes() for name in WON_LEAD_FILES if (folder / name).exists()}
+        won_leads = WonLeadProfiles.from_files(won) if won else None
+    except Exception as error:  # a damaged file may fail in any library that reads it
+        raise UserError(
+            f"{named} of {company} is damaged ({name}: {_what(error)}): run `leadrev train` again, or restore its "
+            "files from a backup"
+        ) from None
+    return StoredModel(forecaster, spec, facts, won_leads)
+
+
+def _trained_as_of(content: dict[str, Any]) -> str:
+    """Return the date of training in the company's time zone, as far as another version's facts tell it."""
+    text = str(content.get("trained_as_of", "an unknown date"))
+    try:
+        return local_iso(to_instant(text), content["timezone"])
+    except (KeyError, TypeError, ValueError):
+        return text
+
+
+def _what(error: Exception) -> str:
+    """Return what is wrong with a file, in a few words on one line."""
+    if isinstance(error, FileNotFoundError):
+        return "the file is missing"
+    first_line = next(iter(str(error).splitlines()), "")[:200]
+    return f"{type(error).__name__}: {first_line}"
 
 
 def source_fingerprint() -> str:

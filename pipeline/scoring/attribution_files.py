@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from models.shapley import Attributions
+from models.shapley import ShapleyValues
 from pipeline.common.atomic_write import Staging
 
 UNITS = {"money": "", "points": "_points", "days": "_days"}
@@ -31,7 +31,7 @@ class AttributionFiles:
         self.methods: set[str] = set()
         self.largest_gap: float | None = None
 
-    def write(self, lead_ids: pd.Series, attributions: Attributions) -> None:
+    def write(self, lead_ids: pd.Series, attributions: ShapleyValues) -> None:
         """Append one block."""
         for unit in UNITS:
             parts = getattr(attributions, unit)

@@ -105,7 +105,7 @@ def learn(
         horizons_days=tuple(params.horizons_days),
         primary_horizon_days=params.primary_horizon_days,
         monotone_increasing=tuple(entry.name for entry in catalogue.entries(spec) if entry.is_monotone_increasing),
-        first=(timing.AGE,),
+        early_features=(timing.AGE,),
         random_state=params.seed,
         **params.model.model_dump(),
     ).fit(X, y, y["weight"])

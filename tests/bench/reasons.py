@@ -62,23 +62,25 @@ def peers(stored: StoredModel, matrix: pd.DataFrame) -> None:
     forecaster = stored.forecaster
     X = stored.feature_columns(matrix).iloc[np.resize(np.arange(len(matrix)), ROWS)].reset_index(drop=True)
     margins = forecaster.margins(X)
-    attributor = forecaster._attributor
+    explained = forecaster.explainer().margins
     pieces = forecaster.incidence_.grid_.pieces_count
-    boosters = attributor.boosters
+    boosters = [margin.booster for margin in explained]
     trees = sum(booster.num_trees() for booster in boosters)
     print(
         f"\nReasons, demo: {len(boosters)} boosters, {trees} trees, {pieces} pieces of time, {X.shape[1]} features, "
-        f"{len(attributor.background[0])} leads as the background"
+        f"{len(explained[0].background)} leads as the background"
     )
     print(f"  {'':62}{'leads':>8}{'wall s':>8}{'leads/s':>9}{'leads/s of one core':>21}")
 
     def designs(rows: int) -> list[np.ndarray]:
-        return forecaster._for_each_booster(forecaster._encoded(X.head(rows)))
+        incidence, value = forecaster.incidence_, forecaster.value_
+        encoded = incidence.encoder_.transform(X.head(rows))
+        return [encoded] * len(incidence.boosters_) + ([value.encoder_.transform(X.head(rows))] if value else [])
 
     def by_shap(rows: int) -> None:
-        for booster, design in enumerate(designs(rows)):
-            for piece in range(pieces):
-                attributor._shap(booster, piece, design)
+        for margin, design in zip(explained, designs(rows), strict=True):
+            for _ in margin.of_trees_by_shap(design):
+                pass
 
     def by_contrib(rows: int) -> None:
         for booster, design in zip(boosters, designs(rows), strict=True):
@@ -86,8 +88,8 @@ def peers(stored: StoredModel, matrix: pd.DataFrame) -> None:
                 booster.predict(np.column_stack([design, np.full(rows, float(piece))]), pred_contrib=True)
 
     def by_woodelf(rows: int) -> None:
-        for booster, design in enumerate(designs(rows)):
-            for _ in attributor._fast(booster, design):
+        for margin, design in zip(explained, designs(rows), strict=True):
+            for _ in margin.of_trees(design):
                 pass
 
     def complete(rows: int) -> None:

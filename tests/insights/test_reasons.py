@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from features.catalogue import THEMES
 from features.feature import Feature
 from features.spec import FeatureSpec
-from models.shapley import Attributions
+from models.shapley import ShapleyValues
 from pipeline.insights.contact_cadence import ContactCadence, contact_cadence
 from pipeline.insights.feature_groups import Signals
 from pipeline.insights.reasons import makes_sense, reasons
@@ -205,7 +205,7 @@ def test_no_value_speaks_both_for_and_against_where_people_know_better(sign, val
 
 def attributions(money):
     points = money * 0.01
-    return Attributions(money, points, points, 100.0, 1.0, 1.0, 0.0, "woodelf")
+    return ShapleyValues(money, points, points, 100.0, 1.0, 1.0, 0.0, "woodelf")
 
 
 def test_themes_add_up():

@@ -139,18 +139,17 @@ def test_the_margins_that_are_explained_are_those_of_the_incidence(company, fore
 
 def test_a_fresh_process_gives_the_same_numbers(company, forecaster, forecast, tmp_path):
     X, _, last, _, _ = company
-    for name, content in forecaster.to_state().items():
-        (tmp_path / name).write_bytes(content)
+    (tmp_path / "forecaster.json").write_text(json.dumps(forecaster.to_dict()))
     X[last].to_parquet(tmp_path / "leads.parquet")
     code = (
-        "import sys, pathlib, pandas as pd\n"
+        "import json, sys, pathlib, pandas as pd\n"
         "from models.forecaster import LeadForecaster\n"
         "folder = pathlib.Path(sys.argv[1])\n"
-        "state = {p.name: p.read_bytes() for p in folder.iterdir() if p.suffix != '.parquet'}\n"
-        "forecaster, X = LeadForecaster.from_state(state), pd.read_parquet(folder / 'leads.parquet')\n"
+        "content = json.loads((folder / 'forecaster.json').read_text())\n"
+        "forecaster, X = LeadForecaster.from_dict(content), pd.read_parquet(folder / 'leads.parquet')\n"
         f"forecaster.predict(X, {QUARTERS}).to_parquet(folder / 'forecast.parquet')\n"
         "forecaster.explain(X, check_count=0).money.to_parquet(folder / 'money.parquet')\n"
-        "assert forecaster.to_state() == state\n"
+        "assert forecaster.to_dict() == content\n"
     )
     subprocess.run([sys.executable, "-W", "ignore", "-c", code, str(tmp_path)], check=True)
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "forecast.parquet"), forecast, check_exact=True)
@@ -161,7 +160,7 @@ def test_a_fresh_process_gives_the_same_numbers(company, forecaster, forecast, t
 def test_the_same_input_gives_the_same_bytes(company):
     X, y = company[0].iloc[:3000], company[1].iloc[:3000]
     settings = {**SETTINGS, "trees": 5}
-    assert LeadForecaster(**settings).fit(X, y).to_state() == LeadForecaster(**settings).fit(X, y).to_state()
+    assert LeadForecaster(**settings).fit(X, y).to_dict() == LeadForecaster(**settings).fit(X, y).to_dict()
 
 
 def test_a_lead_is_forecast_alone_as_among_others_whatever_the_order_of_columns(company, forecaster, forecast):
@@ -203,7 +202,7 @@ def test_without_amounts_there_is_no_money_and_chances_rank():
     assert set(forecaster.absent_) == set(money)
     assert forecaster.rank_key_ == "p_win_90d"
     assert forecaster.explain(X[last].iloc[:5], check_count=0).money is None
-    again = LeadForecaster.from_state(forecaster.to_state())
+    again = LeadForecaster.from_dict(forecaster.to_dict())
     pd.testing.assert_frame_equal(again.predict(X[last], QUARTERS), forecast)
 
 
@@ -297,7 +296,7 @@ def test_leads_without_weight_and_numbers_of_numpy(company):
     old = (y["as_of"] < y["as_of"].median()).astype(float)
     settings = {**SETTINGS, "trees": 5, "random_state": np.int64(1), "horizons_days": np.array([30, 90])}
     forecaster = LeadForecaster(**settings).fit(X, y, old)
-    again = LeadForecaster.from_state(forecaster.to_state())
+    again = LeadForecaster.from_dict(forecaster.to_dict())
     pd.testing.assert_frame_equal(again.predict(X), forecaster.predict(X))
 
 
@@ -313,12 +312,3 @@ def test_a_users_mistakes_are_named(company, forecaster):
         LeadForecaster(primary_horizon_days=45).fit(X, y)
     with pytest.raises(ValueError, match="acct_size"):
         forecaster.predict(X.drop(columns="acct_size"))
-
-
-def test_the_state_holds_nothing_pickled(forecaster):
-    state = forecaster.to_state()
-    assert set(state) == {
-        "forecaster.json", "outcome_1.txt", "outcome_2.txt", "value.txt", "background_0.npy", "background_1.npy",
-    }  # fmt: skip
-    json.loads(state["forecaster.json"])
-    assert state["value.txt"].startswith(b"tree")

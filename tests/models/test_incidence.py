@@ -127,7 +127,7 @@ def test_order_of_rows_does_not_change_rates_or_level() -> None:
     settings = {"random_state": 0, "threads": 1, "recalibrate": False, "bagging_share": 1.0}
     one = IncidenceBooster(**settings).fit(X[["size", "noise"]], y)
     two = IncidenceBooster(**settings).fit(X[["size", "noise"]].iloc[order], y.iloc[order])
-    np.testing.assert_allclose(one.base_rates_, two.base_rates_, rtol=1e-5)
+    np.testing.assert_allclose(one.grid_.base_rates, two.grid_.base_rates, rtol=1e-5)
     np.testing.assert_allclose(one.margins(X[["size", "noise"]]), two.margins(X[["size", "noise"]]), atol=1e-3)
 
 
@@ -151,7 +151,7 @@ def test_a_lead_looked_at_five_times_is_one_leads_evidence() -> None:
     often = IncidenceBooster(random_state=0, threads=1, recalibrate=False).fit(
         pd.concat([X] * 5), pd.concat([y] * 5), groups=lead
     )
-    np.testing.assert_allclose(once.base_rates_, often.base_rates_, rtol=1e-4)
+    np.testing.assert_allclose(once.grid_.base_rates, often.grid_.base_rates, rtol=1e-4)
 
 
 def test_recent_exposure_counts_when_rates_drift() -> None:
@@ -278,8 +278,8 @@ def test_what_rates_hang_on_most_is_not_drawn_to_the_average() -> None:
     time = rng.exponential(1 / truth)
     y = pd.DataFrame({"event": (time < 60).astype(int), "duration": np.minimum(time, 60.0)})
     wrong = []
-    for first in ((), ("age_days",)):
-        model = IncidenceBooster(random_state=0, threads=1, trees=60, recalibrate=False, first=first).fit(X, y)
+    for early in ((), ("age_days",)):
+        model = IncidenceBooster(random_state=0, threads=1, trees=60, recalibrate=False, early_features=early).fit(X, y)
         found, wanted = model.predict_proba(X, 30.0)[:, 1], 1 - np.exp(-30 * truth)
         wrong.append(np.log(found[age > 200].sum() / wanted[age > 200].sum()))
     assert abs(wrong[1]) < 0.6 * wrong[0]
@@ -338,13 +338,15 @@ def test_a_half_life_may_be_short_and_follow_up_long() -> None:
 
 def test_with_one_tree_there_are_lines_alone() -> None:
     X, y = company(400)
-    assert (IncidenceBooster(**QUICK | {"trees": 1, "first": ("size",)}).fit(X, y).line_share_ == 1).all()
+    assert (IncidenceBooster(**QUICK | {"trees": 1, "early_features": ("size",)}).fit(X, y).line_share_ == 1).all()
 
 
 def test_the_first_trees_see_their_columns_and_the_piece_alone() -> None:
     X, y = company(400)
     X["piece"] = X["noise"] = X["size"] ** 2
-    model = IncidenceBooster(**QUICK, first=("size",), clocks=("size",), monotone_increasing=("piece",)).fit(X, y)
+    model = IncidenceBooster(**QUICK, early_features=("size",), clocks=("size",), monotone_increasing=("piece",)).fit(
+        X, y
+    )
     for booster in model.boosters_:
         splits = booster.trees_to_dataframe().dropna(subset="split_feature").query("tree_index < 20")
         places = {booster.feature_name().index(name) for name in splits["split_feature"]}

@@ -5,6 +5,7 @@ import pytest
 
 from models.calibration import share_of_lines, slope_of
 from models.linear import Lines
+from models.risk_set import RiskSet
 
 PIECES = 4
 
@@ -24,7 +25,13 @@ def drawn(n=20_000, seed=0, soon=0.7, later=0.0):
 def fit(data, weight=None, monotone_increasing=(False, False, False)):
     numbers, row, piece, observed, expected = data
     weight = np.ones(len(numbers)) if weight is None else weight
-    return Lines.fit(numbers, row, piece, observed, expected, weight, PIECES, np.array(monotone_increasing), seed=0)
+    risk = RiskSet(row, piece, observed, expected, weight[row])
+    return Lines.fit(numbers, weight, risk, PIECES, np.array(monotone_increasing), seed=0)
+
+
+def entries(observed, expected, weight):
+    """A risk set of one entry per row, all in one piece of time."""
+    return RiskSet(np.arange(len(observed)), np.zeros(len(observed), dtype=int), observed, expected, weight)
 
 
 def test_slopes_and_gaps_are_found_again_soon_and_later():
@@ -38,19 +45,19 @@ def test_slopes_and_gaps_are_found_again_soon_and_later():
 def test_parts_add_up_and_come_back_from_json_bit_for_bit():
     numbers = drawn(500)[0]
     lines = fit(drawn(500))
-    again = Lines.of(lines.facts())
+    again = Lines.from_dict(lines.to_dict())
     np.testing.assert_array_equal(lines.margins(numbers), again.margins(numbers))
     for pieces, parts in lines.parts(numbers):
         whole = lines.constant[pieces[0]] + parts.sum(axis=1)
         np.testing.assert_array_equal(lines.margins(numbers)[:, pieces], np.column_stack([whole] * len(pieces)))
 
 
-def test_what_was_expected_in_all_is_what_came():
+def test_expected_outcomes_add_up_to_the_observed_ones():
     data = drawn(4000)
     numbers, row, piece, observed, expected = data
-    hoped = expected * np.exp(fit(data).margins(numbers)[row, piece])
+    fitted = expected * np.exp(fit(data).margins(numbers)[row, piece])
     for half in (piece < PIECES // 2, piece >= PIECES // 2):
-        assert hoped[half].sum() == pytest.approx(observed[half].sum(), rel=1e-3)
+        assert fitted[half].sum() == pytest.approx(observed[half].sum(), rel=1e-3)
 
 
 def test_few_outcomes_say_little_and_none_nothing():
@@ -77,14 +84,14 @@ def test_a_rising_column_never_lowers():
 
 
 @pytest.mark.parametrize("truth", [0.0, 1.0])
-def test_the_share_goes_to_what_foretold_and_half_where_nothing_came(truth):
+def test_the_share_goes_to_what_foretold_and_half_where_nothing_was_observed(truth):
     rng = np.random.default_rng(0)
     trees, lines = rng.normal(size=(2, 20_000))
     expected = np.full(20_000, 0.1)
     observed = rng.poisson(expected * np.exp((1 - truth) * trees + truth * lines)).astype(float)
-    ones, stretch = np.ones(20_000), np.arange(20_000) // 10_000
-    assert share_of_lines(trees, lines, observed, expected, ones, stretch) == truth
-    assert share_of_lines(trees, lines, observed, expected, ones * 1e-6, stretch) == 0.5
+    ones, period = np.ones(20_000), np.arange(20_000) // 10_000
+    assert share_of_lines(trees, lines, entries(observed, expected, ones), period) == truth
+    assert share_of_lines(trees, lines, entries(observed, expected, ones * 1e-6), period) == 0.5
 
 
 def test_the_slope_is_that_of_a_model_that_learns_from_all_outcomes() -> None:
@@ -93,8 +100,8 @@ def test_the_slope_is_that_of_a_model_that_learns_from_all_outcomes() -> None:
     signal = rng.normal(size=40_000)
     observed = (rng.random(40_000) < np.minimum(0.05 * np.exp(signal), 1.0)).astype(float)
     of_all, of_half = (signal + rng.normal(scale=scale, size=40_000) for scale in (0.5, 0.5 * np.sqrt(2)))
-    expected, weight, stretch = np.full(40_000, 0.05), np.ones(40_000), np.zeros(40_000, dtype=int)
-    wanted = slope_of(of_all, observed, expected, weight, stretch)[1]
+    risk, period = entries(observed, np.full(40_000, 0.05), np.ones(40_000)), np.zeros(40_000, dtype=int)
+    wanted = slope_of(of_all, risk, period)[1]
     assert wanted < 0.9
-    assert slope_of(of_half, observed, expected, weight, stretch)[1] < wanted - 0.08
-    assert slope_of(of_half, observed, expected, weight, stretch, 0.5)[1] == pytest.approx(wanted, abs=0.03)
+    assert slope_of(of_half, risk, period)[1] < wanted - 0.08
+    assert slope_of(of_half, risk, period, 0.5)[1] == pytest.approx(wanted, abs=0.03)
