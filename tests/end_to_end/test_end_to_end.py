@@ -178,7 +178,7 @@ def trained_state(company, as_of=None):
 
 
 def state_of(stored):
-    return {**stored.forecaster.to_state(), "spec": stored.spec.to_json(), "excluded": stored.facts.excluded}
+    return {**stored.forecaster.to_dict(), "spec": stored.spec.to_json(), "excluded": stored.facts.excluded}
 
 
 def with_history(folder):

@@ -52,7 +52,7 @@ def test_a_horizon_after_the_last_decision_equals_that_at_it():
     assert np.array_equal(at_the_end, later)
     quarters = shown["expected_revenue_this_quarter"] + shown["expected_revenue_next_quarter"]
     assert (shown["expected_revenue_ever"] >= quarters - 1e-9).all()
-    again = LeadForecaster.from_state(model.to_state())
+    again = LeadForecaster.from_dict(model.to_dict())
     assert again.predict(X, (15.0, 80.0)).equals(shown)
 
 
