@@ -35,14 +35,17 @@ def _is_sound(rows: ir.Table, name: str) -> ir.BooleanValue:
     return ibis.coalesce(value.re_search(SOUND.get(name, TWO_LETTERS)) & value.notin(PLACEHOLDERS), False)
 
 
-def attribute(rows: ir.Table, column: str, type_: str) -> ir.Value:
+def attribute(rows: ir.Table, column: str, type_: str, *, may_lie_ahead: bool = False) -> ir.Value:
     """Give a company's own column as a feature of `rows` (which has ``as_of``).
 
-    Numbers and yes/no stay numbers, text is a category, a date becomes the days since (unknown while it lies ahead).
+    Numbers and yes/no stay numbers, text is a category, a date becomes the days since. One that lies ahead is the days
+    until it, as a negative number, where it is known what it was at ``as_of``, else unknown.
     """
     value = rows[column]
     if type_ == "time":
         days = point_in_time.days_between(value.cast("timestamp(6)"), rows.as_of)
+        if may_lie_ahead:
+            return days
         return ibis.ifelse(point_in_time.known_by(value.cast("timestamp(6)"), rows.as_of), days, ibis.null("float64"))
     if type_ == "number":
         number = value.cast("float64")
@@ -79,7 +82,12 @@ def features(context: SnapshotContext) -> ir.Table:
     rows, spec = context.rows, context.spec
     names = spec.attribute_names("leads")
     attributes = [(name, type_) for name, type_ in spec.lead_attributes if name not in spec.wide_columns]
-    values = {names[name]: attribute(rows, names[name], type_) for name, type_ in attributes} | _person(rows, spec)
+    ahead = spec.planned_features()
+    values = {
+        names[name]: attribute(rows, names[name], type_, may_lie_ahead=names[name] in ahead)
+        for name, type_ in attributes
+    }
+    values |= _person(rows, spec)
     told = rows.select("snapshot", "title", **values)
     if spec.has("leads.title"):
         told = told.left_join(read_titles(rows), "title").drop("title_right")
@@ -106,7 +114,10 @@ def features(context: SnapshotContext) -> ir.Table:
     if len(filled) > 1:
         companies["acct_filled_share"] = sum(filled[1:], start=filled[0]).cast("float64") / len(filled)
     names = spec.attribute_names("accounts")
-    companies |= {names[name]: attribute(known, name, type_) for name, type_ in spec.account_attributes}
+    companies |= {
+        names[name]: attribute(known, name, type_, may_lie_ahead=names[name] in ahead)
+        for name, type_ in spec.account_attributes
+    }
     return join_facts(told, known.select("snapshot", **companies))
 
 
@@ -121,10 +132,13 @@ def _own(spec: FeatureSpec, table: str) -> Iterator[Feature]:
         personal = bool(wording.PERSONAL.search(words.replace(" ", "_")))
         unit = {"number": "number", "time": "days", "category": "category"}[type_]
         text = f"{label}: {{value}} ago" if type_ == "time" else f"{label}: {{value}}"
+        is_ahead = f"{table}.{column}" in spec.planned
+        since = ", days since (negative: days until)" if is_ahead else ", days since" if type_ == "time" else ""
         yield Feature(
             names[column], unit, "fit", f"{table}.{column}", names[column],
-            f"The company's own column {column}" + (", days since" if type_ == "time" else ""),
-            text, f"{label} not known", is_reason=not personal,
+            f"The company's own column {column}{since}",
+            text, f"{label} not known" + ("" if is_ahead or type_ != "time" else ", or still ahead"),
+            low=f"{label}: in {{value}}" if is_ahead else "", is_reason=not personal,
         )  # fmt: skip
 
 

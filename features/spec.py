@@ -102,6 +102,8 @@ class FeatureSpec:
         Words, each with its column as ``table.column``, that no feature reads; see `features.set_aside`.
     stand_ins : tuple of (str, str or None, str)
         What is drawn in their place.
+    planned : tuple of str
+        Columns of dates, as ``table.column``, of which it is known what they were at any date: those may lie ahead.
     excluded_links : tuple of str
         Columns of leads that must stay out, so that events which found their lead by them do as well.
     """
@@ -122,6 +124,7 @@ class FeatureSpec:
     history_days: int = 3650
     set_aside: tuple[tuple[str, str], ...] = ()
     stand_ins: tuple[tuple[str, str | None, str], ...] = ()
+    planned: tuple[str, ...] = ()
     excluded_links: tuple[str, ...] = ()
 
     @classmethod
@@ -137,6 +140,7 @@ class FeatureSpec:
         excluded: Collection[str] = (),
         excluded_kinds: Collection[str] = (),
         set_aside: Mapping[str, Collection[str]] | None = None,
+        known_at_creation: Collection[str] = (),
     ) -> FeatureSpec:
         """Choose what flows in, from what the company has and what was known at ``known_at``.
 
@@ -152,6 +156,9 @@ class FeatureSpec:
             a column stays out with it: without ``leads.account_id``, all of the company.
         set_aside : mapping of str to collection of str, optional
             Words that must stay out, by their column as ``table.column``.
+        known_at_creation : collection of str
+            Columns, as ``table.column``, which a person says never change. A date in one of them, or in one with a
+            history in ``changes``, may be looked at while it lies ahead.
         """
         unreached = {"accounts"} if "leads.account_id" in excluded else set()
 
@@ -226,6 +233,12 @@ class FeatureSpec:
             fiscal_year_start_month=fiscal_year_start_month,
             set_aside=tuple((name, word) for name in sorted(aside) for word in sorted(aside[name])),
             stand_ins=tuple(drawn),
+            planned=tuple(
+                f"{table}.{name}"
+                for table, typed in attributes.items()
+                for name, type_ in typed
+                if type_ == "time" and (f"{table}.{name}" in known_at_creation or name in tables.tracked(table))
+            ),
             excluded_links=tuple(name for name in LINKS if f"leads.{name}" in excluded),
         )
 
@@ -293,6 +306,15 @@ class FeatureSpec:
         prefix = "lead" if table == "leads" else "acct"
         # "own" keeps a company's column apart from a feature of ours that happens to have its name.
         return {word: f"{prefix}_own_{slug}" for word, slug in slugs(name for name, _ in attributes).items()}
+
+    def planned_features(self) -> tuple[str, ...]:
+        """Name the features that count the days since (negative: until) a date that may lie ahead."""
+        return tuple(
+            name
+            for table in ("leads", "accounts")
+            for column, name in self.attribute_names(table).items()
+            if f"{table}.{column}" in self.planned
+        )
 
     def converting_columns(self) -> dict[str, str]:
         """Name the feature stem of each column of leads whose values are told apart by how their leads converted."""

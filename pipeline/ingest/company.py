@@ -80,6 +80,13 @@ class LoadedCompany:
         """Attributes which, by a person's word, never change after the row was made."""
         return frozenset(name for mapping in self.mappings for name in mapping.raw.source.known_at_creation)
 
+    @cached_property
+    def vouched_columns(self) -> frozenset[str]:
+        """The same, each as ``table.column``."""
+        return frozenset(
+            f"{mapping.raw.table}.{name}" for mapping in self.mappings for name in mapping.raw.source.known_at_creation
+        )
+
 
 def data_fingerprint(company: LoadedCompany) -> str:
     """Give the SHA-256 of what was loaded, whatever the order of the rows: the same data, the same fingerprint."""

@@ -9,7 +9,7 @@ from features.schema import TIME
 from pipeline.common.sql import literal
 from pipeline.config.data_contract import TABLES
 from pipeline.ingest.column_mapping import Mapping
-from pipeline.ingest.parsing import Conventions, clean_sql, number_sql, word_sql
+from pipeline.ingest.parsing import Conventions, clean_sql, number_sql, time_sql, word_sql
 from pipeline.ingest.staging import BAD_COLUMN, BAD_VALUE, REASON, Staged, value_sql
 
 KEYS = {"leads": "lead_id", "deals": "deal_id", "accounts": "account_id"}
@@ -110,6 +110,8 @@ def _value(
         return value_sql(table, ours, column, "VARCHAR", convention, words, system)
     if staged.attributes.get(ours) == "DOUBLE":
         return number_sql(column, "VARCHAR", Conventions())
+    if staged.attributes.get(ours) == "TIMESTAMP":
+        return time_sql(column, "VARCHAR", Conventions(False, zone=source.timezone))
     text = clean_sql(column, "VARCHAR")
     return word_sql(text, {word.strip().lower(): name for name, listed in words.items() for word in listed}, text)
 

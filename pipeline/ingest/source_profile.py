@@ -58,7 +58,10 @@ def profile(company: LoadedCompany) -> dict[str, Any]:
         if staged is None:
             continue
         types = {name: SCHEMAS[table].get(name, "string") for name in staged.present}
-        types |= {name: {"DOUBLE": "number", "VARCHAR": "text"}[type_] for name, type_ in staged.attributes.items()}
+        types |= {
+            name: {"DOUBLE": "number", "VARCHAR": "text", "TIMESTAMP": "date"}[type_]
+            for name, type_ in staged.attributes.items()
+        }
         columns |= {f"{table}.{name}": type_ for name, type_ in sorted(types.items())}
         count = company.counts[table]
         unreadable |= {f"{table}.{name}": n / count["loaded"] for name, n in sorted(count["unreadable"].items())}

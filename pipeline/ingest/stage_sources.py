@@ -9,6 +9,7 @@ import duckdb
 
 from pipeline.common.errors import UserError
 from pipeline.config.params import Params
+from pipeline.ingest.attribute_dates import read_dates
 from pipeline.ingest.column_mapping import Mapping, map_columns
 from pipeline.ingest.company import LOADED
 from pipeline.ingest.derived_columns import derive_columns
@@ -59,6 +60,7 @@ def stage_sources(
         if of_table:
             agreed = [agree(connection, mapping) for mapping in of_table]
             staged[table] = stage(connection, table, of_table, agreed, qualify=qualify)
+            read_dates(connection, staged[table], of_table)
             mappings += of_table
             conventions += agreed
     return staged, mappings, conventions

@@ -140,6 +140,7 @@ def feature_spec(
         known_at=as_of,
         excluded=findings.excluded_columns | without,
         set_aside=findings.set_aside,
+        known_at_creation=company.vouched_columns,
         excluded_kinds=findings.excluded_kinds,
         windows_days=tuple(params.features.windows_days),
         timezone=params.data.timezone,
