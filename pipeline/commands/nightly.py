@@ -319,7 +319,7 @@ def nightly(
         finish_moves(params.artifacts_folder)
         for chain in (night.extracts.chain, night.forecasts.chain):
             chain.complete_list()
-        records = Records(params.runs_folder / "nights" / f"{night.date}.json")
+        records = Records(params.runs_folder / "nights" / f"{night.date}.json", night.folder)
         if first or only:
             again = [step.name for step in chosen] if first else [only]
             night.reads_again = "freshness" in again
@@ -341,7 +341,7 @@ def nightly(
 def plan(params: Params, first: str | None = None, only: str | None = None) -> str:
     """Say what `nightly` would do, and do nothing: each step, what it reads and writes, and whether it is done."""
     chosen, night = _chosen(first, only), Night(params)
-    records = Records(params.runs_folder / "nights" / f"{night.date}.json")
+    records = Records(params.runs_folder / "nights" / f"{night.date}.json", night.folder)
     lines = [f"Night {night.date}; nothing is done (--dry-run)"]
     begun = first is not None or only is not None
     for step in chosen:

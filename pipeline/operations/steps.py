@@ -92,10 +92,12 @@ class Records:
     Parameters
     ----------
     path : Path
+    folder : Path
+        What the outputs' paths are written relative to: the whole may be moved.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, folder: Path) -> None:
+        self.path, self.folder = path, folder
         self._found: dict[str, dict[str, Any]] = json.loads(path.read_bytes()) if path.is_file() else {}
 
     def get(self, step: str) -> dict[str, Any] | None:
@@ -112,13 +114,14 @@ class Records:
         found = self.get(step)
         if found is None or found["key"] != key:
             return False
-        return all(Path(path).is_file() and sha256_of(Path(path)) == sha for path, sha in found["outputs"].items())
+        outputs = {self.folder / name: sha for name, sha in found["outputs"].items()}
+        return all(path.is_file() and sha256_of(path) == sha for path, sha in outputs.items())
 
     def keep(self, step: str, key: str, outcome: Outcome) -> None:
         """Write down what a step came to."""
         self._found[step] = {
             "key": key,
-            "outputs": {str(path): sha256_of(path) for path in outcome.files},
+            "outputs": {str(path.relative_to(self.folder)): sha256_of(path) for path in outcome.files},
             "message": outcome.message,
             "rows": outcome.rows,
             "facts": dict(outcome.facts),
