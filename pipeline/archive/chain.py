@@ -147,7 +147,8 @@ class Chain:
         except UserError as error:
             yield str(error)
             return
-        if lines and (self.folder / LIST).read_bytes() != b"".join(_line(line) for line in lines):
+        written = b"".join(_line(line | {"sequence": number}) for number, line in enumerate(lines, 1))
+        if lines and (self.folder / LIST).read_bytes() != written:
             yield f"{self.folder / LIST}: its bytes are not as they were written"
         previous = None
         listed = {line["entry"] for line in lines}

@@ -31,7 +31,7 @@ from pipeline.ingest.source_profile import compare
 from pipeline.model_registry.mlflow_registry import Registry
 from pipeline.model_registry.model_artifact import StoredModel
 from pipeline.operations import freshness
-from pipeline.operations.steps import Outcome, Records, Step, key_of, walk
+from pipeline.operations.steps import Outcome, Records, Step, key_of, machine_fault, walk
 from pipeline.reporting.sales_report import report
 from pipeline.scoring.artifacts import MANIFEST, score_company
 from pipeline.scoring.forecast import Loaded, forecast_leads, margins_table
@@ -311,6 +311,22 @@ def nightly(
     """
     chosen = _chosen(first, only)
     night = Night(params)
+    again = [only] if only else [step.name for step in chosen] if first else []
+    try:
+        return _one_night(night, chosen, again=again, say=say)
+    except OSError as error:  # outside of the steps: the disk is too full to say that a night begins
+        raise _fault(error, night) from error
+
+
+def _fault(error: OSError, night: Night) -> RunFailedError:
+    fault = machine_fault(error, night.folder, "nightly")
+    assert fault is not None
+    return fault
+
+
+def _one_night(night: Night, chosen: tuple[Step, ...], *, again: list[str], say: Callable[[str], None]) -> NightResult:
+    """Do the chosen steps, those of `again` though they are done."""
+    params = night.params
     check_writable(params.artifacts_folder)
     with runs.one_run(params.runs_folder, str(night.date)) as run:
         if run.taken_over:
@@ -320,10 +336,9 @@ def nightly(
         for chain in (night.extracts.chain, night.forecasts.chain):
             chain.complete_list()
         records = Records(params.runs_folder / "nights" / f"{night.date}.json", night.folder)
-        if first or only:
-            again = [step.name for step in chosen] if first else [only]
-            night.reads_again = "freshness" in again
-            records.drop([name for name in again if name])
+        night.reads_again = "freshness" in again
+        if again:
+            records.drop(again)
         for step in STEPS[: STEPS.index(chosen[0])]:  # what they came to counts, though they are not asked for
             if (found := records.get(step.name)) is not None:
                 night.adopt(step.name, found["facts"])

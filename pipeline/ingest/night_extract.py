@@ -17,7 +17,7 @@ import duckdb
 from pipeline.archive.chain import Entry
 from pipeline.archive.extracts import SOURCES
 from pipeline.common.atomic_write import replace_file
-from pipeline.common.errors import UserError
+from pipeline.common.errors import RunFailedError, UserError
 from pipeline.common.sql import literal, quoted
 from pipeline.config.params import Params, Source
 from pipeline.ingest.sources import RawTable, read_source
@@ -85,15 +85,22 @@ class NightExtract:
         Raises
         ------
         UserError
-            If the source cannot be read, and may not be that of the night before.
+            If the source cannot be read and never was; `RunFailedError` if it was, and may not be missed.
         """
         if self.is_sealed:
             return self._given_back(connection, key, source)
         try:
             raw = read_source(connection, table, key, source, folder, scratch, folders)
         except UserError as error:
-            if not self._carry(connection, table, key, error):
+            if "write" in str(error.__context__ or "").lower():  # the disk is full: no word about the source
+                raise RunFailedError(str(error)) from None
+            known = self._read_before(key)
+            if known is None:
                 raise
+            if table not in self.may_carry:
+                raise RunFailedError(f"{error} It was read on {self.before_night}; the last results stay.") from None
+            _drop_leftovers(connection, known["relation"])
+            self._carry(key, known, error)
             return self._given_back(connection, key, source)
         path = self.folder / f"{raw.relation}.parquet"
         columns = ", ".join(_kept_column(name, type_) for name, type_, *_ in connection.execute(
@@ -110,18 +117,24 @@ class NightExtract:
         """Write down how each source was read; the rest of what a later run needs."""
         replace_file(self.folder / SOURCES, (json.dumps(self.sources, indent=1, ensure_ascii=False) + "\n").encode())
 
-    def _carry(self, connection: duckdb.DuckDBPyConnection, table: str, key: str, error: UserError) -> bool:
-        if table not in self.may_carry or self.before is None or not self.before.is_whole():
-            return False
+    @property
+    def before_night(self) -> str:
+        """The night of the extract before."""
+        return "" if self.before is None else str(self.before.seal["night"])
+
+    def _read_before(self, key: str) -> dict[str, Any] | None:
+        if self.before is None or not self.before.is_whole():
+            return None
         known = json.loads((self.before.folder / SOURCES).read_bytes())
-        found = next((source for source in known if source["key"] == key), None)
-        if found is None:
-            return False
-        name = f"{found['relation']}.parquet"
+        return next((source for source in known if source["key"] == key), None)
+
+    def _carry(self, key: str, known: dict[str, Any], error: UserError) -> None:
+        """Take a source from the extract before."""
+        assert self.before is not None
+        name = f"{known['relation']}.parquet"
         shutil.copyfile(self.before.folder / name, self.folder / name)
-        self.carried[key] = str(error)
-        self.sources.append(found)
-        return True
+        self.carried[key] = str(error).rstrip(".")
+        self.sources.append(known)
 
     def _given_back(self, connection: duckdb.DuckDBPyConnection, key: str, source: Source) -> RawTable:
         found = next((kept for kept in self.sources if kept["key"] == key), None)
@@ -137,6 +150,17 @@ class NightExtract:
         described = connection.execute(f"DESCRIBE {quoted(raw.relation)}").fetchall()
         raw.columns = {name: type_ for name, type_, *_ in described if name in raw.columns}
         return raw
+
+
+def _drop_leftovers(connection: duckdb.DuckDBPyConnection, relation: str) -> None:
+    """Drop what a reading that failed midway has made."""
+    made = connection.execute(
+        "SELECT 'VIEW', view_name FROM duckdb_views() WHERE NOT internal "
+        "UNION ALL SELECT 'TABLE', table_name FROM duckdb_tables()"
+    ).fetchall()
+    for kind, name in made:
+        if name in (relation, "arrived", "objects") or name.startswith("part_"):
+            connection.execute(f"DROP {kind} {quoted(name)}")
 
 
 def _kept_column(name: str, type_: str) -> str:

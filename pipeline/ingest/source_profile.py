@@ -109,7 +109,7 @@ def compare(company: LoadedCompany, then: Mapping[str, Any], trained_as_of: date
             text = f"{name} cannot be read in {share:.1%} of its rows; at training in {was_share:.1%}"
             found.append(ColumnChange(table, column, "unreadable", text, share - was_share))
     for name, known in sorted(then["words"].items()):
-        if name in now["columns"]:
+        if now["columns"].get(name) == then["columns"].get(name):
             found += _new_words(company, name, known, trained_as_of)
     return found
 

@@ -192,18 +192,29 @@ def _do(step: Step, night: Night, records: Records) -> tuple[str, dict[str, Any]
 
 def _told(step: Step, night: Night, error: BaseException) -> BaseException:
     """Say what the machine would not do in a user's words, with the place; anything else stays as it is."""
-    if isinstance(error, UserError):
-        return error
+    return error if isinstance(error, UserError) else machine_fault(error, night.folder, step.name) or error
+
+
+def machine_fault(error: BaseException, folder: Path, what: str) -> RunFailedError | None:
+    """Say in a user's words that a disk is full or a file cannot be touched; None where it is something else.
+
+    Parameters
+    ----------
+    error : exception
+    folder : Path
+        The place, where the error names none.
+    what : str
+        What was being done.
+    """
     if isinstance(error, OSError):  # pyarrow's errors of writing are OSErrors too
-        what = error.strerror or str(error)
-        place = error.filename or night.folder
-    elif isinstance(error, duckdb.IOException):
-        what, place = " ".join(str(error).split())[:300], night.folder
+        told, place = error.strerror or str(error), error.filename or folder
+    elif isinstance(error, duckdb.OperationalError):
+        told, place = " ".join(str(error).split())[:300], folder
     else:
-        return error
+        return None
     return RunFailedError(
-        f"{step.name}: cannot write or read {place}: {what}. The last results stay as they are; mend that (make room, "
-        "give the right to write) and run `leadrev nightly` again: it goes on where it stopped"
+        f"{what}: cannot write or read {place}: {told}. The last results stay as they are; mend that (make room, give "
+        "the right to write) and run `leadrev nightly` again: it goes on where it stopped"
     )
 
 
