@@ -153,23 +153,16 @@ class Chain:
         previous = None
         listed = {line["entry"] for line in lines}
         for number, line in enumerate(lines, 1):
-            folder = self.folder / line["entry"]
+            folder, before, previous = self.folder / line["entry"], previous, line["seal"]
             if not (folder / SEAL).is_file():
                 yield f"{folder / SEAL}: is gone"
-                previous = line["seal"]
-                continue
-            if sha256_of(folder / SEAL) != line["seal"]:
+            elif sha256_of(folder / SEAL) != line["seal"]:
                 yield f"{folder / SEAL}: was changed after it was sealed"
-            previous_before, previous = previous, line["seal"]
-            try:
+            else:
                 seal = json.loads((folder / SEAL).read_bytes())
-                files, perishable = dict(seal["files"]), set(seal["perishable"])
-                in_order = seal["sequence"] == number and seal["previous"] == previous_before
-            except (ValueError, KeyError, TypeError):
-                continue  # said already
-            if not in_order:
-                yield f"{folder / SEAL}: does not follow the entry before it"
-            yield from _changed(folder, files, perishable)
+                if (seal["sequence"], seal["previous"]) != (number, before):
+                    yield f"{folder / SEAL}: does not follow the entry before it"
+                yield from _changed(folder, seal["files"], set(seal["perishable"]))
         for seal_path in sorted(self.folder.glob(f"*/{SEAL}")):
             if seal_path.parent.name not in listed:
                 yield f"{seal_path.parent}: is sealed, but {LIST} does not list it"
