@@ -12,7 +12,7 @@ BY = "leadrev demo"
 
 
 def demo(out: Path, *, leads: int) -> None:
-    """Simulate, check, backtest, train, promote, score and report; print what came of it.
+    """Simulate, check, backtest, train, promote, score and report, and play three nights; print what came of it.
 
     The only command that promotes on its own, so that the one after it has a champion to score with.
 
@@ -30,6 +30,7 @@ def demo(out: Path, *, leads: int) -> None:
         simulate(out, leads=leads)
 
     from pipeline.commands import backtest, check, score, train
+    from pipeline.commands.demo_nights import play_nights
     from pipeline.config.params import load_params
     from pipeline.model_registry import promotion
     from pipeline.reporting import sales_report
@@ -47,6 +48,7 @@ def demo(out: Path, *, leads: int) -> None:
     scored = score.score(params, None, model="champion", explain="all", out=params.artifacts_folder)
     print(scored.summary())
     page = sales_report.report(params, params.artifacts_folder)
+    print(play_nights(out / "nights", params))
     top = scored.result.scores.iloc[0]
     print(
         f"\nDone in {time.perf_counter() - started:.0f} s. Open {page} in a browser; for the lead at the top:\n"

@@ -191,8 +191,15 @@ def _do(step: Step, night: Night, records: Records) -> tuple[str, dict[str, Any]
 
 
 def _told(step: Step, night: Night, error: BaseException) -> BaseException:
-    """Say what the machine would not do in a user's words, with the place; anything else stays as it is."""
-    return error if isinstance(error, UserError) else machine_fault(error, night.folder, step.name) or error
+    """Say it in a user's words: what the machine would not do, with the place; of what nobody foresaw only where.
+
+    The words of such an error may hold the data, and a night's last line lands in a log.
+    """
+    if isinstance(error, UserError | KeyboardInterrupt):
+        return error
+    if (fault := machine_fault(error, night.folder, step.name)) is not None:
+        return fault
+    return RunFailedError(f"{step.name}: unexpected {place_of(error)} (--debug shows more). The last results stay")
 
 
 def machine_fault(error: BaseException, folder: Path, what: str) -> RunFailedError | None:

@@ -225,11 +225,12 @@ def test_logs_runs_and_forecasts_hold_no_secret_and_nothing_personal(night, monk
 
     monkeypatch.setattr(nightly, "report", fails)
     said.append(leadrev("nightly", "--from", "freshness", folder=night.folder))
-    assert [ran.code for ran in said] == [3, 2, 3, 1] or [ran.code for ran in said][1:] == [2, 3, 1], said
+    assert [said[0].code, said[1].code, said[3].code] == [3, 2, 1], said
+    assert said[2].code in (2, 3), said[2]
     kept = [*(night.folder / "runs").rglob("*"), *(night.folder / "archive" / "forecasts").rglob("*")]
     assert len(kept) > 10
     for found in kept:
         for secret in SECRETS if found.is_file() else ():
             assert secret.lower().encode() not in found.read_bytes().lower(), (found, secret)
-    for ran in said[:3]:
+    for ran in said:
         assert not any(secret in ran.out + ran.err for secret in SECRETS), ran
