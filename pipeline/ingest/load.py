@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import duckdb
 import ibis
@@ -35,9 +36,6 @@ from pipeline.ingest.sources import PLACE, ROW, read_source
 from pipeline.ingest.stage_sources import several_systems, stage_sources
 from pipeline.ingest.staging import REASON, Staged, sql_type
 
-if TYPE_CHECKING:
-    pass
-
 # Merging nested selects takes Ibis longer than it spares the engine: a matrix compiles in two thirds of the time.
 ibis.options.sql.fuse_selects = False
 
@@ -48,7 +46,7 @@ _KNOWN_AT = {
 }
 
 
-def load_tables(params: Params, night: NightExtract | None = None) -> LoadedCompany:
+def load_tables(params: Params, night: NightExtract | None = None, *, without: Collection[str] = ()) -> LoadedCompany:
     """Read every source of a company into canonical tables.
 
     Nothing is dropped in silence: for each table, rows loaded and rows quarantined together are the rows of its
@@ -60,6 +58,8 @@ def load_tables(params: Params, night: NightExtract | None = None) -> LoadedComp
         What `load_params` gives.
     night : NightExtract, optional
         The extract that the sources are read through.
+    without : collection of str
+        Tables that are not read, as if the company had none.
 
     Returns
     -------
@@ -87,7 +87,9 @@ def load_tables(params: Params, night: NightExtract | None = None) -> LoadedComp
     connection.execute(f"SET file_search_path = {literal(str(params.folder))}")
     connection.execute(f"SET TimeZone = {literal(params.data.timezone)}")
     read = read_source if night is None else night.read
-    staged, mappings, conventions = stage_sources(connection, params, LOADED, read, folder)
+    staged, mappings, conventions = stage_sources(
+        connection, params, [table for table in LOADED if table not in without], read, folder
+    )
     link_deals(connection, staged)
     unread = read_changes(connection, staged, mappings, conventions, qualify=several_systems(params))
     if (observed := observed_so_far(params, night, folder)) is not None:

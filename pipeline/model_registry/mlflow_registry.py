@@ -33,6 +33,10 @@ from pipeline.config.trusted_hosts import require_named_host
 from pipeline.model_registry.artifact_paths import artifact_root, turn_to_own_folder
 from pipeline.model_registry.model_artifact import StoredModel, read_model
 
+for noisy in ("mlflow", "alembic", "mlflow.utils.environment"):
+    logging.getLogger(noisy).setLevel(logging.ERROR)
+warnings.filterwarnings("ignore", module="mlflow")
+
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 RUNTIME_PACKAGES = (
@@ -55,9 +59,6 @@ class Registry:
 
     def __init__(self, params: Params):
         require_named_host(params.tracking_uri, "mlflow.tracking_uri", params.data.hosts)
-        for noisy in ("mlflow", "alembic", "mlflow.utils.environment"):
-            logging.getLogger(noisy).setLevel(logging.ERROR)
-        warnings.filterwarnings("ignore", module="mlflow")
         self.model_name = params.model_name
         self.experiment = params.experiment
         self.uri = params.tracking_uri
@@ -66,9 +67,7 @@ class Registry:
         )
         if self.artifact_root:
             turn_to_own_folder(Path(self.uri.removeprefix("sqlite:///")))
-        mlflow.set_tracking_uri(self.uri)
-        mlflow.set_registry_uri(self.uri)
-        self.client = MlflowClient()
+        self.client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
 
     def log_training(
         self,
@@ -157,7 +156,7 @@ class Registry:
         uri = self.client.get_model_version_download_uri(self.model_name, version)
         digest = self._digest(version)
         try:
-            folder = Path(mlflow.artifacts.download_artifacts(uri))
+            folder = Path(mlflow.artifacts.download_artifacts(uri, tracking_uri=self.uri))
         except (MlflowException, OSError):
             raise UserError(f"version {version} of {self.model_name}: its files are not at {uri}") from None
         try:
@@ -244,6 +243,13 @@ class Registry:
     def _run(self) -> Iterator[Any]:
         if self.client.get_experiment_by_name(self.experiment) is None:
             self.client.create_experiment(self.experiment, artifact_location=self.artifact_root)
-        mlflow.set_experiment(self.experiment)
-        with mlflow.start_run() as run:
-            yield run
+        elsewhere = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+        mlflow.set_tracking_uri(self.uri)  # runs are logged through MLflow's own global state
+        mlflow.set_registry_uri(self.uri)
+        try:
+            mlflow.set_experiment(self.experiment)
+            with mlflow.start_run() as run:
+                yield run
+        finally:
+            for restore, uri in zip((mlflow.set_tracking_uri, mlflow.set_registry_uri), elsewhere, strict=True):
+                restore(uri)

@@ -364,7 +364,7 @@ def open_ranking(params: Any, company: Any = None) -> Ranking:
     from pipeline.reporting.lead_names import lead_names
 
     read_manifest(params.artifacts_folder)  # before the sources, which take longer
-    names = lead_names(load_tables(params) if company is None else company)
+    names = lead_names(load_tables(params, without=("events",)) if company is None else company)
     return Ranking(params.artifacts_folder, names, params.data.timezone, params.fiscal_year_start_month)
 
 

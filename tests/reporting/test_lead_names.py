@@ -22,3 +22,18 @@ def test_owners_have_names_where_their_table_says_and_companies_their_newest_siz
     assert {lead_id: row["owner_name"] for lead_id, row in rows.items()} == {"L1": "Ana Costa", "L2": None, "L3": None}
     assert {lead_id: row["employees"] for lead_id, row in rows.items()} == {"L1": 40.0, "L2": None, "L3": None}
     assert rows["L2"]["company_name"] == "company_name 1"
+
+
+def test_pages_read_no_event_for_the_names(company, monkeypatch):
+    """Events are most of a company's rows, and none of them names a lead."""
+    from pipeline.ingest import load
+    from pipeline.reporting.ranked_leads import open_ranking
+
+    read = []
+    honest = load.read_source
+    monkeypatch.setattr(load, "read_source", lambda *given: read.append(given[1]) or honest(*given))
+    open_ranking(company.params)
+    assert "leads" in read
+    assert "events" not in read
+    few, every = (lead_names(load.load_tables(company.params, without=left_out)) for left_out in (("events",), ()))
+    assert few.sort_by("lead_id").equals(every.sort_by("lead_id"))
