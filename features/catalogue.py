@@ -6,6 +6,7 @@ Each theme's entries stand in the module that builds its columns.
 from __future__ import annotations
 
 import calendar
+from typing import Protocol
 
 from features import account_history, engagement, firmographics, lead_source, sales_activity, timing, wording
 from features.feature import THEMES, Feature
@@ -25,7 +26,18 @@ def entries(spec: FeatureSpec) -> list[Feature]:
     return [feature for part in parts for feature in part.entries(spec)]
 
 
-def sentence(feature: Feature, value: float | str | None, favourable: bool, currency: str = "") -> str:
+class Formats(Protocol):
+    """How numbers are written wherever people read them: `pipeline.common.formatting`, handed in."""
+
+    def money(self, value: float, currency: str) -> str: ...
+    def number(self, value: float) -> str: ...
+    def days(self, value: float) -> str: ...
+    def count(self, value: float, one: str, many: str) -> str: ...
+
+
+def sentence(
+    feature: Feature, value: float | str | None, favourable: bool, formats: Formats, currency: str = ""
+) -> str:
     """Say in sales' own words what a feature tells of a lead.
 
     Parameters
@@ -35,6 +47,7 @@ def sentence(feature: Feature, value: float | str | None, favourable: bool, curr
         As in the matrix; None and NaN are unknown.
     favourable : bool
         Whether it speaks for the lead.
+    formats : Formats
     currency : str
         ISO 4217 code of amounts; plain numbers without.
     """
@@ -52,9 +65,9 @@ def sentence(feature: Feature, value: float | str | None, favourable: bool, curr
     elif against and (feature.unit != "days" or value >= 1):
         template = feature.against
     return template.format(
-        value=wording.money(value, currency) if feature.unit == "money" else _with_unit(feature.unit, value),
+        value=_with_unit(feature.unit, value, formats, currency),
         times=wording.times(value),
-        count=wording.counted(value, feature.noun or "time", feature.plural or None),
+        count=_counted(value, feature.noun or "time", feature.plural, formats),
     )
 
 
@@ -67,11 +80,17 @@ def _word(feature: Feature, value: str) -> str:
     return plain
 
 
-def _with_unit(unit: str, value: float) -> str:
+def _counted(value: float, noun: str, plural: str, formats: Formats) -> str:
+    return formats.count(value, noun, plural or f"{noun}s")
+
+
+def _with_unit(unit: str, value: float, formats: Formats, currency: str) -> str:
+    if unit == "money" and currency:
+        return formats.money(value, currency)
     if unit == "days":
-        return wording.days(value)
+        return formats.days(abs(value))
     if unit == "years":
-        return wording.counted(value, "year")
+        return _counted(value, "year", "", formats)
     if unit == "share":
         return "All" if value == 1 else f"{value:.0%}"
     if unit == "weekday":
@@ -82,7 +101,7 @@ def _with_unit(unit: str, value: float) -> str:
         return ("unknown", "junior", "staff", "manager", "director", "top management")[min(max(round(value), 0), 5)]
     if unit == "ratio":
         return wording.compared(value)
-    return wording.number(value)
+    return formats.number(value)
 
 
 def example(feature: Feature) -> str:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
-from functools import lru_cache
 
 from babel import Locale
-from babel.numbers import format_compact_currency, format_currency
 
 ENGLISH = Locale("en")
 
@@ -130,17 +127,6 @@ def country(word: str) -> str:
     return str(ENGLISH.territories.get(word.upper(), word)) if re.fullmatch(r"[A-Za-z]{2}", word) else word
 
 
-@lru_cache(maxsize=100_000)
-def money(value: float, currency: str) -> str:
-    """Say an amount at the precision a reader takes in: €4,300, €101.6M; a plain number without a currency."""
-    if not currency:
-        return number(value)
-    if abs(value) >= 999_500:
-        return format_compact_currency(value, currency, locale=ENGLISH, fraction_digits=1)
-    rounded = float(f"{value:.3g}") if abs(value) >= 100 else round(value)
-    return format_currency(rounded, currency, "¤#,##0", locale=ENGLISH, currency_digits=False)
-
-
 def compared(ratio: float) -> str:
     """Say how often something comes against the usual: '2.5 times as often as usual', '30% less often than usual'."""
     if ratio >= 1.95:
@@ -160,38 +146,6 @@ def times(count: float) -> str:
     """Say how often: 'once', 'twice', '3 times'."""
     whole = round(count)
     return {1: "once", 2: "twice"}.get(whole, f"{whole:,} times")
-
-
-def number(value: float) -> str:
-    """Say a number at the precision a reader takes in: 4,300; 12.5; 1.2 million."""
-    if abs(value) >= 999_500:
-        return f"{value / 1e6:,.1f} million"
-    if abs(value) >= 100:
-        return f"{float(f'{value:.3g}'):,.0f}"
-    return f"{value:,.1f}".removesuffix(".0")
-
-
-def days(value: float) -> str:
-    """Say a length of time: 'less than an hour', '5 hours', '1 day', '12 days', '3 months', '2 years'."""
-    value = abs(value)
-    if value < 1 / 24:
-        return "less than an hour"
-    if value < 1:
-        return _counted(math.floor(value * 24), "hour")
-    if value < 60:
-        return _counted(math.floor(value), "day")
-    if value < 715:
-        return f"about {_counted(round(value / 30.44), 'month')}"
-    return f"about {_counted(round(value / 365.25), 'year')}"
-
-
-def counted(value: float, noun: str, plural: str | None = None) -> str:
-    """Say how many of something: '1 person', '3 people'."""
-    return _counted(round(value), noun, plural)
-
-
-def _counted(whole: int, noun: str, plural: str | None = None) -> str:
-    return f"{whole:,} {noun if ENGLISH.plural_form(whole) == 'one' else plural or noun + 's'}"
 
 
 def plural(noun: str) -> str:

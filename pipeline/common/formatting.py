@@ -128,25 +128,42 @@ def count(value: float | None, one: str = "", many: str = "") -> str:
     return f"{value:,.0f} {word}".rstrip()
 
 
-def days(value: float | None) -> str:
-    """Write a span of days in the unit that people would say.
+def number(value: float | None) -> str:
+    """Write a plain number at the precision that a reader takes in.
 
     Examples
     --------
-    >>> days(0.4), days(1), days(12), days(50), days(150), days(800)
-    ('under a day', '1 day', '12 days', '7 weeks', '5 months', '2.2 years')
+    >>> number(4321), number(12.5), number(1_240_000)
+    ('4,320', '12.5', '1.2 million')
     """
     if value is None or not known(value):
         return UNKNOWN
-    if value < 0.75:
-        return "under a day"
-    if value < 20.5:
-        return count(value, "day", "days")
-    if value < 80:
-        return count(value / 7, "week", "weeks")
+    if abs(value) >= 999_500:
+        return f"{value / 1e6:,.1f} million"
+    if abs(value) >= 100:
+        return f"{float(f'{value:.3g}'):,.0f}"
+    return f"{value:,.1f}".removesuffix(".0")
+
+
+def days(value: float | None) -> str:
+    """Write a length of time in the unit that people would say; whole units that have passed, rounded from 60 days on.
+
+    Examples
+    --------
+    >>> days(0.01), days(0.4), days(1), days(12.9), days(50), days(150), days(800)
+    ('less than an hour', '9 hours', '1 day', '12 days', '50 days', '5 months', '2 years')
+    """
+    if value is None or not known(value):
+        return UNKNOWN
+    if value < 1 / 24:
+        return "less than an hour"
+    if value < 1:
+        return count(math.floor(value * 24), "hour", "hours")
+    if value < 60:
+        return count(math.floor(value), "day", "days")
     if value < 700:
         return count(value / 30.44, "month", "months")
-    return f"{value / 365.25:.1f} years"
+    return count(value / 365.25, "year", "years")
 
 
 def to_instant(value: str | datetime) -> datetime:

@@ -46,10 +46,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features import catalogue, point_in_time, wording
+from features import catalogue, point_in_time
 from features.schema import Tables
 from features.spec import FeatureSpec
 from features.versions import happened_events
+from pipeline.common import formatting
 from pipeline.common.degradation import Degradation, is_unreliable
 from pipeline.ingest.company import LoadedCompany
 from pipeline.insights.feature_groups import Signals, told_entries
@@ -184,7 +185,7 @@ def _against_winning(count: float, took: Sequence[float]) -> str:
     """Say how often a lead was touched, against what winning takes."""
     low, middle, high = (round(figure) for figure in took)
     span = f"{middle:,}" if low == high else f"{low:,} to {high:,} (typically {middle:,})"
-    return f"{wording.counted(count, 'touch', 'touches')} from us so far; winning took {span}"
+    return f"{formatting.count(count, 'touch', 'touches')} from us so far; winning took {span}"
 
 
 def topics_of_leads(tables: Tables, spec: FeatureSpec, as_of: datetime, lead_ids: pd.Series) -> pd.Series:

@@ -15,6 +15,7 @@ from features.labels import WON
 from features.schema import Tables
 from features.spec import FeatureSpec
 from features.versions import happened_events
+from pipeline.common import formatting
 from pipeline.common.masking import MAIL
 from pipeline.insights.contact_cadence import segments
 from pipeline.insights.feature_groups import Signals
@@ -107,7 +108,7 @@ def _what_followed(tables: Tables, spec: FeatureSpec, picked: pd.DataFrame) -> l
         phrases = said.setdefault(row, [])
         if len(phrases) < KINDS_TOLD:
             noun = wording.event_words(kind)[1]
-            phrases.append(wording.counted(count, noun, wording.plural(noun)))
+            phrases.append(formatting.count(count, noun, wording.plural(noun)))
     return [wording.listed(said.get(row, [])) for row in range(len(picked))]
 
 

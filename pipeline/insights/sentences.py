@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.catalogue import sentence
+from pipeline.common import formatting
 from pipeline.insights.contact_cadence import ContactCadence
 from pipeline.insights.feature_groups import FloatArray, Signals
 
@@ -65,7 +66,7 @@ def heads(
         codes[here] = len(written) + 2 * (code * len(used_to) + segment) + longer[here]
         for value, habit in itertools.product(distinct, used_to):
             plain = _plain(value)
-            text = sentence(entry, plain, favourable=sign > 0, currency=signals.currency)
+            text = sentence(entry, plain, favourable=sign > 0, formats=formatting, currency=signals.currency)
             more = extra[1] if extra and plain is not None else ""
             if habit and isinstance(plain, int | float) and plain >= habit[0]:
                 text, more = text + habit[1], ""

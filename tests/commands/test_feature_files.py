@@ -10,6 +10,7 @@ from random_company import random_tables
 
 from features import catalogue
 from features.spec import FeatureSpec
+from pipeline.common import formatting
 
 
 def test_a_name_that_is_not_parquet_is_refused_before_any_work(tmp_path) -> None:
@@ -47,4 +48,7 @@ def test_each_feature_has_an_example_without_holes() -> None:
 )
 def test_what_is_said_is_true(name: str, value: float | str, text: str) -> None:
     entries = catalogue.entries(FeatureSpec.from_tables(random_tables(0), datetime(2024, 1, 1)))
-    assert catalogue.sentence({entry.name: entry for entry in entries}[name], value, favourable=False) == text
+    assert (
+        catalogue.sentence({entry.name: entry for entry in entries}[name], value, favourable=False, formats=formatting)
+        == text
+    )

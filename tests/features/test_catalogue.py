@@ -11,6 +11,7 @@ from random_company import random_frames, random_tables, to_tables
 
 from features import catalogue, matrix, snapshots, wording
 from features.spec import FeatureSpec, slugs
+from pipeline.common import formatting
 
 AS_OF = datetime(2024, 1, 10)
 EVERYTHING = FeatureSpec(
@@ -67,8 +68,10 @@ def test_entries_are_whole() -> None:
 )
 def test_every_value_has_a_plain_sentence(name: str, value: float | None, favourable: bool) -> None:
     feature = FEATURES[name]
-    text = catalogue.sentence(feature, value if not feature.is_category else "some words", favourable)
-    assert text == catalogue.sentence(feature, value if not feature.is_category else "some words", favourable)
+    text = catalogue.sentence(feature, value if not feature.is_category else "some words", favourable, formatting)
+    assert text == catalogue.sentence(
+        feature, value if not feature.is_category else "some words", favourable, formatting
+    )
     assert text[0].isupper() or text[0].isdigit() or text[0] == "-"
     assert not re.search(r"[_{}]|\bnan\b|None(?! of)|\b1 \w+s\b(?<!times)|\.$", text), text
 
@@ -84,7 +87,7 @@ def test_every_value_has_a_plain_sentence(name: str, value: float | None, favour
         ("touch_trade_fair_visit_7d_count", 1.0, True, "1 trade fair visit in the last 7 days"),
         ("touch_call_count", 2.0, True, "2 calls so far"),
         ("touch_offer_sent_back_recency_days", 30.0, False, "Offer sent back 30 days ago"),
-        ("touch_visit_recency_days", 90.0, True, "Visited the website about 3 months ago"),
+        ("touch_visit_recency_days", 90.0, True, "Visited the website 3 months ago"),
         ("touch_1d_count", 1.0, True, "1 interaction in the last 24 hours"),
         ("touch_momentum_ratio", 0.4, False, "Cooled down: active 60% less often than usual in the last 7 days"),
         ("lead_entry", "hand_raised", True, "Raised a hand"),
@@ -108,7 +111,7 @@ def test_every_value_has_a_plain_sentence(name: str, value: float | None, favour
     ],
 )
 def test_sales_reads_its_own_words(name: str, value: float | str | None, favourable: bool, text: str) -> None:
-    assert catalogue.sentence(FEATURES[name], value, favourable, "EUR") == text
+    assert catalogue.sentence(FEATURES[name], value, favourable, formatting, "EUR") == text
 
 
 def test_what_is_the_same_for_every_lead_of_a_day_is_no_reason() -> None:
@@ -158,10 +161,10 @@ def test_different_words_get_different_column_names(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(0.01, "less than an hour"), (0.5, "12 hours"), (1.2, "1 day"), (75, "about 2 months")]
+    ("value", "text"), [(0.01, "less than an hour"), (0.5, "12 hours"), (1.2, "1 day"), (75, "2 months")]
 )
 def test_lengths_of_time_read_as_people_say_them(value: float, text: str) -> None:
-    assert wording.days(value) == text
+    assert formatting.days(value) == text
 
 
 def test_how_others_of_the_same_origin_converted_can_only_speak_one_way() -> None:

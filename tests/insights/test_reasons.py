@@ -147,7 +147,7 @@ def test_a_column_that_is_hard_to_retell_lets_another_one_speak_where_that_is_tr
     money = pd.DataFrame([[50.0, 1, 2], [50.0, 1, 2], [-50.0, -1, -2]], columns=X.columns)
     found = reasons(Signals(catalogue, list(X.columns)), X, money * 0.01, money, typical)
     texts = [[reason["text"] for reason in json.loads(side)] for side in found.to_numpy().ravel()]
-    assert texts == [["12 times in 30 days"], [], ["Index 9"], [], [], ["Nothing for about 3 months"]]
+    assert texts == [["12 times in 30 days"], [], ["Index 9"], [], [], ["Nothing for 3 months"]]
 
 
 @pytest.mark.parametrize("sign", [1, -1])

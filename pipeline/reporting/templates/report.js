@@ -43,11 +43,11 @@
   const count = (value, one, many) => digits(value, 0) + " " + (Math.round(value) === 1 ? one : many);
   function days(value) {
     if (value === null) return UNKNOWN;
-    if (value < 0.75) return "under a day";
-    if (value < 20.5) return count(value, "day", "days");
-    if (value < 80) return count(value / 7, "week", "weeks");
+    if (value < 1 / 24) return "less than an hour";
+    if (value < 1) return count(Math.floor(value * 24), "hour", "hours");
+    if (value < 60) return count(Math.floor(value), "day", "days");
     if (value < 700) return count(value / 30.44, "month", "months");
-    return digits(value / 365.25, 1) + " years";
+    return count(value / 365.25, "year", "years");
   }
   const weight = (value, decimals) => (data.money ? money(value, true, decimals) : points(value));
   const text = (index) => (index === null ? "" : data.strings[index]);
