@@ -23,7 +23,7 @@ WON = {
 @pytest.fixture(scope="module", params=sorted(VENDORS))
 def export(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
-    simulate(folder, leads=600, events_per_lead=3, export=request.param)
+    simulate(folder, leads=300, events_per_lead=2, export=request.param)
     return request.param, folder
 
 
@@ -48,14 +48,14 @@ def test_the_truth_counts_the_won_deals_of_the_files(export):
 
 def test_the_same_seed_gives_the_same_bytes(export, tmp_path):
     vendor, folder = export
-    simulate(tmp_path, leads=600, events_per_lead=3, export=vendor)
+    simulate(tmp_path, leads=300, events_per_lead=2, export=vendor)
     names = sorted(path.name for path in folder.iterdir())
     assert names == sorted(path.name for path in tmp_path.iterdir())
     assert all((folder / name).read_bytes() == (tmp_path / name).read_bytes() for name in names)
 
 
 def test_salesforce_ids_have_a_short_and_a_long_form(tmp_path):
-    simulate(tmp_path, leads=600, events_per_lead=3, export="salesforce")
+    simulate(tmp_path, leads=300, events_per_lead=2, export="salesforce")
     deals, history = read(tmp_path / "Opportunity.csv"), read(tmp_path / "OpportunityHistory.csv")
     assert set(deals["Id"].str.len()) == {18}
     assert set(history["OpportunityId"]) == set(deals["Id"].str[:15])
