@@ -61,7 +61,7 @@ def find_places(given: Sequence[str], folder: Path) -> list[Place]:
     places: list[Place] = []
     for written in given:
         if written.startswith(SCHEMES):
-            places += _tables(written)
+            places += _tables(written, folder)
         else:
             places += _files(Path(written), folder)
     if not places:
@@ -127,7 +127,7 @@ def _relative(path: Path, folder: Path) -> str:
     return absolute.as_posix()
 
 
-def _tables(url: str) -> list[Place]:
+def _tables(url: str, folder: Path) -> list[Place]:
     """List the tables of a database; of PostgreSQL those of every schema that is not its own."""
     try:
         if url.startswith("sqlite:"):
@@ -141,7 +141,7 @@ def _tables(url: str) -> list[Place]:
             )
             with closing(sqlite.connect(str(path))) as database, closing(database.cursor()) as cursor:
                 cursor.execute(query)
-                return [Place(name, f"{url.rstrip('/')}/{name}") for (name,) in cursor.fetchall()]
+                return [Place(name, f"sqlite:///{_relative(path, folder)}/{name}") for (name,) in cursor.fetchall()]
         import adbc_driver_postgresql.dbapi as postgresql
 
         with closing(postgresql.connect(url)) as database, closing(database.cursor()) as cursor:

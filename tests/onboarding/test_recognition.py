@@ -1,6 +1,7 @@
 """Tables of known CRMs, however they were loaded, find their places: by columns, names and what stands in them."""
 
 import csv
+import sqlite3
 
 import pytest
 
@@ -219,3 +220,11 @@ def test_settings_results_and_hidden_files_are_no_tables(tmp_path):
         write(tmp_path / "pages" / f"part-{number}.csv", {"id": ids("")})
     places = find_places([str(tmp_path)], tmp_path)
     assert [(place.name, place.written) for place in places] == [("deals", "deals.csv"), ("pages", "pages/*.csv")]
+
+
+def test_the_tables_of_a_database_file_are_listed_from_the_params_on(tmp_path):
+    with sqlite3.connect(tmp_path / "crm.db") as database:
+        database.execute("CREATE TABLE deals (id)")
+    (tmp_path / "params").mkdir()
+    [place] = find_places([f"sqlite:///{tmp_path}/crm.db"], tmp_path / "params")
+    assert (place.name, place.written) == ("deals", "sqlite:///../crm.db/deals")
