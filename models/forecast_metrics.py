@@ -1,4 +1,4 @@
-"""How right one way of forecasting was: ranking, probability, time and money, on the leads and on draws of them."""
+"""How good one forecast is: ranking, probability, time and money, on the leads and on draws of them."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ WON = 1
 
 
 @dataclass(frozen=True)
-class Came:
-    """What became of leads after they were forecast.
+class Outcomes:
+    """The observed outcomes of leads after their forecast.
 
     Parameters
     ----------
     event : ndarray of int, shape (n,)
-        0 still open when last seen, 1 won, others ended otherwise.
+        0 still open when last observed, 1 won, others ended otherwise.
     duration : ndarray of shape (n,)
-        Days from the forecast to that.
+        Days from the forecast to the outcome, or to the last observation.
     amount : ndarray of shape (n,)
         Of the won ones; NaN where not known.
     horizon_days : float
@@ -39,7 +39,7 @@ class Came:
     has_value : bool
         Whether money is measured; without it wins count instead of revenue.
     capacity : int
-        How many leads can be called.
+        Leads that can be called.
     truth : pair of ndarray of shape (n,), optional
         Of a simulated company: the true chance, and the true expected revenue, within the horizon.
     """
@@ -55,28 +55,28 @@ class Came:
 
     @cached_property
     def won(self) -> BoolArray:
-        """Who was won within the horizon."""
+        """Whether each lead is won within the horizon."""
         return metrics.won_within(self.event, self.duration, self.horizon_days)[0]
 
     @cached_property
     def known(self) -> BoolArray:
-        """Of whom it is known whether they were."""
+        """Whether that is known of each lead."""
         return metrics.won_within(self.event, self.duration, self.horizon_days)[1]
 
     @cached_property
     def revenue(self) -> FloatArray:
-        """What each lead brought within the horizon."""
+        """The revenue of each lead within the horizon."""
         return np.where(self.won, np.nan_to_num(self.amount), 0.0)
 
     @cached_property
     def value(self) -> FloatArray:
-        """What a ranking should put first: revenue, or wins where there is none to measure."""
+        """What a ranking should put first: revenue, or wins where there is no revenue."""
         return self.revenue if self.has_value and self.revenue.sum() > 0 else self.won.astype(float)
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What one way of forecasting said of the leads: at least a ranking, and chances, times and money where it can.
+    """One forecast of the leads: at least a ranking, and chances, times and money where the model has them.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ class Forecast:
     p_win, expected_revenue : ndarray of shape (n,), optional
         Chance, and money, within the horizon.
     incidence : ndarray of shape (n, outcomes + 1, t), optional
-        Cumulative incidence at the times of `Came`; index 0 still open.
+        Cumulative incidence at the times of `Outcomes`; index 0 still open.
     interval : pair of ndarray of shape (n,), optional
         Where 80% of the amounts should lie, if won.
     revenue_by : ndarray of shape (n, months), optional
@@ -105,13 +105,13 @@ class Forecast:
         return self.ranking if self.p_win is None else self.p_win
 
 
-def scorecard(forecast: Forecast, came: Came, draws: LeadDraws) -> dict[str, FloatArray]:
+def scorecard(forecast: Forecast, actual: Outcomes, draws: LeadDraws) -> dict[str, FloatArray]:
     """Measure a forecast on the leads and on every draw of them.
 
     Parameters
     ----------
     forecast : Forecast
-    came : Came
+    actual : Outcomes
     draws : LeadDraws
         Of the same leads, in the same order.
 
@@ -120,40 +120,40 @@ def scorecard(forecast: Forecast, came: Came, draws: LeadDraws) -> dict[str, Flo
     dict of str to ndarray of shape (1 + draws,)
         First the figure, then that of each draw: ``auc``, ``concordance``, ``capture_at_1`` … ``_20`` and
         ``capture_at_capacity`` (shares of the revenue, else of the wins); with chances ``brier``, ``ece``,
-        ``wins_ratio`` (expected over actual); with times ``ibs`` (mean over the outcomes that came),
+        ``wins_ratio`` (expected over actual); with times ``ibs`` (mean over the outcomes that happen),
         ``median_days_error`` and ``median_days_bias`` (of the median day of winning within the horizon, over the leads
         won within it: median distance, and median of expected minus actual); with money ``forecast_ratio``; with
         intervals ``interval_coverage``; on simulated companies ``true_capture_at_10``, ``true_p_error_ratio`` (mean
         distance from the true chances over that of their mean) and ``true_revenue_ratio`` (expected over true).
     """
-    known, won = came.known, came.won
+    known, won = actual.known, actual.won
     statistics: dict[str, Callable[[FloatArray], Any]] = {
         "auc": lambda w: metrics.auc(won[known], forecast.risk[known], w[:, known]),
-        "concordance": partial(_concordance, came, forecast.risk),
+        "concordance": partial(_concordance, actual, forecast.risk),
     }
-    shares = [*TOP_SHARES.values(), min(1.0, came.capacity / max(1, len(won)))]
-    statistics["captures"] = lambda w: metrics.capture_curve(came.value, forecast.ranking, shares, w)
+    shares = [*TOP_SHARES.values(), min(1.0, actual.capacity / max(1, len(won)))]
+    statistics["captures"] = lambda w: metrics.capture_curve(actual.value, forecast.ranking, shares, w)
     if forecast.p_win is not None:
         p = forecast.p_win
         statistics["brier"] = lambda w: metrics.brier(won[known], p[known], w[:, known])
         statistics["ece"] = lambda w: metrics.ece(won[known], p[known], weight=w[:, known])
         statistics["wins_ratio"] = lambda w: metrics.forecast_ratio(p, won, w)
     if forecast.incidence is not None:
-        scores = ibs_scores(forecast.incidence, came)
+        scores = ibs_scores(forecast.incidence, actual)
         statistics["ibs"] = lambda w: metrics.mean(scores, w)
-        error = metrics.median_days(forecast.incidence[won, WON], came.times) - came.duration[won]
+        error = metrics.median_days(forecast.incidence[won, WON], actual.times) - actual.duration[won]
         statistics["median_days_error"] = lambda w: metrics.median(np.abs(error), w[:, won])
         statistics["median_days_bias"] = lambda w: metrics.median(error, w[:, won])
-    if forecast.expected_revenue is not None and came.has_value:
+    if forecast.expected_revenue is not None and actual.has_value:
         money = forecast.expected_revenue
-        statistics["forecast_ratio"] = lambda w: metrics.forecast_ratio(money, came.revenue, w)
+        statistics["forecast_ratio"] = lambda w: metrics.forecast_ratio(money, actual.revenue, w)
     if forecast.interval is not None:
-        priced = won & np.isfinite(came.amount)
+        priced = won & np.isfinite(actual.amount)
         low, high = (bound[priced] for bound in forecast.interval)
-        amount = came.amount[priced]
+        amount = actual.amount[priced]
         statistics["interval_coverage"] = lambda w: metrics.interval_coverage(amount, low, high, w[:, priced])
-    if came.truth is not None:
-        statistics |= _against_truth(forecast, *came.truth)
+    if actual.truth is not None:
+        statistics |= _against_truth(forecast, *actual.truth)
     measured = draws.measure(statistics)
     if "ece" in measured:  # a draw adds noise to every group, which can only add distance: taken off again
         measured["ece"][1:] -= measured["ece"][1:].mean() - measured["ece"][0] if draws.repeats else 0.0
@@ -162,22 +162,23 @@ def scorecard(forecast: Forecast, came: Came, draws: LeadDraws) -> dict[str, Flo
     return measured | {name: captures[:, place] for place, name in enumerate(names)}
 
 
-def ibs_scores(incidence: FloatArray, came: Came) -> FloatArray:
-    """Give each lead's part in the integrated Brier score, mean over the outcomes that came; shape (n,)."""
-    outcomes = [k for k in range(1, incidence.shape[1]) if (came.event == k).any()]
+def ibs_scores(incidence: FloatArray, actual: Outcomes) -> FloatArray:
+    """Give each lead's part in the integrated Brier score, mean over the outcomes that happen; shape (n,)."""
+    outcomes = [k for k in range(1, incidence.shape[1]) if (actual.event == k).any()]
     if not outcomes:
         return np.full(len(incidence), np.nan)
     parts = [
-        metrics.integrated_brier_scores(came.event, came.duration, incidence[:, k], came.times, k) for k in outcomes
+        metrics.integrated_brier_scores(actual.event, actual.duration, incidence[:, k], actual.times, k)
+        for k in outcomes
     ]
     return np.mean(parts, axis=0)
 
 
-def _concordance(came: Came, risk: FloatArray, weight: FloatArray) -> Any:
+def _concordance(actual: Outcomes, risk: FloatArray, weight: FloatArray) -> Any:
     """Measure the order of winning within the horizon; leads still open then are watched no longer."""
-    beyond = came.duration > came.horizon_days
-    event = np.where(beyond, 0, came.event)
-    return metrics.concordance(event, np.where(beyond, came.horizon_days, came.duration), risk, weight=weight)
+    beyond = actual.duration > actual.horizon_days
+    event = np.where(beyond, 0, actual.event)
+    return metrics.concordance(event, np.where(beyond, actual.horizon_days, actual.duration), risk, weight=weight)
 
 
 def _against_truth(

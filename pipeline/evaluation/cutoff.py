@@ -15,7 +15,7 @@ from features.labels import WON, observed_outcomes
 from features.materialise import open_leads_matrix
 from models import metrics
 from models.bootstrap import LeadDraws, interval
-from models.forecast_metrics import Came, Forecast, scorecard
+from models.forecast_metrics import Forecast, Outcomes, scorecard
 from pipeline.common.dates import days_between, iso
 from pipeline.config.params import Params
 from pipeline.evaluation import benchmarks
@@ -82,7 +82,7 @@ class Evaluation:
     absent: dict[str, str]
     caveats: dict[str, str]
     notes: dict[str, str]
-    came: Came = field(repr=False)
+    came: Outcomes = field(repr=False)
     forecasts: dict[str, Forecast] = field(repr=False)
     lead_ids: pd.Series = field(repr=False)
     kinds: pd.DataFrame = field(repr=False)
@@ -221,7 +221,7 @@ def _came(
     known_at: datetime,
     times: np.ndarray,
     oracle: Forecast | None,
-) -> Came:
+) -> Outcomes:
     rows = observed_outcomes(
         company.on_engine,
         matrix,
@@ -233,7 +233,7 @@ def _came(
     truth = None
     if oracle is not None and oracle.p_win is not None:
         truth = oracle.p_win, oracle.ranking
-    return Came(
+    return Outcomes(
         event=rows["event"].to_numpy(),
         duration=rows["duration"].to_numpy(),
         amount=rows["amount"].to_numpy(),
@@ -245,7 +245,7 @@ def _came(
     )
 
 
-def _wins(forecast: Forecast, came: Came, samples: dict[str, np.ndarray]) -> dict[str, Any]:
+def _wins(forecast: Forecast, came: Outcomes, samples: dict[str, np.ndarray]) -> dict[str, Any]:
     """Count wins, expected and come, and say where their number would lie by chance alone."""
     nan = float("nan")
     if forecast.p_win is None:
@@ -278,7 +278,7 @@ def _month_ends(cutoff: datetime, days: float, timezone: str) -> list[tuple[str,
 def _months(
     training: Training,
     forecasts: dict[str, Forecast],
-    came: Came,
+    came: Outcomes,
     months: list[tuple[str, float]],
     wins: np.ndarray,
     draws: LeadDraws,

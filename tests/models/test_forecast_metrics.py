@@ -9,17 +9,17 @@ import pytest
 from models import metrics
 from models.baselines import AalenJohansen
 from models.bootstrap import LeadDraws, interval
-from models.forecast_metrics import Came, Forecast, scorecard
+from models.forecast_metrics import Forecast, Outcomes, scorecard
 from models.revenue import total_quantiles
 
 IDS = np.array([f"L{number}" for number in range(400)])
 
 
-def _came(seed: int = 0, truth: bool = False) -> Came:
+def _came(seed: int = 0, truth: bool = False) -> Outcomes:
     rng = np.random.default_rng(seed)
     days = rng.exponential([400.0, 150.0, 200.0], size=(400, 3))
     event = days.argmin(axis=1)
-    return Came(
+    return Outcomes(
         event=event,
         duration=days.min(axis=1),
         amount=np.where(event == 1, rng.lognormal(8, 1, 400), np.nan),
