@@ -30,6 +30,7 @@ class Formats(Protocol):
     """How numbers are written wherever people read them: `pipeline.common.formatting`, handed in."""
 
     def money(self, value: float, currency: str) -> str: ...
+    def money_short(self, value: float, currency: str) -> str: ...
     def number(self, value: float) -> str: ...
     def days(self, value: float) -> str: ...
     def count(self, value: float, one: str, many: str) -> str: ...
@@ -86,7 +87,7 @@ def _counted(value: float, noun: str, plural: str, formats: Formats) -> str:
 
 def _with_unit(unit: str, value: float, formats: Formats, currency: str) -> str:
     if unit == "money" and currency:
-        return formats.money(value, currency)
+        return formats.money_short(value, currency) if abs(value) >= 999_500 else formats.money(value, currency)
     if unit == "days":
         return formats.days(abs(value))
     if unit == "years":

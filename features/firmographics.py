@@ -8,6 +8,7 @@ import ibis
 import ibis.expr.types as ir
 
 from features import point_in_time, wording
+from features.empty_words import NO_ANSWER
 from features.feature import Feature
 from features.job_titles import read_titles
 from features.snapshot_context import SnapshotContext, join_facts
@@ -25,14 +26,12 @@ FREE_MAIL = (
 SOUND = {"email": r"^[^@\s]+@[^@\s]+\.[^@\s.]{2,}$", "phone": r"([0-9][^0-9]*){6}"}
 """What a mail address and a telephone number look like; of any other field: two letters."""
 TWO_LETTERS = r"[^\s0-9!-/:-@\[-`{-~]{2}"
-PLACEHOLDERS = ("test", "asdf", "unknown", "none", "null", "nan", "na", "n/a", "no", "xx", "xxx", "abc", "select")
-"""What people type who do not want to say."""
 
 
 def _is_sound(rows: ir.Table, name: str) -> ir.BooleanValue:
     """Say whether a field of the contact reads as real; a field that is not filled in is not."""
     value = rows[name].lower()
-    return ibis.coalesce(value.re_search(SOUND.get(name, TWO_LETTERS)) & value.notin(PLACEHOLDERS), False)
+    return ibis.coalesce(value.re_search(SOUND.get(name, TWO_LETTERS)) & value.notin(NO_ANSWER), False)
 
 
 def attribute(rows: ir.Table, column: str, type_: str, *, may_lie_ahead: bool = False) -> ir.Value:

@@ -10,6 +10,9 @@ import pandas as pd
 from models.incidence import IncidenceBooster
 
 FEW_WINS = 120
+"""Fewer are too few for trees."""
+FEW_WINS_TO_JUDGE, LEAST_WINS_TO_JUDGE, FEW_WINS_OF_SEGMENT = 100, 10, 20
+"""Wins at past dates: fewer than the first judge with doubt, than the second nothing, than the third no segment."""
 _MANY_WINS = 1500
 _FEW_COUNT_FOR = 1 / 3
 

@@ -9,7 +9,9 @@ from typing import Any
 import pandas as pd
 
 from features import lifecycle, point_in_time
+from features.empty_words import NO_CHOICE
 from features.versions import happened_events
+from models.small_samples import FEW_WINS
 from pipeline.audit.closing_dates import closing_warnings
 from pipeline.audit.decisions import Judged
 from pipeline.audit.drift import drift_warning, shifts
@@ -18,29 +20,9 @@ from pipeline.common.masking import masked
 from pipeline.ingest.company import LoadedCompany
 from pipeline.ingest.quarantine import doubtful
 
-WON_LEAST = 120
-"""Fewer won leads than this are too few to learn from."""
 DOUBTS_SHOWN = 20
 """So many doubtful rows are named one by one."""
 STALE_DAYS, SILENT_DAYS = 365, 180
-SENTINEL_WORDS = frozenset(
-    {
-        "select",
-        "unknown",
-        "n/a",
-        "na",
-        "none",
-        "null",
-        "-",
-        "--",
-        "?",
-        "not set",
-        "tbd",
-        "test",
-        "xxx",
-        "please select",
-    }
-)
 SENTINEL_NUMBERS = frozenset({-999.0, -99.0, -1.0, 99.0, 999.0, 9999.0, 99999.0, 999999.0})
 SENTINEL_DATES = frozenset({"1899-12-30", "1900-01-01", "1970-01-01", "1999-12-31", "2099-12-31", "9999-12-31"})
 SENTINEL_SHARE = 0.01
@@ -78,10 +60,10 @@ def data_warnings(
     def warn(code: str, text: str, **where: Any) -> None:
         found.append({"code": code, "text": text, **where})
 
-    if counts["won"] < WON_LEAST:
+    if counts["won"] < FEW_WINS:
         warn(
             "few_won",
-            f"only {counts['won']:,} leads are won; below {WON_LEAST} a model learns little",
+            f"only {counts['won']:,} leads are won; below {FEW_WINS} a model learns little",
             count=counts["won"],
         )
     if not counts["lost"]:
@@ -252,7 +234,7 @@ def _sentinels(columns: list[Judged], warn: Any) -> None:
             days = values.dt.strftime("%Y-%m-%d")
             counts = days[days.isin(SENTINEL_DATES)].value_counts()
         else:
-            counts = values[values.str.lower().isin(SENTINEL_WORDS)].value_counts()
+            counts = values[values.str.lower().isin(NO_CHOICE)].value_counts()
         for value, n in sorted(counts.items(), key=lambda item: str(item[0])):
             shown = f"{value:g}" if isinstance(value, float) else f"'{masked(str(value))}'"
             warn(

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.audit.data_warnings import WON_LEAST
+from models.small_samples import FEW_WINS
 from pipeline.audit.leakage_audit import audit
 from pipeline.common.atomic_write import write_whole
 from pipeline.common.errors import UserError
@@ -102,7 +102,7 @@ def audit_content(loaded: LoadedCompany, as_of: datetime) -> dict[str, Any]:
         "definitions": count_definitions(loaded),
         "excluded": found.excluded,
         "set_aside": {column: sorted(masked(word) for word in words) for column, words in found.set_aside.items()},
-        "won_least": WON_LEAST,
+        "won_least": FEW_WINS,
         "columns": found.columns,
         "tests_count": found.tests_count,
         "drift": found.drift,

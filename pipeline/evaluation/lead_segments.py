@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from features import timing
-
-if TYPE_CHECKING:
-    pass
+from pipeline.common.company_size import SIZE_LIMITS, SIZES
 
 AGES_DAYS = (7, 30, 90, 180, 365)
-
-
-EMPLOYEES = (10, 50, 250)
-"""Bounds of micro, small, medium and large companies, as the European Union draws them."""
-
-
 WORDS = {
     "lead_source": "source",
     "lead_product": "product",
@@ -37,9 +28,9 @@ def traits(matrix: pd.DataFrame, amount: np.ndarray | None = None) -> pd.DataFra
     """Sort leads into kinds by their features at the cutoff, and by the deal expected of them: a word a lead."""
     found = {}
     if timing.AGE in matrix:
-        found["age of the lead"] = _bands(matrix[timing.AGE], AGES_DAYS, " days")
+        found["age of the lead"] = _bands(matrix[timing.AGE], AGES_DAYS, _names(AGES_DAYS, " days"))
     if "acct_employees" in matrix:
-        found["size of the company"] = _bands(matrix["acct_employees"], EMPLOYEES, " people")
+        found["size of the company"] = _bands(matrix["acct_employees"], SIZE_LIMITS, list(SIZES))
     for column, name in WORDS.items():
         if column in matrix:
             found[name] = matrix[column].astype(object).where(matrix[column].notna(), "unknown").astype(str)
@@ -48,10 +39,12 @@ def traits(matrix: pd.DataFrame, amount: np.ndarray | None = None) -> pd.DataFra
     return pd.DataFrame(found, index=matrix.index)
 
 
-def _bands(values: pd.Series, bounds: tuple[int, ...], unit: str) -> pd.Series:
+def _names(bounds: tuple[int, ...], unit: str) -> list[str]:
+    between = [f"{low} to {high}{unit}" for low, high in pairwise(bounds)]
+    return [f"under {bounds[0]}{unit}", *between, f"{bounds[-1]}{unit} or more"]
+
+
+def _bands(values: pd.Series, bounds: tuple[int, ...], names: list[str]) -> pd.Series:
     """Sort numbers into bands; what is not known is a band of its own."""
-    names = [f"under {bounds[0]}{unit}"]
-    names += [f"{low} to {high}{unit}" for low, high in pairwise(bounds)]
-    names += [f"{bounds[-1]}{unit} or more"]
     bands = pd.cut(values.astype(float), [-np.inf, *bounds, np.inf], right=False, labels=names)
     return bands.cat.add_categories("unknown").fillna("unknown")

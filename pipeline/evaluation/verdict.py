@@ -13,12 +13,10 @@ from typing import Any
 
 from scipy.stats import binom
 
+from models.small_samples import FEW_WINS_OF_SEGMENT, FEW_WINS_TO_JUDGE, LEAST_WINS_TO_JUDGE
 from pipeline.common.formatting import known
 from pipeline.evaluation.verdict_evidence import Evidence, names, wins
 
-FEW_WINS, FEW_WINS_OF_SEGMENT = 100, 20
-LEAST_WINS = 10
-"""Fewer say nothing: draws of one win always agree with each other."""
 RATIO_BOUNDS = (0.75, 1.33)
 UNMEASURED = 0.02
 """What an AUC may be off by, where no leads were drawn to measure it."""
@@ -50,7 +48,7 @@ def _nothing_to_judge(evidence: Evidence) -> str:
 
 
 def _too_few_wins(evidence: Evidence) -> str:
-    few = evidence.won_leads < LEAST_WINS
+    few = evidence.won_leads < LEAST_WINS_TO_JUDGE
     return f"only {wins(evidence.won_leads)} in all: too few to judge anything by" if few else ""
 
 
@@ -75,7 +73,7 @@ def _better_only_by_chance(evidence: Evidence) -> str:
 
 
 def _few_wins(evidence: Evidence) -> str:
-    return f"only {wins(evidence.won_leads)} to judge by" if evidence.won_leads < FEW_WINS else ""
+    return f"only {wins(evidence.won_leads)} to judge by" if evidence.won_leads < FEW_WINS_TO_JUDGE else ""
 
 
 def _level(figure: str, of_what: str) -> Callable[[Evidence], str]:
@@ -175,7 +173,7 @@ def verdict(overall: Mapping[str, Any], cutoffs_count: int, has_value: bool = Tr
         use = "with care" if spoken else "yes"
     doubts = [sentence for _, sentence in spoken]
     facts = list(_facts(evidence)) if known(evidence.own["auc"]) else []
-    watch = _watch(overall.get("segments", [])) if evidence.won_leads >= LEAST_WINS else []
+    watch = _watch(overall.get("segments", [])) if evidence.won_leads >= LEAST_WINS_TO_JUDGE else []
     sentences = ["; ".join(part) for part in (doubts, facts) if part]
     text = " ".join(f"{sentence[0].upper()}{sentence[1:]}." for sentence in sentences)
     codes = [code for code, _ in spoken]

@@ -7,6 +7,8 @@ share is no key: mailboxes of a role (info@), placeholders (0000000, none@none.c
 
 from __future__ import annotations
 
+from features.empty_words import NO_ANSWER
+
 ROLE_MAILBOXES = (
     "info", "office", "sales", "contact", "kontakt", "contato", "contacto", "mail", "email", "post", "admin",
     "support", "service", "services", "help", "hello", "hallo", "team", "reception", "empfang", "zentrale",
@@ -27,7 +29,6 @@ NO_DOMAINS = (
     "noemail.com",
     "nomail.com",
 )
-NO_NAMES = ("unknown", "unbekannt", "n a", "na", "none", "null", "test", "select", "anonymous", "desconhecido", "xxx")
 HONORIFICS = (
     "dr", "prof", "mr", "mrs", "ms", "miss", "herr", "frau", "dipl", "ing", "mag", "phd", "sr", "sra", "senhor", "mba",
 )  # fmt: skip
@@ -110,7 +111,7 @@ def people_sql(leads: str, free_mail: tuple[str, ...]) -> str:
             is_address AND mailbox NOT IN {_listed(ROLE_MAILBOXES)} AND raw_domain NOT IN {_listed(NO_DOMAINS)}
                 AND list_unique(regexp_split_to_array(mailbox, '')) > 1 AS is_personal,
             length(number) BETWEEN 6 AND {_LONGEST_PHONE_DIGITS} AND {digits} > 2 AND NOT ({is_run}) AS is_number,
-            length(sorted_name) > 1 AND sorted_name NOT IN {_listed(NO_NAMES)} AS is_name
+            length(sorted_name) > 1 AND sorted_name NOT IN {_listed(NO_ANSWER)} AS is_name
         FROM numbered
     )
     SELECT place, lead_id, system, created_at, known_at,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from features import wording
 from features.spec import FeatureSpec, slugs
+from pipeline.common.company_size import SIZE_LIMITS
 from pipeline.model_registry.won_lead_profiles import WonLeadProfiles
 
 SEGMENTS = {
@@ -20,7 +21,6 @@ SEGMENTS = {
     "lead_source": "won leads from this source",
 }
 """By what won leads are like another one: the first of these columns that there is, and what they are called then."""
-SIZE_LIMITS = (10, 50, 250, 1000)
 
 
 def segments(X: pd.DataFrame) -> tuple[str, NDArray[np.object_]]:

@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-SIZES = ("1–9 people", "10–49 people", "50–249 people", "250–999 people", "1,000 people or more")
-SIZE_LIMITS = (10, 50, 250, 1000)
 FACETS = {
     "size": "size",
     "source": "source",

@@ -14,14 +14,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipeline.common import formatting
+from pipeline.common.company_size import SIZE_LIMITS, SIZES
 from pipeline.common.dates import quarter_ends
 from pipeline.common.errors import UserError
 from pipeline.common.seals import check_seal
 from pipeline.common.sql import literal
 from pipeline.reporting.lead_filters import (
     FACETS,
-    SIZE_LIMITS,
-    SIZES,
     SORTS,
     SUMS,
     UNKNOWN,

@@ -106,7 +106,7 @@ def test_every_value_has_a_plain_sentence(name: str, value: float | None, favour
         ("acct_country", "AT", False, "Country: Austria"),
         ("acct_country", "Atlantis", False, "Country: Atlantis"),
         ("deal_amount", 40_000.0, True, "Open deal of €40,000"),
-        ("acct_annual_revenue", 101_592_000.0, True, "Company with a revenue of €101.6M a year"),
+        ("acct_annual_revenue", 101_592_000.0, True, "Company with a revenue of €102M a year"),
         ("touch_inbound_share", 0.0, False, "A monologue: the lead has never got in touch"),
     ],
 )

@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pandas as pd
 
-from features import firmographics, sales_activity
+from features import empty_words, firmographics, sales_activity
 from features.spec import FeatureSpec
 from features.timing import standard_offset_seconds
 
@@ -274,7 +274,7 @@ def with_company(value: Callable[[View], object]) -> Callable[..., object]:
 
 
 def is_sound(name: str, value: str) -> bool:
-    if value.lower() in firmographics.PLACEHOLDERS:
+    if value.lower() in empty_words.NO_ANSWER:
         return False
     if name == "email":
         return bool(re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s.]{2,}", value))
