@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.common.dates import days_later, iso, local_iso
 from pipeline.common.errors import UserError
-from pipeline.common.formatting import to_instant
+from pipeline.common.formatting import known, to_instant
 from pipeline.common.progress import step
 from pipeline.config.params import Params
 from pipeline.evaluation.cutoff import Evaluation, evaluate
@@ -57,13 +57,20 @@ class Trained:
             own = self.held_out.models["leadrev"]
             lines.append(
                 f"Hold-out (trained as of {local_iso(to_instant(self.held_out.cutoff), zone)}, compared with the "
-                f"{self.params.primary_horizon_days} days after): AUC {own['auc']:.3f}, "
-                f"{own['expected_wins']:.0f} wins expected, {own['actual_wins']:.0f} came"
+                f"{self.params.primary_horizon_days} days after): {_held_out_figures(own)}"
             )
         lines.append(
             f"It is not champion. Next: leadrev backtest, then leadrev promote {self.version} --by YOU --because WHY"
         )
         return "\n".join(lines)
+
+
+def _held_out_figures(own: dict[str, Any]) -> str:
+    """Say how good a hold-out was, as far as it can be said."""
+    expected, came = own["expected_wins"], own["actual_wins"]
+    parts = [f"AUC {own['auc']:.3f}"] if known(own["auc"]) else ["no AUC, as all leads ended alike"]
+    parts += [f"{expected:.0f} wins expected"] if known(expected) else ["wins not forecast over so long a time"]
+    return ", ".join([*parts, f"{came:.0f} came"])
 
 
 def train(
@@ -94,6 +101,7 @@ def train(
     UserError
         If nothing can be learned by then.
     """
+    Registry(params).require_own_name()
     company, instant = company_at(params, as_of)
     tuned, said = None, ""
     if tune_minutes is not None:

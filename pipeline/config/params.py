@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import re
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import available_timezones
@@ -61,7 +62,9 @@ Zone = Annotated[str, AfterValidator(_time_zone)]
 class _Strict(BaseModel):
     """A part of the params file: unknown keys are refused, and nothing changes once read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=False, protected_namespaces=()
+    )
 
 
 class Source(_Strict):
@@ -324,7 +327,13 @@ class Params(_Strict):
     @property
     def model_name(self) -> str:
         """Name of the registered model."""
-        return self.mlflow.model_name or f"leadrev-{re.sub(r'[^a-z0-9]+', '-', self.company.lower()).strip('-')}"
+        if self.mlflow.model_name:
+            return self.mlflow.model_name
+        plain = re.sub(r"[^a-z0-9]+", "-", self.company.lower()).strip("-")
+        if all(letter.isascii() for letter in self.company if letter.isalnum()) and plain:
+            return f"leadrev-{plain}"
+        # Letters that a name in the registry may not have: the name's own digest keeps companies apart.
+        return "-".join(part for part in ("leadrev", plain, sha256(self.company.encode()).hexdigest()[:8]) if part)
 
 
 def near_miss(word: str, known: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,26 @@ _Loader.yaml_implicit_resolvers = {
     ]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+
+
+def _plain_numbers() -> None:
+    """Read 1:30 as text and not as 90, and 010 as text and not as 8: nobody who writes them means that."""
+    kept = {"tag:yaml.org,2002:int", "tag:yaml.org,2002:float"}
+    for first, resolvers in _Loader.yaml_implicit_resolvers.items():
+        _Loader.yaml_implicit_resolvers[first] = [(tag, form) for tag, form in resolvers if tag not in kept]
+    _Loader.add_implicit_resolver(
+        "tag:yaml.org,2002:int", re.compile(r"^[-+]?(?:0|[1-9][0-9_]*)$"), list("-+0123456789")
+    )
+    _Loader.add_implicit_resolver(
+        "tag:yaml.org,2002:float",
+        re.compile(
+            r"^[-+]?(?:(?:[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+][0-9]+)?|\.(?:inf|Inf|INF))$|^\.(?:nan|NaN|NAN)$"
+        ),
+        list("-+0123456789."),
+    )
+
+
+_plain_numbers()
 
 
 def _keys_once(loader: _Loader, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:

@@ -59,6 +59,7 @@ class Registry:
 
     def __init__(self, params: Params):
         require_named_host(params.tracking_uri, "mlflow.tracking_uri", params.data.hosts)
+        self.company = params.company
         self.model_name = params.model_name
         self.experiment = params.experiment
         self.uri = params.tracking_uri
@@ -160,9 +161,31 @@ class Registry:
         except (MlflowException, OSError):
             raise UserError(f"version {version} of {self.model_name}: its files are not at {uri}") from None
         try:
-            return version, read_model(folder / "data" / "forecaster", digest, version)
+            stored = read_model(folder / "data" / "forecaster", digest, version)
         except SealError as error:
             raise UserError(f"version {version} of {self.model_name}: {error}") from None
+        self._require_own(stored.facts.company)
+        return version, stored
+
+    def require_own_name(self) -> None:
+        """Refuse a registered model that is another company's, before any work is done.
+
+        Raises
+        ------
+        UserError
+            If the newest version of the registered model was trained for another company.
+        """
+        if versions := self.versions():
+            run_id = self.client.get_model_version(self.model_name, versions[-1]).run_id
+            tags = self.client.get_run(run_id).data.tags if run_id else {}
+            self._require_own(tags.get("company", self.company))
+
+    def _require_own(self, owner: str) -> None:
+        if owner != self.company:
+            raise UserError(
+                f"company: the registered model {self.model_name} belongs to '{owner}', the params are of "
+                f"'{self.company}'; give one of them a mlflow.model_name of its own"
+            )
 
     def _digest(self, version: str) -> str:
         """Give what training said the model's files are, from the run that made a version."""
