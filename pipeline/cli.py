@@ -210,7 +210,7 @@ def backtest(
     out: Out = None,
     debug: Debug = False,
 ) -> None:
-    """Train at each cutoff, score all leads open then, and compare with what came.
+    """Train at each cutoff, score all leads open then, and compare with the actual outcomes.
 
     Example: `leadrev backtest --cutoffs 2025-10-01,2026-01-01`
     """

@@ -1,4 +1,4 @@
-"""Train at each cutoff, score what was open then, compare with what came, beside what a company would use instead."""
+"""Train at each cutoff, score what was open then, compare with the outcomes, beside what a company would use instead."""
 
 from __future__ import annotations
 
@@ -187,7 +187,7 @@ def overall(evaluations: list[Evaluation], params: Params) -> dict[str, Any]:
                 for key, values in less.items()
             }
     p_win = _all(evaluations, lambda one: one.forecasts["leadrev"].p_win)
-    won, known = _all(evaluations, lambda one: one.came.won), _all(evaluations, lambda one: one.came.known)
+    won, known = _all(evaluations, lambda one: one.outcomes.won), _all(evaluations, lambda one: one.outcomes.known)
     draws = LeadDraws(_all(evaluations, lambda one: one.lead_ids), repeats, seed)
     totals = [
         month["low"] <= month["actual_revenue"] <= month["high"]
@@ -219,14 +219,16 @@ def _over_cutoffs(evaluations: list[Evaluation], name: str, params: Params) -> d
                 [one.samples[name][metric] for one in there if metric in one.samples[name]], axis=0
             )
     pairs: dict[str, tuple[Callable[[Evaluation], Any], Callable[[Evaluation], Any]]] = {
-        "wins_ratio": (lambda one: one.forecasts[name].p_win, lambda one: one.came.won),
-        "forecast_ratio": (lambda one: one.forecasts[name].expected_revenue, lambda one: one.came.revenue),
+        "wins_ratio": (lambda one: one.forecasts[name].p_win, lambda one: one.outcomes.won),
+        "forecast_ratio": (lambda one: one.forecasts[name].expected_revenue, lambda one: one.outcomes.revenue),
     }
-    for metric, (expected, came) in pairs.items():
+    for metric, (expected, outcomes) in pairs.items():
         said = [one for one in there if metric in one.samples[name]]
         if said:
             draws = LeadDraws(_all(said, lambda one: one.lead_ids), params.backtest.bootstrap_count, params.seed)
-            found |= draws.measure({metric: partial(metrics.forecast_ratio, _all(said, expected), _all(said, came))})
+            found |= draws.measure(
+                {metric: partial(metrics.forecast_ratio, _all(said, expected), _all(said, outcomes))}
+            )
     return found
 
 

@@ -12,7 +12,7 @@ BY = "leadrev demo"
 
 
 def demo(out: Path, *, leads: int) -> None:
-    """Simulate, check, backtest, train, promote, score and report, and play three nights; print what came of it.
+    """Simulate, check, backtest, train, promote, score and report, and play three nights; print what each says.
 
     The only command that promotes on its own, so that the one after it has a champion to score with.
 

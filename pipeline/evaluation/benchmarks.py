@@ -118,7 +118,7 @@ def of_the_company(
         else:
             absent["rep_probability"] = (
                 "no open deal had one whose date is known (recorded_at, or a history in changes): as it stands today "
-                "it may know what came"
+                "it may know the outcome"
             )
     return found, absent
 
@@ -128,7 +128,7 @@ def may_know_more(company: LoadedCompany, forecasts: Found) -> Absent:
     dated = company.known_at_creation | company.tables.tracked("leads")
     if "existing_score" not in forecasts or "existing_score" in dated:
         return {}
-    return {"existing_score": "as it stands today: a score that was changed since may know what came"}
+    return {"existing_score": "as it stands today: a score that was changed since may know the outcome"}
 
 
 def champion(
@@ -140,7 +140,7 @@ def champion(
     month_ends: np.ndarray,
     lead_ids: pd.Series,
 ) -> tuple[Found, Absent]:
-    """Score with the model that is champion now, if it was trained by the cutoff: a later one knows what came."""
+    """Score with the model that is champion now, if it was trained by the cutoff: a later one knows the outcomes."""
     if params.tracking_uri.startswith("sqlite:///") and not _exists(params.tracking_uri):
         return {}, {}
     from pipeline.model_registry.mlflow_registry import Registry

@@ -1,4 +1,4 @@
-"""One cutoff of a backtest: what a model trained then said of the leads open then, beside what came."""
+"""One cutoff of a backtest: what a model trained then said of the leads open then, beside the outcomes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Evaluation:
     Parameters
     ----------
     cutoff, known_at : str
-        When the model was trained and the leads scored; until when it is known what came. ISO 8601, UTC.
+        When the model was trained and the leads scored; until when outcomes are known. ISO 8601, UTC.
     horizon_days : int
         The primary horizon, over which everything is measured.
     open_count, won_count : int
@@ -52,7 +52,7 @@ class Evaluation:
         For ``leadrev`` and everything it is compared with: `FIGURES`, ``expected_wins``, ``actual_wins``, and
         ``intervals`` (90%, from draws of leads).
     calibration : list of dict
-        leadrev's chances against what came: ``p_mean``, ``observed`` with ``low`` and ``high``, ``count``.
+        Forecast probabilities against outcomes: ``p_mean``, ``observed`` with ``low`` and ``high``, ``count``.
     capture_curves : dict of str to list of float
         Share of the revenue (of the wins, without amounts) in the top 0, 5, … 100% of each ranking.
     months : list of dict
@@ -65,7 +65,7 @@ class Evaluation:
         What the model of then says of itself: that it had few wins to learn from, and the like.
     caveats : dict of str to str
         Models that may know more than was known then; they are shown, and no verdict is built on them.
-    came, forecasts, lead_ids, kinds, samples
+    outcomes, forecasts, lead_ids, kinds, samples
         What the figures were made from, for those pooled over cutoffs; not part of the file.
     """
 
@@ -82,7 +82,7 @@ class Evaluation:
     absent: dict[str, str]
     caveats: dict[str, str]
     notes: dict[str, str]
-    came: Outcomes = field(repr=False)
+    outcomes: Outcomes = field(repr=False)
     forecasts: dict[str, Forecast] = field(repr=False)
     lead_ids: pd.Series = field(repr=False)
     kinds: pd.DataFrame = field(repr=False)
@@ -95,7 +95,7 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Give everything as JSON can hold it: what cannot be said is null."""
-        inner = ("came", "forecasts", "lead_ids", "kinds", "samples")
+        inner = ("outcomes", "forecasts", "lead_ids", "kinds", "samples")
         return without_nan({name: value for name, value in vars(self).items() if name not in inner})
 
 
@@ -160,28 +160,28 @@ def evaluate(
         caveats = benchmarks.may_know_more(company, forecasts)
     if truth is not None:
         forecasts["oracle"] = benchmarks.oracle(truth, lead_ids)
-    came = _came(company, params, training, matrix, cutoff, known_at, times, forecasts.get("oracle"))
+    outcomes = _outcomes(company, params, training, matrix, cutoff, known_at, times, forecasts.get("oracle"))
     draws = LeadDraws(lead_ids, params.backtest.bootstrap_count, params.seed)
-    samples = {name: scorecard(forecast, came, draws) for name, forecast in forecasts.items()}
+    samples = {name: scorecard(forecast, outcomes, draws) for name, forecast in forecasts.items()}
     shares = np.linspace(0, 1, CURVE_STEPS + 1)
     return Evaluation(
         cutoff=iso(cutoff),
         known_at=iso(known_at),
         horizon_days=horizon,
         open_count=len(matrix),
-        won_count=int(came.won.sum()),
-        actual_revenue=float(came.revenue.sum()) if came.has_value else None,
-        models={name: figures(sample) | _wins(forecasts[name], came, sample) for name, sample in samples.items()},
-        calibration=[] if own.p_win is None else calibration(came.won, own.p_win, came.known, draws),
+        won_count=int(outcomes.won.sum()),
+        actual_revenue=float(outcomes.revenue.sum()) if outcomes.has_value else None,
+        models={name: figures(sample) | _wins(forecasts[name], outcomes, sample) for name, sample in samples.items()},
+        calibration=[] if own.p_win is None else calibration(outcomes.won, own.p_win, outcomes.known, draws),
         capture_curves={
-            name: metrics.capture_curve(came.value, forecast.ranking, shares).tolist()
+            name: metrics.capture_curve(outcomes.value, forecast.ranking, shares).tolist()
             for name, forecast in forecasts.items()
         },
-        months=_months(training, forecasts, came, months, wins, draws),
+        months=_months(training, forecasts, outcomes, months, wins, draws),
         absent=absent,
         caveats=caveats,
         notes=notes,
-        came=came,
+        outcomes=outcomes,
         forecasts={name: replace(forecast, incidence=None, revenue_by=None) for name, forecast in forecasts.items()},
         lead_ids=lead_ids,
         kinds=traits(
@@ -199,7 +199,7 @@ def figures(samples: dict[str, np.ndarray]) -> dict[str, Any]:
 
 
 def calibration(won: np.ndarray, p_win: np.ndarray, known: np.ndarray, draws: LeadDraws) -> list[dict[str, float]]:
-    """Compare chances with what came, in ten groups of equally many leads, each with its interval."""
+    """Compare probabilities with outcomes, in ten groups of equally many leads, each with its interval."""
     if not known.any():
         return []
     won, p_win = won[known], p_win[known]
@@ -207,12 +207,12 @@ def calibration(won: np.ndarray, p_win: np.ndarray, known: np.ndarray, draws: Le
     observed = draws.measure({"observed": lambda w: metrics.calibration_curve(won, p_win, weight=w[:, known])[1]})
     bounds = [interval(observed["observed"][:, group]) for group in range(len(count))]
     return [
-        {"p_mean": float(p), "observed": float(came), "count": int(n), "low": low, "high": high}
-        for p, came, n, (low, high) in zip(p_mean, observed["observed"][0], count, bounds, strict=True)
+        {"p_mean": float(p), "observed": float(share), "count": int(n), "low": low, "high": high}
+        for p, share, n, (low, high) in zip(p_mean, observed["observed"][0], count, bounds, strict=True)
     ]
 
 
-def _came(
+def _outcomes(
     company: LoadedCompany,
     params: Params,
     training: Training,
@@ -245,17 +245,17 @@ def _came(
     )
 
 
-def _wins(forecast: Forecast, came: Outcomes, samples: dict[str, np.ndarray]) -> dict[str, Any]:
+def _wins(forecast: Forecast, outcomes: Outcomes, samples: dict[str, np.ndarray]) -> dict[str, Any]:
     """Count wins, expected and come, and say where their number would lie by chance alone."""
     nan = float("nan")
     if forecast.p_win is None:
-        return {"expected_wins": nan, "actual_wins": float(came.won.sum()), "wins_interval": [nan, nan]}
+        return {"expected_wins": nan, "actual_wins": float(outcomes.won.sum()), "wins_interval": [nan, nan]}
     expected = float(forecast.p_win.sum())
     # Leads are won independently of each other, given the forecast: the spread of their number.
     spread = 1.645 * float(np.sqrt((forecast.p_win * (1 - forecast.p_win)).sum()))
     return {
         "expected_wins": expected,
-        "actual_wins": float(came.won.sum()),
+        "actual_wins": float(outcomes.won.sum()),
         "wins_interval": [max(0.0, expected - spread), expected + spread],
     }
 
@@ -278,7 +278,7 @@ def _month_ends(cutoff: datetime, days: float, timezone: str) -> list[tuple[str,
 def _months(
     training: Training,
     forecasts: dict[str, Forecast],
-    came: Outcomes,
+    outcomes: Outcomes,
     months: list[tuple[str, float]],
     wins: np.ndarray,
     draws: LeadDraws,
@@ -291,7 +291,7 @@ def _months(
         first = is_total or place == 0
         start = 0.0 if first else months[place - 1][1]
         place = -1 if is_total else place
-        inside = (came.event == WON) & (came.duration > start) & (came.duration <= end)
+        inside = (outcomes.event == WON) & (outcomes.duration > start) & (outcomes.duration <= end)
 
         def within(by: np.ndarray, place: int = place, first: bool = first) -> np.ndarray:
             return by[:, place] - (0.0 if first else by[:, place - 1])
@@ -303,7 +303,7 @@ def _months(
             money = within(by_month)
             low, high = training.stored.forecaster.total(p, money)
             row |= {"expected_revenue": float(money.sum()), "low": float(low), "high": float(high)}
-            brought = np.where(inside, np.nan_to_num(came.amount), 0.0)
+            brought = np.where(inside, np.nan_to_num(outcomes.amount), 0.0)
             row["actual_revenue"] = float(brought.sum())
             said = {name: within(one.revenue_by) for name, one in forecasts.items() if one.revenue_by is not None}
             samples = draws.measure({name: partial(metrics.forecast_ratio, one, brought) for name, one in said.items()})

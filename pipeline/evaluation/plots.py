@@ -22,7 +22,7 @@ def calibration_figure(evaluation: Evaluation) -> Any:
     observed = [100 * group["observed"] for group in groups]
     top = 1.05 * max([*expected, *observed, 1e-9])
     axes.plot([0, top], [0, top], color=GREY, linewidth=1, linestyle="--", label="as forecast")
-    axes.plot(expected, observed, color=BLUE, marker="o", label="what came")
+    axes.plot(expected, observed, color=BLUE, marker="o", label="actual")
     axes.set(xlim=(0, top), ylim=(0, top))
     axes.legend(frameon=False)
     return figure

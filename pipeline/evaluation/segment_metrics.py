@@ -38,10 +38,10 @@ def segments(evaluations: list[Evaluation], repeats: int, seed: int) -> list[dic
     """
     kinds = pd.concat([evaluation.kinds for evaluation in evaluations], ignore_index=True)
     lead_ids = pd.concat([evaluation.lead_ids for evaluation in evaluations], ignore_index=True)
-    won = np.concatenate([evaluation.came.won for evaluation in evaluations])
-    amount = np.concatenate([evaluation.came.amount for evaluation in evaluations])
-    known = np.concatenate([evaluation.came.known for evaluation in evaluations])
-    revenue = np.concatenate([evaluation.came.revenue for evaluation in evaluations])
+    won = np.concatenate([evaluation.outcomes.won for evaluation in evaluations])
+    amount = np.concatenate([evaluation.outcomes.amount for evaluation in evaluations])
+    known = np.concatenate([evaluation.outcomes.known for evaluation in evaluations])
+    revenue = np.concatenate([evaluation.outcomes.revenue for evaluation in evaluations])
     found = []
     for trait in kinds:
         counts = kinds[trait].value_counts()

@@ -37,12 +37,12 @@ def groups(capacity: int, has_money: bool) -> dict[str, list[Column]]:
     """Give the figures by what they measure; ``capacity`` is how many leads can be called."""
     what = "revenue" if has_money else "wins"
     tops = [
-        Column(f"capture_at_{n}", f"Top {n}%", percent, f"share of the {what} that came, in the first {n}% of the list")
+        Column(f"capture_at_{n}", f"Top {n}%", percent, f"share of the actual {what}, in the first {n}% of the list")
         for n in (1, 5, 10, 20)
     ]
     calls = Column(
         "capture_at_capacity", f"First {capacity:,}", percent,
-        f"share of the {what} that came, among the {capacity:,} leads that can be called",
+        f"share of the actual {what}, among the {capacity:,} leads that can be called",
     )  # fmt: skip
     return {
         "Order: do the right leads come first?": [
@@ -54,14 +54,14 @@ def groups(capacity: int, has_money: bool) -> dict[str, list[Column]]:
                    "the higher chance; 0.5 is a coin"),
         ],
         "Chances, times and money: do they come true?": [
-            Column("wins_ratio", "Wins expected ÷ came", _decimals(2), "expected over actual number of wins; 1 is "
+            Column("wins_ratio", "Wins expected ÷ actual", _decimals(2), "expected over actual number of wins; 1 is "
                    "right"),
-            Column("forecast_ratio", "Revenue expected ÷ came", _decimals(2), "expected over actual revenue; 1 is "
+            Column("forecast_ratio", "Revenue expected ÷ actual", _decimals(2), "expected over actual revenue; 1 is "
                    "right. Baselines with chances take the mean amount of past deals"),
             Column("interval_coverage", "Amounts in interval", percent, "share of deal amounts inside their 80% "
                    "interval; 80% is right"),
             Column("brier", "Brier", _decimals(4), "mean squared error of the chances; lower is better"),
-            Column("ece", "Calibration error", percent, "mean distance of forecast chance and share that came; lower "
+            Column("ece", "Calibration error", percent, "mean distance of forecast probability and actual share; lower "
                    "is better"),
             Column("ibs", "IBS", _decimals(4), "squared error of the chances over all times, censoring weighed; lower "
                    "is better"),

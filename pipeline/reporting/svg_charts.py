@@ -47,7 +47,7 @@ def balance_bar(share: float | None) -> Markup:
 
 
 def calibration_plot(groups: Sequence[Point], outcome: str) -> Markup:
-    """Draw forecast chance against what came: on the diagonal, a chance of 20% came true in 20 of 100 leads.
+    """Draw forecast probabilities against actual shares: on the diagonal, 20 of 100 leads at 20% are won.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def calibration_plot(groups: Sequence[Point], outcome: str) -> Markup:
         parts.append(f'<text x="{x(share):.1f}" y="{top + size + 16}" text-anchor="middle">{label}</text>')
     parts.append(f'<line class="ideal" x1="{x(0)}" y1="{y(0)}" x2="{x(top_share)}" y2="{y(top_share)}"/>')
     for p, observed, count, low, high in groups:
-        said = f"{count} leads: forecast {formatting.percent(p)}, came {formatting.percent(observed)}"
+        said = f"{count} leads: forecast {formatting.percent(p)}, actual {formatting.percent(observed)}"
         if low is not None and high is not None:
             said += f" (90% between {formatting.percent(low)} and {formatting.percent(high)})"
             parts.append(

@@ -183,13 +183,13 @@ def accuracy(backtest: Mapping[str, Any] | None, timezone: str = "UTC") -> list[
     if formatting.known(ours.get("expected_wins")):
         said.append(
             f"Expected to be won {horizon}: {formatting.count(ours['expected_wins'])}; "
-            f"came: {formatting.count(ours['actual_wins'])}."
+            f"actual: {formatting.count(ours['actual_wins'])}."
         )
     ratio, actual = ours.get("forecast_ratio"), last.get("actual_revenue")
     if formatting.known(ratio) and formatting.known(actual):
         said.append(
             f"Expected revenue: {formatting.money_short(ratio * actual, backtest['currency'])}; "
-            f"came: {formatting.money_short(actual, backtest['currency'])}."
+            f"actual: {formatting.money_short(actual, backtest['currency'])}."
         )
     if formatting.known(ours.get("capture_at_10")):
         others = [

@@ -35,7 +35,7 @@ def test_backtest_page_stands_alone_with_and_without_amounts(money):
     assert_alone(html)
     assert "with care" in html
     assert html.index("As of 14 Feb 2026") < html.index("As of 15 Nov 2025"), "the newest cutoff comes first"
-    assert ("Revenue expected ÷ came</abbr>" in html) == money
+    assert ("Revenue expected ÷ actual</abbr>" in html) == money
     assert BAD not in html
     assert "&lt;script&gt;" in html, "a source with a nasty name"
     assert "<strong>better</strong> +0.040" in html
@@ -46,8 +46,8 @@ def test_accuracy_says_nothing_without_a_backtest():
     assert waterfall.accuracy(None) == []
     assert waterfall.accuracy({"cutoffs": []}) == []
     said = " ".join(waterfall.accuracy(made_up_backtest()))
-    assert "61; came: 58" in said
-    assert "€678k; came: €640k" in said
+    assert "61; actual: 58" in said
+    assert "€678k; actual: €640k" in said
 
 
 def test_script_data_cannot_leave_its_block():
