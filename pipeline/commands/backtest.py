@@ -1,4 +1,4 @@
-"""Train at each cutoff, score what was open then, compare with the outcomes, beside what a company would use instead."""
+"""Train at each cutoff, score what was open then, compare with outcomes, beside what a company would use instead."""
 
 from __future__ import annotations
 
