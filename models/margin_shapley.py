@@ -15,11 +15,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from models.linear import Lines
-from models.tree_pruning import SharedTrees, interventional_by_shap, trees_by_pieces
+from models.tree_pruning import interventional_by_shap, trees_by_pieces
+from models.tree_shapley import TreeShapley
 
 if TYPE_CHECKING:
     import lightgbm as lgb
@@ -71,9 +71,12 @@ class MarginShapley:
         self.line_share = line_share if lines is not None else 0.0
 
     @cached_property
-    def shared_trees(self) -> list[SharedTrees]:
-        """The trees without their splits on the piece, parsed when first needed."""
-        return trees_by_pieces(self.booster, len(self.columns), self.pieces_count)
+    def explained_trees(self) -> list[tuple[NDArray[np.intp], TreeShapley]]:
+        """The trees without their splits on the piece, held against the background when first needed."""
+        return [
+            (shared.pieces, TreeShapley(shared.trees, self.background))
+            for shared in trees_by_pieces(self.booster, len(self.columns), self.pieces_count)
+        ]
 
     def parts(self, design: FloatArray, by_shap: bool = False) -> Iterator[tuple[float, Parts]]:
         """Yield (weight in the margin, Shapley values) of the trees and of the lines.
@@ -99,16 +102,9 @@ class MarginShapley:
             yield pieces, list(enumerate((parts - typical.mean(axis=0)).T))
 
     def of_trees(self, design: FloatArray) -> Parts:
-        """Yield Shapley values of the trees by WOODELF."""
-        from woodelf.explainer import WoodelfExplainer
-
-        names = [str(column) for column in range(design.shape[1])]
-        leads, background = pd.DataFrame(design, columns=names), pd.DataFrame(self.background, columns=names)
-        for shared in self.shared_trees:
-            values = WoodelfExplainer(shared.ensemble, background).shap_values(
-                leads, as_df=True, exclude_zero_contribution_features=True, verbose=False
-            )
-            yield shared.pieces, [(int(name), values[name].to_numpy()) for name in values.columns]
+        """Yield Shapley values of the trees, exact and fast (`TreeShapley`)."""
+        for pieces, trees in self.explained_trees:
+            yield pieces, list(trees.values(design))
 
     def of_trees_by_shap(self, design: FloatArray) -> Parts:
         """Yield the same by shap, piece after piece; its cost grows with leads times background."""
@@ -124,8 +120,8 @@ class MarginShapley:
                 if piece in pieces:
                     for column, part in parts:
                         fast[:, column] += part
-        except Exception as error:  # whatever a young library raises, the forecast must be explained
-            return f"woodelf-explainer failed ({type(error).__name__}: {error})"
+        except Exception as error:  # whatever is wrong with them, the forecast must be explained
+            return f"they failed ({type(error).__name__}: {error})"
         exact = interventional_by_shap(self.booster, piece, design, self.background)
         gap = float(np.abs(fast - exact).max(initial=0.0))
-        return None if gap <= _SHAP_TOLERANCE else f"woodelf-explainer and shap.TreeExplainer differ by {gap:.1e}"
+        return None if gap <= _SHAP_TOLERANCE else f"they and shap.TreeExplainer differ by {gap:.1e}"

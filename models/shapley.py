@@ -189,10 +189,13 @@ class ForecastExplainer:
         base, shown = self.path.base, self.path.shown(margins)
         weights = self.path.weights(margins, shown)
         if trouble is None:
-            gap = self._split(designs, margins, weights, units, by_shap=False)
-            if not gap <= _TOLERANCE:
-                trouble = f"the parts of a score miss it by {gap:.1e}"
-                _warn(trouble)
+            try:
+                gap = self._split(designs, margins, weights, units, by_shap=False)
+            except Exception as error:  # whatever is wrong with them, the forecast must be explained
+                trouble = _warn(f"they failed ({type(error).__name__}: {error})")
+            else:
+                if not gap <= _TOLERANCE:
+                    trouble = _warn(f"the parts of a score miss it by {gap:.1e}")
         if trouble is not None:
             for rows in slices(len(margins), _LEADS_AT_ONCE_BY_SHAP):
                 block = [design[rows] for design in designs]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from models.tree_shapley import Cut, Leaf
 
 if TYPE_CHECKING:
     import lightgbm as lgb
@@ -22,12 +25,12 @@ class SharedTrees:
     ----------
     pieces : ndarray of int
         The pieces.
-    ensemble : woodelf's DecisionTreesEnsemble
-        The trees, without their splits on the piece.
+    trees : list of list of Leaf
+        The leaves of each tree, without its splits on the piece.
     """
 
     pieces: NDArray[np.intp]
-    ensemble: Any
+    trees: list[list[Leaf]]
 
 
 def columns_with_missing(booster: lgb.Booster) -> NDArray[np.bool_]:
@@ -41,38 +44,52 @@ def columns_with_missing(booster: lgb.Booster) -> NDArray[np.bool_]:
 
 
 def trees_by_pieces(booster: lgb.Booster, piece_column: int, pieces_count: int) -> list[SharedTrees]:
-    """Return trees without their splits on the piece, grouped by the pieces for which they become the same."""
-    from woodelf.core.trees.decision_trees_ensemble import DecisionTreesEnsemble
-    from woodelf.core.trees.parse_models import load_decision_tree_ensemble_model
+    """Return trees without their splits on the piece, grouped by the pieces for which they become the same.
 
-    if booster.num_trees() == 0:
-        return []
-    names = [str(column) for column in range(booster.num_feature())]
-    gathered: dict[tuple[int, ...], list] = {}
-    for tree in load_decision_tree_ensemble_model(booster, names).trees:
-        cuts = sorted(
-            {node.value for node in tree.bfs(including_leaves=False) if node.feature_name == str(piece_column)}
-        )
+    Raises
+    ------
+    ValueError
+        If a tree splits on words, or reads zeros as gaps: boosters here do neither.
+    """
+    gathered: dict[tuple[int, ...], list[list[Leaf]]] = {}
+    for told in booster.dump_model()["tree_info"]:
+        tree = told["tree_structure"]
+        cuts = sorted({node["threshold"] for node in _splits(tree) if node["split_feature"] == piece_column})
         interval = np.searchsorted(cuts, np.arange(pieces_count), side="left")
         for which in np.unique(interval):
             pieces = tuple(int(piece) for piece in np.flatnonzero(interval == which))
-            pruned = _without(tree, str(piece_column), float(pieces[0])) if cuts else tree
-            if not pruned.is_leaf():
-                pruned.depth = pruned.get_depth()
-                gathered.setdefault(pieces, []).append(pruned)
-    return [SharedTrees(np.array(pieces), DecisionTreesEnsemble(trees)) for pieces, trees in gathered.items()]
+            leaves = list(_leaves(tree, piece_column, float(pieces[0]), {}))
+            if len(leaves) > 1:
+                gathered.setdefault(pieces, []).append(leaves)
+    return [SharedTrees(np.array(pieces), trees) for pieces, trees in gathered.items()]
 
 
-def _without(node: Any, name: str, value: float) -> Any:
-    """Return a copy of a tree in which the column ``name`` has this value: its splits are gone."""
-    if node.is_leaf():
-        return type(node)(None, node.value, None, None, index=node.index, cover=node.cover)
-    if node.feature_name == name:
-        return _without(node.left if value <= node.value else node.right, name, value)
-    left, right = _without(node.left, name, value), _without(node.right, name, value)
-    copy = type(node)(node.feature_name, node.value, right, left, node.nan_go_left, index=node.index, cover=node.cover)
-    left.parent = right.parent = copy
-    return copy
+def _splits(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if "split_feature" in node:
+        yield node
+        yield from _splits(node["left_child"])
+        yield from _splits(node["right_child"])
+
+
+def _leaves(
+    node: dict[str, Any], piece_column: int, piece: float, path: dict[int, list[tuple[Cut, bool]]]
+) -> Iterator[Leaf]:
+    """Give the leaves below a node that a lead of this piece can reach."""
+    if "split_feature" not in node:
+        yield Leaf(float(node["leaf_value"]), path)
+        return
+    if node["decision_type"] != "<=" or node["missing_type"] not in ("None", "NaN"):
+        raise ValueError(f"a split of kind {node['decision_type']}, {node['missing_type']} cannot be explained")
+    column, threshold = int(node["split_feature"]), float(node["threshold"])
+    if column == piece_column:
+        yield from _leaves(node["left_child" if piece <= threshold else "right_child"], piece_column, piece, path)
+        return
+    # LightGBM reads a gap as 0 in a column that had none in training.
+    gaps_left = bool(node["default_left"]) if node["missing_type"] == "NaN" else threshold >= 0.0
+    cut = Cut(column, threshold, gaps_left)
+    for child, is_left in (("left_child", True), ("right_child", False)):
+        below = path | {column: [*path.get(column, []), (cut, is_left)]}
+        yield from _leaves(node[child], piece_column, piece, below)
 
 
 def interventional_by_shap(booster: lgb.Booster, piece: int, design: FloatArray, background: FloatArray) -> FloatArray:

@@ -40,7 +40,7 @@ warnings.filterwarnings("ignore", module="mlflow")
 CHAMPION = "champion"
 CHALLENGER = "challenger"
 RUNTIME_PACKAGES = (
-    "ibis-framework", "duckdb", "lightgbm", "numpy", "pandas", "pyarrow", "scikit-learn", "shap", "woodelf-explainer",
+    "ibis-framework", "duckdb", "lightgbm", "numpy", "pandas", "pyarrow", "scikit-learn", "shap",
     "pydantic", "pyyaml",
 )  # fmt: skip
 HISTORY_TAG = "champion_history"

@@ -14,7 +14,7 @@ BENCHES = {
     "ablation": ablation.run, "onboarding": onboarding.run,
 }  # fmt: skip
 PARTS = (
-    "lightgbm", "woodelf-explainer", "shap", "numpy", "scikit-learn", "hazardous", "scikit-survival", "lifelines",
+    "lightgbm", "shap", "numpy", "scikit-learn", "hazardous", "scikit-survival", "lifelines",
     "duckdb", "polars", "featuretools",
 )  # fmt: skip
 

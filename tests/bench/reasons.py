@@ -87,7 +87,7 @@ def peers(stored: StoredModel, matrix: pd.DataFrame) -> None:
             for piece in range(pieces):
                 booster.predict(np.column_stack([design, np.full(rows, float(piece))]), pred_contrib=True)
 
-    def by_woodelf(rows: int) -> None:
+    def by_ours(rows: int) -> None:
         for margin, design in zip(explained, designs(rows), strict=True):
             for _ in margin.of_trees(design):
                 pass
@@ -100,7 +100,7 @@ def peers(stored: StoredModel, matrix: pd.DataFrame) -> None:
     lines: list[tuple[str, Callable[[int], None], int]] = [
         ("shap.TreeExplainer, interventional: scores split", by_shap, PEERS_ROWS["shap.TreeExplainer"]),
         ("LightGBM pred_contrib: scores split, path-dependent", by_contrib, PEERS_ROWS["LightGBM pred_contrib"]),
-        ("ours: scores split", by_woodelf, ROWS),
+        ("ours: scores split", by_ours, ROWS),
         ("ours, complete: money, points, days, text, checked", complete, ROWS),
     ]
     for name, work, rows in lines:

@@ -299,3 +299,21 @@ def test_woodelf_wrong_on_purpose_is_found_out(monkeypatch, wrong):
     assert found.method == "shap"
     assert found.largest_gap < 1e-3
     np.testing.assert_allclose(found.money, right.money, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("check_count", [0, 4])
+def test_where_trees_cannot_be_read_at_all_the_reasons_are_the_same(monkeypatch, check_count):
+    model, X = make(n=800, trees=8)
+    right = model.explain(X[:20])
+    assert right.method == "woodelf"
+
+    def fails(*_):
+        raise ImportError("no such library")
+
+    monkeypatch.setattr("models.margin_shapley.trees_by_pieces", fails)
+    without, _ = make(n=800, trees=8)
+    with pytest.warns(shapley.ShapleyWarning, match=r"shap\.TreeExplainer takes over"):
+        found = without.explain(X[:20], check_count)
+    assert found.method == "shap"
+    for unit in ("money", "points", "days"):
+        np.testing.assert_allclose(getattr(found, unit), getattr(right, unit), rtol=1e-4, atol=1e-4)
