@@ -12,8 +12,12 @@ from features import lifecycle, point_in_time
 from pipeline.common.sql import literal, quoted
 from pipeline.config.data_contract import TABLES
 from pipeline.ingest.exchange_rates import at_closing_sql, converted_sql
+from pipeline.ingest.left_out import deleted_sql
+from pipeline.ingest.parsing import Conventions, id_sql
+from pipeline.ingest.planned_dates import is_later_sql
 from pipeline.ingest.sources import ROW
-from pipeline.ingest.staging import REASON, column_sql
+from pipeline.ingest.staging import CHANGED, REASON, column_sql, session_zone
+from pipeline.ingest.time_formats import time_sql
 
 if TYPE_CHECKING:
     from pipeline.ingest.company import LoadedCompany
@@ -184,14 +188,19 @@ def reconcile(loaded: LoadedCompany) -> Reconciliation:
     """
     connection, params = loaded.connection, loaded.params
     zone = params.data.timezone
-    connection.execute(f"SET TimeZone = '{zone}'")
-    try:
-        arrived = " UNION ALL ".join(
-            _source_sql(loaded, place) for place, mapping in enumerate(loaded.mappings) if mapping.raw.table == "deals"
-        )
-        connection.execute(f"CREATE OR REPLACE TEMP TABLE arrived AS {arrived}")
-    finally:
-        connection.execute("SET TimeZone = 'UTC'")
+    made = "CREATE OR REPLACE TEMP TABLE arrived AS"
+    for place, mapping in enumerate(loaded.mappings):
+        if mapping.raw.table == "deals":
+            with session_zone(connection, mapping.timezone or zone):
+                connection.execute(f"{made} {_source_sql(loaded, place)}")
+            made = "INSERT INTO arrived BY NAME"
+    # As in loading: the last change orders the rows of a deal, and a date that lay ahead of it was a plan.
+    recorded = "coalesce(recorded_at, CASE WHEN count(*) OVER (PARTITION BY deal_id) > 1 THEN changed END)"
+    closed = f"CASE WHEN outcome IN ('won', 'lost') AND {is_later_sql('closed_at', 'coalesce(recorded_at, changed)', zone)} "
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE arrived AS SELECT * REPLACE ({recorded} AS recorded_at, "
+        f"{closed} THEN coalesce(recorded_at, changed) ELSE closed_at END AS closed_at) FROM arrived WHERE NOT deleted"
+    )
     has_rates = bool(params.data.sources.rates)
     worth = _worth_sql(params.currency, has_rates=has_rates)
     if has_rates:
@@ -202,7 +211,11 @@ def reconcile(loaded: LoadedCompany) -> Reconciliation:
         kept = f"SELECT *, row AS part FROM {_STAGED}"
     source = _newest_sql(arrived, "part, row")
     usable = _newest_sql(f"{kept} WHERE {REASON} IS NULL", "row")
-    quarantined = f"SELECT * FROM ({_newest_sql(kept, 'row')}) WHERE {REASON} IS NOT NULL"
+    # Rows deleted in the source are on neither side.
+    quarantined = (
+        f"SELECT * FROM ({_newest_sql(kept, 'row')}) WHERE {REASON} IS NOT NULL "
+        f"AND NOT starts_with({REASON}, 'deleted') AND NOT starts_with({REASON}, 'merged')"
+    )
     foreign = f"upper(currency) <> '{params.currency}'"
     unconverted = f"SELECT * FROM ({usable}) WHERE {'false' if has_rates else foreign}"
     in_ours = worth if has_rates else f"CASE WHEN {foreign} THEN NULL ELSE amount END"
@@ -272,7 +285,16 @@ def _source_sql(loaded: LoadedCompany, place: int) -> str:
             names, ("VARCHAR", "VARCHAR", "TIMESTAMP", "TIMESTAMP", "DECIMAL(18, 4)", "VARCHAR"), strict=True
         )
     ]
-    return f"SELECT {', '.join(columns)}, {place} AS part, {ROW} AS row FROM {quoted(mapping.raw.relation)}"
+    changed = "CAST(NULL AS TIMESTAMP)"
+    if mapping.changed:
+        changed = time_sql(mapping.changed, mapping.raw.columns[mapping.changed], agreed[CHANGED])
+    gone = deleted_sql(mapping)
+    if mapping.merged:
+        gone += f" OR {id_sql(mapping.merged, mapping.raw.columns[mapping.merged], Conventions())} IS NOT NULL"
+    return (
+        f"SELECT {', '.join(columns)}, {place} AS part, {ROW} AS row, {changed} AS changed, {gone} AS deleted "
+        f"FROM {quoted(mapping.raw.relation)}"
+    )
 
 
 def _newest_sql(rows: str, order: str) -> str:

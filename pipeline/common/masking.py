@@ -55,6 +55,29 @@ def outline(text: str) -> str:
     return words.sub(lambda word: word[0] if word[0].islower() else "x" * len(word[0]), masked(text))
 
 
+def shape(text: str) -> str:
+    """Give the shape of a value, never the value: 9 for a digit, A and a for letters, AM and PM as they stand.
+
+    Examples
+    --------
+    >>> shape("05/23/24 08:55 PM"), shape("1.234,50 kr")
+    ('99/99/99 99:99 PM', '9.999,99 aa')
+    """
+    shown = []
+    for word in re.split(r"\b(AM|PM|am|pm)\b", text[:60]):
+        keep = word.lower() in ("am", "pm")
+        shown.append(word if keep else "".join(_shape_of(sign) for sign in word))
+    return "".join(shown) + ("…" if len(text) > 60 else "")
+
+
+def _shape_of(sign: str) -> str:
+    if sign.isdigit():
+        return "9"
+    if sign.isalpha():
+        return "A" if sign.isupper() else "a"
+    return sign
+
+
 def place_of(error: BaseException) -> str:
     """Say of an error its kind and where it happened; its words may hold the data."""
     frames = traceback.extract_tb(error.__traceback__)[-4:]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from features.schema import RATE, SCHEMAS
+from features.schema import MONEY, RATE, SCHEMAS
 
 DERIVED = frozenset({"known_at", "system", "written_amount", "is_foreign", "found_by"})
 """Columns of the canonical tables that leadrev works out itself; no source maps them."""
@@ -21,9 +21,16 @@ TABLES: dict[str, dict[str, str]] = {
 }  # fmt: skip
 """Contract column and its type, for each table a company may give."""
 
-for _table in ("leads", "accounts", "events", "deals", "changes"):
+TABLES["leads"] |= {"deal_id": "string", "no_call": "string", "no_email": "string"}
+TABLES["deals"] |= {
+    "forecast_category": "string", "campaign": "string", "recurring_amount": MONEY, "one_off_amount": MONEY,
+    "term_months": "float64",
+}  # fmt: skip
+TABLES["owners"] |= {
+    "email": "string", "manager_id": "string", "active": "string", "valid_from": "timestamp(6)",
+}  # fmt: skip
+for _table in ("leads", "accounts", "events", "deals", "changes", "owners"):
     TABLES[_table] = {**TABLES[_table], "recorded_at": "timestamp(6)"}
-TABLES["leads"] = {**TABLES["leads"], "deal_id": "string"}
 TABLES["events"] = {**TABLES["events"], "email": "string", "phone": "string"}
 
 EVENT_KEYS = ("lead_id", "deal_id", "contact_id", "email", "phone", "account_id")
@@ -31,7 +38,7 @@ EVENT_KEYS = ("lead_id", "deal_id", "contact_id", "email", "phone", "account_id"
 
 NEEDED: dict[str, tuple[tuple[str, ...], ...]] = {
     "leads": (("lead_id",), ("created_at",)),
-    "deals": (("deal_id",), ("lead_id", "account_id"), ("outcome",), ("closed_at",)),
+    "deals": (("lead_id", "account_id"), ("outcome",), ("closed_at",)),
     "accounts": (("account_id",),),
     "events": (EVENT_KEYS, ("occurred_at",), ("kind",)),
     "changes": (("table",), ("row_id",), ("field",), ("changed_at",), ("new_value",)),
@@ -49,6 +56,7 @@ WORDS: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
     ("deals", "kind"): {
         "new_business": ("new_business", "new business", "new"),
         "expansion": ("expansion", "existing business", "upsell"),
+        "renewal": ("renewal",),
     },
     ("leads", "kind"): {
         "new_business": ("new_business", "new business", "new"),
@@ -59,9 +67,9 @@ WORDS: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
         "contact": ("contact", "outbound", "list"),
     },
     ("leads", "status"): {
-        "open": ("open", "new", "working", "contacted", "qualified"),
-        "lost": ("lost", "closed lost", "disqualified", "unqualified"),
-        "converted": ("converted", "won", "closed won"),
+        "open": ("open", "new", "working", "contacted", "qualified", "open - not contacted", "working - contacted"),
+        "lost": ("lost", "closed lost", "disqualified", "unqualified", "closed - not converted"),
+        "converted": ("converted", "won", "closed won", "closed - converted"),
     },
     ("changes", "table"): {
         "leads": ("leads", "lead"),
@@ -74,3 +82,31 @@ WORDS: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
     },
 }
 """Canonical words of a column, and what is read as each unless `values` in params says otherwise."""
+
+USUAL_NAMES: dict[tuple[str, str], tuple[str, ...]] = {
+    ("leads", "deal_id"): ("convertedopportunityid", "converted_opportunity_id"),
+    ("leads", "contact_id"): ("convertedcontactid", "converted_contact_id"),
+}
+"""Columns by which a lead is joined to what it became, under the names that CRMs give them: read unasked, and told."""
+
+DELETED_NAMES = (
+    "isdeleted", "is_deleted", "_fivetran_deleted", "_sdc_deleted_at", "_ab_cdc_deleted_at", "deleted_at", "deleted",
+    "archived", "is_archived",
+)  # fmt: skip
+"""Columns that mark rows which somebody deleted."""
+
+MERGED_NAMES = ("masterrecordid", "master_record_id", "merged_into_id", "masterid", "master_id", "_masterid_value")
+"""Columns that name the record into which a row was merged."""
+
+HISTORY_STARTS = ("_fivetran_start", "dbt_valid_from", "_sdc_start", "valid_from", "effective_from")
+"""Columns that say from when a version held, where a table keeps a row per version."""
+
+CHANGED_NAMES = (
+    *HISTORY_STARTS, "systemmodstamp", "system_modstamp", "lastmodifieddate", "last_modified_date", "last modified date",
+    "updated_at", "updatedat", "updated_time", "update_time", "updated", "modified_at", "modifiedon", "modified_on",
+    "modified on", "(do not modify) modified on", "modified time", "moved_time", "changed_at", "modified_time", "date_modify", "write_date", "hs_lastmodifieddate",
+    "property_hs_lastmodifieddate", "last_updated", "lastupdated", "last modified", "last activity modified",
+    "_fivetran_synced", "_airbyte_extracted_at", "_airbyte_emitted_at", "_sdc_batched_at", "_sdc_extracted_at",
+    "_dlt_load_time", "loaded_at", "synced_at", "_synced_at",
+)  # fmt: skip
+"""Columns that say when a row was last changed, the best first: they order the versions of a record."""

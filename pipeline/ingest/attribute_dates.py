@@ -8,13 +8,16 @@ A spreadsheet that formats numbers as dates turns 45 into 14 February 1900: a co
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import duckdb
 
 from pipeline.common.sql import literal, quoted
 from pipeline.ingest.column_mapping import Mapping
-from pipeline.ingest.parsing import Conventions, survey, time_sql
-from pipeline.ingest.staging import Staged
+from pipeline.ingest.column_survey import survey
+from pipeline.ingest.parsing import Conventions
+from pipeline.ingest.staging import Staged, session_zone
+from pipeline.ingest.time_formats import time_sql
 
 TABLES_WITH_DATES = ("leads", "accounts")
 DATES_SHARE = 0.95
@@ -55,11 +58,12 @@ def read_dates(connection: duckdb.DuckDBPyConnection, staged: Staged, mappings: 
         return
     zones = {mapping.raw.source.timezone for mapping in mappings}
     zone = zones.pop() if len(zones) == 1 else None
-    agreed = survey(connection, staged.relation, dict.fromkeys(likely, "time"), dict.fromkeys(likely, "VARCHAR"))
-    for name in likely:
-        found = agreed.get(name, Conventions())
-        convention = Conventions(found.iso_only, found.day_first, found.month_first, zone=zone)
-        _read(connection, staged, mappings[0], name, convention)
+    company = connection.execute("SELECT current_setting('TimeZone')").fetchall()[0][0]
+    with session_zone(connection, zone):
+        types, base = dict.fromkeys(likely, "VARCHAR"), Conventions(zone=company)
+        agreed = survey(connection, staged.relation, dict.fromkeys(likely, "time"), types, base)
+        for name in likely:
+            _read(connection, staged, mappings[0], name, replace(agreed[name], is_serial=False))
 
 
 def _read(

@@ -6,14 +6,16 @@ import codecs
 import csv
 import gzip
 import io
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from pipeline.common.errors import UserError
+from pipeline.ingest.report_layout import LOOKED_AT, footer_length, header_row
 
 DELIMITERS = ",;\t|"
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES, _TAIL_BYTES = 1 << 20, 1 << 13
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,13 @@ def open_csv(path: Path, key: str, scratch: Path, *, straighten: bool = False) -
     if not start.strip():
         raise UserError(f"{key}.from: {path} is empty: it needs a header and rows.")
     header, delimiter = _header(start)
+    titles, titled = _titles(start)
+    footer = _footer_bytes(readable, titled or delimiter, len(header))
+    if titles or footer:
+        readable, header, delimiter = _without(readable, scratch, titles, footer), *_header(start, titles)
+        above = f"{path.name}: the header was read in row {titles + 1}; what stands above it are titles"
+        below = f"{path.name}: what stands below its rows is no part of the table"
+        note = "; ".join([*([note] if note else []), *([above] if titles else []), *([below] if footer else [])])
     return CsvFile(readable, _unique(header), delimiter, note)
 
 
@@ -87,9 +96,61 @@ def _encoding(path: Path) -> str:
                 return next(iter(possible), "latin-1")
 
 
-def _header(start: str) -> tuple[list[str], str]:
+def _titles(start: str) -> tuple[int, str]:
+    """Count the lines above the header of a report, by the delimiter that splits most rows most finely."""
+    lines = start.splitlines()[:LOOKED_AT]
+    if len(start.splitlines()) <= LOOKED_AT and not start.endswith(("\n", "\r")):
+        lines = lines[:-1] or lines
+    best: tuple[int, int, str] = (0, 0, "")
+    for delimiter in DELIMITERS:
+        try:
+            rows = [next(csv.reader([line], delimiter=delimiter), []) for line in lines]
+        except csv.Error:
+            continue
+        place = header_row(rows)
+        if place and rows[place] and len(rows[place]) > best[1]:
+            first = next((row for row in rows if any(row)), [])
+            if len(first) < len(rows[place]):
+                best = (place, len(rows[place]), delimiter)
+    return best[0], best[2]
+
+
+def _footer_bytes(path: Path, delimiter: str, width: int) -> int:
+    """Measure what stands below the rows of a report: totals and disclaimers."""
+    if path.suffix == ".gz" or path.stat().st_size == 0:
+        return 0
+    with open(path, "rb") as file:
+        file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+        lines = file.read().splitlines(keepends=True)[1:]
+    try:
+        rows = [next(csv.reader([line.decode("utf-8", "replace")], delimiter=delimiter), []) for line in lines]
+    except csv.Error:
+        return 0
+    count = footer_length(rows, max(width, *(len(row) for row in rows))) if rows else 0
+    return sum(len(line) for line in lines[len(lines) - count :]) if count else 0
+
+
+def _without(path: Path, scratch: Path, titles: int, footer: int) -> Path:
+    """Copy a file without its first lines and its last bytes."""
+    target = scratch / f"{len(list(scratch.iterdir()))}.csv"
+    with _open(path) as source, open(target, "wb") as file:
+        for _ in range(titles):
+            source.readline()
+        if not footer:
+            shutil.copyfileobj(source, file)
+        else:
+            left = path.stat().st_size - footer - source.tell()
+            while left > 0 and (chunk := source.read(min(_CHUNK_BYTES, left))):
+                file.write(chunk)
+                left -= len(chunk)
+    return target
+
+
+def _header(start: str, titles: int = 0) -> tuple[list[str], str]:
     """Names in the first line that is not blank, split at the delimiter that gives most of them."""
     splits = []
+    if titles:
+        start = "".join(start.splitlines(keepends=True)[titles:])
     for delimiter in DELIMITERS:
         rows = csv.reader(io.StringIO(start.lstrip("\r\n"), newline=""), delimiter=delimiter)
         try:

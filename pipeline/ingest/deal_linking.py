@@ -1,9 +1,7 @@
 # ruff: noqa: S608 (SQL here is made of quoted identifiers and literals)
-"""Whose deal it is, where the deal itself does not say: the lead says it, or another version of the deal."""
+"""What a version of a deal leaves unsaid, by the deal's other versions."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import duckdb
 
@@ -13,21 +11,8 @@ CARRIED = ("lead_id", "account_id", "opened_at", "currency", "product", "owner_i
 """Columns that a version without them has from the other versions of its deal, the newest first."""
 
 
-def link_deals(connection: duckdb.DuckDBPyConnection, staged: dict[str, Staged]) -> None:
-    """Give deals their lead by ``leads.deal_id``, and versions what only other versions of their deal say; in place.
-
-    Of several leads that were converted into one deal, the newest is its lead.
-    """
-    deals, leads = staged["deals"], staged["leads"]
-    if "deal_id" in leads.present and "deal_id" in deals.present:
-        connection.execute(
-            f"UPDATE {deals.relation} SET lead_id = converted.lead_id FROM (SELECT deal_id AS key, "
-            f"arg_max(lead_id, created_at) AS lead_id FROM {leads.relation} WHERE {REASON} IS NULL AND deal_id IS NOT "
-            f"NULL GROUP BY deal_id) AS converted WHERE {deals.relation}.deal_id = converted.key AND "
-            f"({deals.relation}.lead_id IS NULL OR {deals.relation}.lead_id NOT IN (SELECT lead_id FROM "
-            f"{leads.relation} WHERE {REASON} IS NULL))"
-        )
-        staged["deals"] = deals = replace(deals, present=deals.present | {"lead_id"})
+def fill_versions(connection: duckdb.DuckDBPyConnection, deals: Staged) -> None:
+    """Give versions of a deal what only its other versions say; in place."""
     carried = [name for name in CARRIED if name in deals.present]
     if "recorded_at" not in deals.present or not carried:
         return

@@ -50,24 +50,34 @@ def link_events(connection: duckdb.DuckDBPyConnection, backend: Any, tables: Tab
     """
     linked: dict[str, int] = {}
     keys = [key for key in EVENT_KEYS[1:] if key in staged.present]
-    if keys:
-        linked = _link(connection, backend, tables, keys)
+    if any(key in staged.present for key in EVENT_KEYS):
+        linked = _link(connection, backend, tables, keys, staged.present)
     _set_aside(connection, ["lead_id", *keys] if "lead_id" in staged.present else keys)
     return linked
 
 
-def _link(connection: duckdb.DuckDBPyConnection, backend: Any, tables: Tables, keys: list[str]) -> dict[str, int]:
-    told = ", ".join(f"{_SAME[key](key) if key in _SAME else key} AS {key}" for key in keys)
+def _link(
+    connection: duckdb.DuckDBPyConnection, backend: Any, tables: Tables, keys: list[str], present: frozenset[str]
+) -> dict[str, int]:
+    # An id may be of another table than its column says: Salesforce's WhoId is a lead's or a contact's.
+    tried = [(key, key) for key in keys]
+    tried += [("lead_id", key) for key in ("contact_id", "deal_id", "account_id") if "lead_id" in present]
+    tried += [("contact_id", "lead_id")] if "contact_id" in present else []
+    held = dict.fromkeys(column for column, _ in tried)
+    told = ", ".join(f"{_SAME[key](key) if key in _SAME else key} AS {key}" for key in held)
     connection.execute(
         f"CREATE TEMP TABLE adrift AS SELECT rowid AS event, {told}, "
         "greatest(occurred_at, coalesce(recorded_at, occurred_at)) AS seen_at FROM staged_events "
         f"WHERE {REASON} IS NULL AND (lead_id IS NULL OR lead_id NOT IN "
         "(SELECT lead_id FROM staged_leads WHERE lead_id IS NOT NULL))"
     )
+    linked: dict[str, int] = {}
+    if not connection.execute("SELECT count(*) FROM adrift").fetchall()[0][0]:
+        connection.execute("DROP TABLE adrift")
+        return linked
     spells = backend.compile(lifecycle.open_spells(tables).select("lead_id", "known_from", "known_until"))
     connection.execute(f"CREATE TEMP TABLE spells AS {spells}")
-    linked = {}
-    for key in keys:
+    for column, key in tried:
         if key == "deal_id":
             deals = lifecycle.lead_deal_versions(tables)
             deals = deals.filter(deals.lead_id.notnull()).select(key="deal_id", lead_id="lead_id").distinct()
@@ -78,8 +88,9 @@ def _link(connection: duckdb.DuckDBPyConnection, backend: Any, tables: Tables, k
         connection.execute(
             f"""
             CREATE TEMP TABLE found AS
-            SELECT event, leads.lead_id FROM adrift JOIN ({candidates}) AS candidates ON candidates.key = adrift.{key}
-            JOIN leads USING (lead_id)
+            SELECT event, leads.lead_id
+            FROM adrift JOIN ({candidates}) AS candidates ON candidates.key = adrift.{column}
+            JOIN leads ON leads.lead_id = candidates.lead_id
             LEFT JOIN spells ON spells.lead_id = leads.lead_id AND known_from <= seen_at AND seen_at < known_until
             QUALIFY row_number() OVER (PARTITION BY event ORDER BY
                 spells.lead_id IS NULL,
@@ -95,7 +106,8 @@ def _link(connection: duckdb.DuckDBPyConnection, backend: Any, tables: Tables, k
         count = connection.execute("DELETE FROM adrift WHERE event IN (SELECT event FROM found)").fetchall()[0][0]
         connection.execute("DROP TABLE found")
         if count:
-            linked[key] = count
+            name = key if column == key else f"{key} in {column}"
+            linked[name] = linked.get(name, 0) + count
     connection.execute("DROP TABLE adrift; DROP TABLE spells")
     return linked
 

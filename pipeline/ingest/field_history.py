@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import duckdb
 
 from features.schema import TIME
 from pipeline.common.sql import literal
 from pipeline.config.data_contract import TABLES
+from pipeline.ingest.amount_formats import number_sql
 from pipeline.ingest.column_mapping import Mapping
-from pipeline.ingest.parsing import Conventions, clean_sql, number_sql, time_sql, word_sql
+from pipeline.ingest.parsing import Conventions, clean_sql, word_sql
 from pipeline.ingest.staging import BAD_COLUMN, BAD_VALUE, REASON, Staged, value_sql
+from pipeline.ingest.time_formats import time_sql
 
 KEYS = {"leads": "lead_id", "deals": "deal_id", "accounts": "account_id"}
 """The tables whose columns may have a history, and the id that ``row_id`` is one of."""
@@ -78,8 +82,9 @@ def _fields(mapping: Mapping) -> list[tuple[str, str]]:
     """Pair each name that a change may give, in lower case, with the contract's column or the attribute it means."""
     table = mapping.raw.table
     ours_of: dict[str, list[str]] = {}
-    for ours, theirs in mapping.columns.items():
-        ours_of.setdefault(theirs.lower(), []).append(ours)
+    for ours in mapping.columns:
+        for theirs in mapping.origins(ours):
+            ours_of.setdefault(theirs.lower(), []).append(ours)
     for name in mapping.attributes:
         ours_of.setdefault(name.lower(), []).append(name)
     for ours in mapping.columns:
@@ -105,7 +110,7 @@ def _value(
         convention = agreed.get(written, Conventions())
         if TABLES[table][ours] == TIME:
             # A history writes its dates in its own way: any that can be told.
-            convention = Conventions(False, convention.day_first, convention.month_first, zone=convention.zone)
+            convention = replace(convention, iso_only=False, is_serial=False)
         system = literal(source.system) if qualify and source.system else None
         return value_sql(table, ours, column, "VARCHAR", convention, words, system)
     if staged.attributes.get(ours) == "DOUBLE":

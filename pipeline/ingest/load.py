@@ -24,17 +24,20 @@ from pipeline.config.trusted_hosts import require_named_host
 from pipeline.identity.linkage import link_records
 from pipeline.ingest.as_of import _utc, parse_as_of
 from pipeline.ingest.company import LOADED, LoadedCompany
-from pipeline.ingest.deal_linking import link_deals
+from pipeline.ingest.deal_linking import fill_versions
 from pipeline.ingest.event_linking import link_events
 from pipeline.ingest.exchange_rates import convert, converted_sql
 from pipeline.ingest.field_history import read_changes, tracked
 from pipeline.ingest.night_extract import NightExtract
 from pipeline.ingest.observed_changes import add_observed
 from pipeline.ingest.observed_history import observed_so_far
+from pipeline.ingest.planned_dates import close_when_recorded
 from pipeline.ingest.quarantine import check_shares, collect, count_rows
+from pipeline.ingest.record_links import link_rows
+from pipeline.ingest.record_versions import lead_history
 from pipeline.ingest.sources import PLACE, ROW, read_source
 from pipeline.ingest.stage_sources import several_systems, stage_sources
-from pipeline.ingest.staging import REASON, Staged, sql_type
+from pipeline.ingest.staging import REASON, Staged, left_out_sql, sql_type
 
 # Merging nested selects takes Ibis longer than it spares the engine: a matrix compiles in two thirds of the time.
 ibis.options.sql.fuse_selects = False
@@ -90,8 +93,12 @@ def load_tables(params: Params, night: NightExtract | None = None, *, without: C
     staged, mappings, conventions = stage_sources(
         connection, params, [table for table in LOADED if table not in without], read, folder
     )
-    link_deals(connection, staged)
-    unread = read_changes(connection, staged, mappings, conventions, qualify=several_systems(params))
+    qualify = several_systems(params)
+    links = link_rows(connection, staged, mappings, qualify=qualify)
+    fill_versions(connection, staged["deals"])
+    unread = read_changes(connection, staged, mappings, conventions, qualify=qualify)
+    versions = lead_history(connection, staged["leads"])
+    planned = close_when_recorded(connection, params.data.timezone)
     if (observed := observed_so_far(params, night, folder)) is not None:
         add_observed(connection, staged, observed)
     connection.execute("SET TimeZone = 'UTC'")
@@ -103,12 +110,18 @@ def load_tables(params: Params, night: NightExtract | None = None, *, without: C
     linked = link_events(connection, backend, tables, staged["events"]) if "events" in staged else {}
     for raw in raws:
         if raw.table == "events" and raw.is_copy:  # too many to hold twice
-            connection.execute(f"DROP TABLE {quoted(raw.relation)}")
+            if raw.made:
+                connection.execute(f"DROP VIEW {quoted(raw.relation)}")
+            connection.execute(f"DROP TABLE {quoted(raw.base)}")
     collect(connection, staged, raws)
     counts = count_rows(connection, staged, raws)
-    for table, name, found in (("events", "linked", linked), ("changes", "unread", unread)):
+    for table, name, found in (
+        ("events", "linked", linked), ("changes", "unread", unread), ("deals", "planned", planned),
+        ("leads", "versions", versions),
+    ):  # fmt: skip
         if found:
             counts[table][name] = found
+    counts["leads"] |= {name: n for name, n in links.items() if n}
     check_shares(connection, counts, params.data.quarantined_share_limit)
     identity = link_records(
         connection, staged["leads"].present, params.data.identity, params.seed, with_events="events" in staged
@@ -150,7 +163,7 @@ def _make_views(connection: duckdb.DuckDBPyConnection, staged: dict[str, Staged]
         ("deals", "is_foreign"): foreign,
     }
     unreadable = (
-        f"OR (NOT {REASON} LIKE 'duplicate%' AND coalesce(closed_at, recorded_at, opened_at) IS NOT NULL "
+        f"OR (NOT {left_out_sql()} AND coalesce(closed_at, recorded_at, opened_at) IS NOT NULL "
         "AND (outcome IN ('won', 'lost') OR (outcome IS NULL AND closed_at IS NOT NULL)))"
     )
     for table in LOADED:
@@ -185,7 +198,7 @@ def _make_closings(connection: duckdb.DuckDBPyConnection) -> None:
         SELECT lead_id, closed_at, max(known_at) AS known_at FROM (
             SELECT leads.lead_id, leads.created_at AS closed_at, leads.created_at AS known_at
             FROM staged_deals AS deals JOIN leads ON deals.lead_id = leads.lead_id
-            WHERE deals.{REASON} IS NOT NULL AND NOT deals.{REASON} LIKE 'duplicate%'
+            WHERE deals.{REASON} IS NOT NULL AND NOT {left_out_sql("deals.")}
               AND deals.outcome IN ('won', 'lost')
               AND coalesce(deals.closed_at, deals.recorded_at, deals.opened_at) IS NULL
             UNION ALL
@@ -194,6 +207,17 @@ def _make_closings(connection: duckdb.DuckDBPyConnection) -> None:
             WHERE {REASON} IS NULL AND ((status = 'lost' AND closed_at IS NULL AND lead_id NOT IN (
                     SELECT row_id FROM told_changes WHERE "table" = 'leads' AND field = 'status'))
                 OR ("was:status" IS NOT NULL AND closed_at IS NOT NULL))
+              -- What a deal says with a date beats what a status says without one.
+              AND (closed_at IS NOT NULL OR lead_id NOT IN (
+                    SELECT lead_id FROM staged_deals
+                    WHERE {REASON} IS NULL AND lead_id IS NOT NULL AND outcome IN ('won', 'lost')))
+            UNION ALL
+            -- A deal of several leads is won once: the others end with it.
+            SELECT shared.lead_id, deals.closed_at, coalesce(deals.recorded_at, deals.closed_at)
+            FROM shared_deals AS shared JOIN staged_deals AS deals ON deals.rowid = shared.place
+            JOIN leads ON leads.lead_id = shared.lead_id
+            WHERE deals.{REASON} IS NULL AND deals.outcome IN ('won', 'lost') AND shared.lead_id <> deals.lead_id
+              AND shared.lead_id NOT IN (SELECT lead_id FROM staged_deals WHERE {REASON} IS NULL AND lead_id IS NOT NULL)
         ) GROUP BY lead_id, closed_at ORDER BY lead_id, closed_at
         """
     )

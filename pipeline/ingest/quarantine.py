@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import datetime
 from typing import Any
@@ -11,16 +12,18 @@ import duckdb
 import pandas as pd
 
 from pipeline.common.errors import UserError
-from pipeline.common.masking import outline
+from pipeline.common.masking import shape
 from pipeline.common.sql import quoted
+from pipeline.config.data_contract import WORDS as WORD_LISTS
+from pipeline.config.outcome_words import likely_outcome, likely_status
 from pipeline.ingest.sources import PLACE, ROW, RawTable
-from pipeline.ingest.staging import BAD_COLUMN, BAD_VALUE, REASON, Staged
+from pipeline.ingest.staging import BAD_COLUMN, BAD_VALUE, LEFT_OUT, REASON, Staged
 
 WORDS = ("outcome", "status", "kind", "entry", "currency", "direction")
 """Columns whose unreadable words a reader must see, to say in the params what they mean."""
 
 
-DELETED_REASON = "deleted in the source, and left out"
+WORDS_SHOWN = 40
 
 
 class TooManyQuarantinedError(UserError):
@@ -51,16 +54,12 @@ def collect(connection: duckdb.DuckDBPyConnection, staged: dict[str, Staged], ra
             f"INSERT INTO quarantine SELECT '{table}', {PLACE}, system, {ROW}, {BAD_COLUMN}, "
             f"{BAD_VALUE}, {REASON}, {amount} FROM staged_{table} WHERE {REASON} IS NOT NULL ORDER BY rowid"
         )
-    connection.execute(
-        'CREATE TABLE IF NOT EXISTS deleted_rows ("table" VARCHAR, source VARCHAR, system VARCHAR, row BIGINT)'
-    )
 
 
 def quarantined(connection: duckdb.DuckDBPyConnection) -> pd.DataFrame:
     """Give the quarantine: ``table, source, system, row, column, value, reason, amount``."""
     # By way of Arrow: an amount stays a decimal, to the cent.
-    deleted = f"SELECT \"table\", source, system, row, NULL, NULL, '{DELETED_REASON}', NULL FROM deleted_rows"
-    return connection.sql(f"FROM quarantine UNION ALL {deleted}").to_arrow_table().to_pandas()
+    return connection.sql("FROM quarantine").to_arrow_table().to_pandas()
 
 
 def doubtful(connection: duckdb.DuckDBPyConnection, deals: Staged, known_until: datetime) -> pd.DataFrame:
@@ -104,7 +103,6 @@ def count_rows(
         rows = sum(raw.row_count + len(raw.spoiled) for raw in raws if raw.table == table)
         unreadable = [name for name in made.readable if name in made.present]
         asked = ", ".join(["count(*)", *(f"count({quoted('was:' + name)})" for name in unreadable)])
-        deleted = connection.execute('SELECT count(*) FROM deleted_rows WHERE "table" = $1', [table]).fetchall()[0][0]
         usable = connection.execute(f"SELECT {asked} FROM {made.relation} WHERE {REASON} IS NULL")
         loaded, *blanked = usable.fetchall()[0]
         reasons = connection.execute(
@@ -117,21 +115,66 @@ def count_rows(
         if loaded + quarantined != rows:
             raise RuntimeError(f"{table}: {loaded} rows loaded and {quarantined} quarantined, but {rows} in the source")
         counts[table] = {
-            "rows": rows + deleted,
+            "rows": rows,
             "loaded": loaded,
             "quarantined": quarantined,
-            **({"deleted": deleted} if deleted else {}),
             "reasons": dict(reasons),
+            "left_out": sum(n for reason, n in reasons if is_left_out(reason)),
+            "deleted": sum(n for reason, n in reasons if ": deleted" in reason),
+            "merged": sum(n for reason, n in reasons if ": merged" in reason),
+            "copies": sum(n for reason, n in reasons if ": exact copy" in reason),
             "unreadable": {name: n for name, n in zip(unreadable, blanked, strict=True) if n},
         }
     return counts
 
 
+def is_left_out(reason: str) -> bool:
+    """Whether a reason as `count_rows` gives it says that a row is out of use rightly."""
+    return reason.partition(": ")[2].startswith(LEFT_OUT)
+
+
+LIKELY = {"outcome": likely_outcome, "status": likely_status}
+
+
+def unreadable_words(connection: duckdb.DuckDBPyConnection, table: str) -> list[tuple[str, str]]:
+    """Name every word that nobody can read, column by column, ready to paste into params with the likely reading.
+
+    Returns
+    -------
+    list of (column, sentence)
+    """
+    told = []
+    for (of_table, column), known in WORD_LISTS.items():
+        if of_table != table:
+            continue
+        written = quoted("was:" + column)
+        rows = connection.execute(
+            f"SELECT {written} AS word, count(*) AS n FROM staged_{table} WHERE {written} IS NOT NULL "
+            f"AND ({REASON} IS NULL OR {REASON} LIKE 'unreadable%') GROUP BY word ORDER BY n DESC, word LIMIT {WORDS_SHOWN}"
+        ).fetchall()
+        if not rows:
+            continue
+        likely = LIKELY.get(column)
+        pasted: dict[str, list[str]] = {}
+        for word, _ in rows:
+            pasted.setdefault((likely(word) if likely else None) or "?", []).append(word)
+        listed = ", ".join(f"{word} ({n:,})" for word, n in rows)
+        values = ", ".join(f"{ours}: {json.dumps(words, ensure_ascii=False)}" for ours, words in pasted.items())
+        told.append((
+            column,
+            f"{table}.{column}: nobody knows these words: {listed}. Say in data.sources.{table} what they mean, "
+            f"e.g. values: {{{column}: {{{values}}}}} (allowed: {', '.join(known)}).",
+        ))  # fmt: skip
+    return told
+
+
 def check_shares(connection: duckdb.DuckDBPyConnection, counts: dict[str, dict[str, Any]], limit: float) -> None:
     """Stop where more than `limit` of a table's rows, or all of them, cannot be used."""
     for table, count in counts.items():
-        if count["quarantined"] > limit * count["rows"] or not count["loaded"]:
-            reason, n = next(iter(count["reasons"].items()))
+        unusable = count["quarantined"] - count["left_out"]
+        if unusable > limit * count["rows"] or not count["loaded"]:
+            reasons = {reason: n for reason, n in count["reasons"].items() if not is_left_out(reason)} or count["reasons"]
+            reason, n = next(iter(reasons.items()))
             column = re.sub(r":.*", "", reason) if ": " in reason else None
             example = connection.execute(
                 'SELECT source, row, value FROM quarantine WHERE "table" = $1 AND ("column" = $2 OR $2 IS NULL) '
@@ -140,11 +183,12 @@ def check_shares(connection: duckdb.DuckDBPyConnection, counts: dict[str, dict[s
             ).fetchall()
             value = example[0][2] if example else None
             if isinstance(value, str) and not (column in WORDS or (column or "").endswith("_id")):
-                value = outline(value)  # a line that slipped may hold a name where a date should stand
+                value = shape(value)  # a line that slipped may hold a name where a date should stand
             where = f" (e.g. {value!r} in {example[0][0]}, row {example[0][1]})" if example else ""
+            told = unreadable_words(connection, table)
             raise TooManyQuarantinedError(
-                f"data.sources.{table}: {count['quarantined']:,} of {count['rows']:,} rows cannot be used, more than "
+                f"data.sources.{table}: {unusable or count['quarantined']:,} of {count['rows']:,} rows cannot be used, more than "
                 f"data.quarantined_share_limit ({limit:.0%}) allows; {n:,} of them: {reason}{where}. "
-                "Mend the source or its mapping, or raise the limit.",
+                f"{''.join(f'{text} ' for _, text in told)}Mend the source or its mapping, or raise the limit.",
                 quarantined(connection),
             )

@@ -17,16 +17,12 @@ from pipeline.common.sql import literal, quoted
 from pipeline.config.params import Source
 from pipeline.ingest.csv_dialect import CsvFile, open_csv
 from pipeline.ingest.databases import SCHEMES, copy_table
+from pipeline.ingest.file_formats import find_part, unpack
 from pipeline.ingest.sql_guard import RESULT, run_query
-from pipeline.ingest.unpacking_limits import check_expansion
 
 ROW, PLACE = "__row", "__place"
 """Columns that every raw relation has besides its own: the row's number in its file, and that file's name."""
 
-FORMATS = {
-    ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".parquet": "parquet", ".pq": "parquet",
-    ".jsonl": "json", ".ndjson": "json", ".json": "json",
-}  # fmt: skip
 _LONGEST_LINE_BYTES = 1 << 24
 
 
@@ -56,6 +52,14 @@ class RawTable:
         What a person should know about how it was read.
     is_copy : bool
         The relation is a copy of the source, not a view of its files.
+    named : dict of str to str
+        The contract's column to the column of the relation, as params say (`derived_columns`).
+    origins : dict of str to tuple of str
+        For these, the source's own columns that they are made of.
+    splits : dict of str to str
+        For a column whose cells hold several values, the mark between them.
+    made : frozenset of str
+        Columns of the relation that the source does not have.
     """
 
     table: str
@@ -68,6 +72,15 @@ class RawTable:
     spoiled: list[tuple[str, int, str, str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     is_copy: bool = True
+    named: dict[str, str] = field(default_factory=dict)
+    origins: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    splits: dict[str, str] = field(default_factory=dict)
+    made: frozenset[str] = frozenset()
+
+    @property
+    def base(self) -> str:
+        """The relation without the columns that were made."""
+        return self.relation.removesuffix("_and_more") if self.made else self.relation
 
 
 def read_source(
@@ -154,10 +167,12 @@ def _number_rows(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> None:
 
 
 def _read_files(connection: duckdb.DuckDBPyConnection, raw: RawTable, folder: Path, scratch: Path) -> None:
-    paths = _paths(raw, folder)
-    for path in paths:
-        check_expansion(path, f"{raw.key}.from")
-    kinds = {_format(path, raw.key) for path in paths}
+    inside = find_part(folder, raw.source.from_ or "")
+    found = [(inside[0], inside[1])] if inside else [(path, "") for path in _paths(raw, folder)]
+    unpacked = [unpack(path, part, raw.key, scratch) for path, part in found]
+    paths = [file.path for file in unpacked]
+    raw.notes += [note for file in unpacked for note in file.notes]
+    kinds = {file.kind for file in unpacked}
     if len(kinds) > 1:
         raise UserError(f"{raw.key}.from: {raw.label} matches files of several formats: {', '.join(sorted(kinds))}.")
     kind = kinds.pop()
@@ -262,15 +277,6 @@ def _paths(raw: RawTable, folder: Path) -> list[Path]:
     close = difflib.get_close_matches(whole.name, names, n=1)
     hint = f"did you mean '{close[0]}'?" if close else "paths start at the folder of the params file."
     raise UserError(f"{raw.key}.from: no file {written} (looked at {whole}); {hint}")
-
-
-def _format(path: Path, key: str) -> str:
-    suffix = Path(path.name.removesuffix(".gz")).suffix.lower()
-    if suffix not in FORMATS:
-        raise UserError(
-            f"{key}.from: cannot tell the format of {path.name}; it may end in {', '.join(FORMATS)} (.gz too)."
-        )
-    return FORMATS[suffix]
 
 
 def _json_quoted(name: str) -> str:

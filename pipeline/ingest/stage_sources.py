@@ -13,7 +13,9 @@ from pipeline.ingest.attribute_dates import read_dates
 from pipeline.ingest.column_mapping import Mapping, map_columns
 from pipeline.ingest.company import LOADED
 from pipeline.ingest.derived_columns import derive_columns
+from pipeline.ingest.left_out import with_deleted
 from pipeline.ingest.parsing import Conventions
+from pipeline.ingest.record_versions import settle_versions
 from pipeline.ingest.sources import RawTable
 from pipeline.ingest.staging import Staged, agree, stage
 
@@ -56,10 +58,14 @@ def stage_sources(
         for place, source in enumerate(sources):
             key = source_key(table, place, len(sources))
             raw = read(connection, table, key, source, params.folder, scratch, params.data.folders)
-            of_table.append(map_columns(derive_columns(connection, raw)))
+            derive_columns(connection, raw)
+            is_linked = "leads" in staged and "deal_id" in staged["leads"].present
+            of_table.append(with_deleted(connection, map_columns(raw, is_linked=is_linked)))
         if of_table:
-            agreed = [agree(connection, mapping) for mapping in of_table]
+            base = Conventions(currency=params.currency, zone=params.data.timezone)
+            agreed = [agree(connection, mapping, base) for mapping in of_table]
             staged[table] = stage(connection, table, of_table, agreed, qualify=qualify)
+            settle_versions(connection, staged[table])
             read_dates(connection, staged[table], of_table)
             mappings += of_table
             conventions += agreed

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import duckdb
@@ -11,24 +13,30 @@ from features.schema import MONEY, RATE, TIME
 from pipeline.common.sql import literal, quoted
 from pipeline.config.data_contract import EVENT_KEYS, TABLES, WORDS
 from pipeline.ingest.column_mapping import Mapping
-from pipeline.ingest.derived_columns import modified_column
-from pipeline.ingest.parsing import EMPTY_WORDS, Conventions, clean_sql, id_sql, number_sql, survey, time_sql, word_sql
+from pipeline.ingest.amount_formats import number_sql, unit_sql
+from pipeline.ingest.column_survey import survey
+from pipeline.ingest.currencies import named_currency
+from pipeline.ingest.left_out import deleted_sql
+from pipeline.ingest.parsing import EMPTY_WORDS, Conventions, clean_sql, id_sql, word_sql
 from pipeline.ingest.sources import PLACE, ROW
+from pipeline.ingest.time_formats import time_sql
 
-IDS = frozenset({"lead_id", "deal_id", "account_id", "contact_id", "owner_id", "event_id", "parent_id", "row_id"})
+IDS = frozenset({
+    "lead_id", "deal_id", "account_id", "contact_id", "owner_id", "event_id", "parent_id", "row_id", "manager_id",
+})  # fmt: skip
 BAD_COLUMN, BAD_VALUE, REASON = "__bad_column", "__bad_value", "__reason"
 """Columns that say why a row cannot be used."""
+CHANGED, MERGED, CONTENT = "__changed", "__merged", "__content"
+"""When a row was last changed; the record that it was merged into; a fingerprint of all it holds."""
+UNIQUE_KEYS = {
+    "leads": "lead_id", "deals": "deal_id", "accounts": "account_id", "events": "event_id", "owners": "owner_id",
+    "rates": "currency",
+}  # fmt: skip
+LEFT_OUT = ("duplicate", "older version", "exact copy", "deleted", "merged")
+"""How the reasons of rows begin that are out of use rightly: something else says what they said, or nothing should."""
 FIRST_START = "1900-01-01"
 """A company's first version may be dated back as far as this, so that it holds always."""
 
-UNIQUE = {
-    "leads": ("lead_id",),
-    "deals": ("deal_id", "recorded_at"),
-    "accounts": ("account_id", "valid_from"),
-    "events": ("event_id",),
-    "owners": ("owner_id",),
-    "rates": ("currency", "valid_from"),
-}
 _KINDS = {TIME: "time", MONEY: "money", RATE: "number", "float64": "number"}
 _COUNTS = frozenset({"employees", "annual_revenue"})
 _SQL_TYPES = {
@@ -94,38 +102,104 @@ def stage(
     """
     attributes = _attribute_types(connection, mappings)
     readable = tuple(name for name, type_ in TABLES[table].items() if type_ in _KINDS or (table, name) in WORDS)
-    selects = [
-        _select(table, mapping, agreed, attributes, readable, qualify=qualify)
-        for mapping, agreed in zip(mappings, conventions, strict=True)
-    ]
     relation = f"staged_{table}"
-    connection.execute(f"CREATE TABLE {relation} AS {' UNION ALL BY NAME '.join(selects)}")
+    for place, (mapping, agreed) in enumerate(zip(mappings, conventions, strict=True)):
+        select = _select(table, mapping, agreed, attributes, readable, qualify=qualify)
+        with session_zone(connection, mapping.timezone):
+            made = f"INSERT INTO {relation} BY NAME" if place else f"CREATE TABLE {relation} AS"
+            connection.execute(f"{made} {select}")
     present = frozenset(name for mapping in mappings for name in mapping.columns)
-    staged = Staged(table, relation, present, attributes, readable)
-    _mark_duplicates(connection, staged)
-    return staged
+    if table == "deals" and any(_has_units(connection, mapping) for mapping in mappings):
+        present |= {"currency"}
+    return Staged(table, relation, present, attributes, readable)
 
 
-def agree(connection: duckdb.DuckDBPyConnection, mapping: Mapping) -> dict[str, Conventions]:
-    """Find what each column of a source agrees on, by the contract's name."""
+@contextmanager
+def session_zone(connection: duckdb.DuckDBPyConnection, zone: str | None) -> Iterator[None]:
+    """Read times without an offset in another zone for a while; None changes nothing."""
+    before = connection.execute("SELECT current_setting('TimeZone')").fetchall()[0][0]
+    connection.execute(f"SET TimeZone = {literal(zone or before)}")
+    try:
+        yield
+    finally:
+        connection.execute(f"SET TimeZone = {literal(before)}")
+
+
+def _has_units(connection: duckdb.DuckDBPyConnection, mapping: Mapping) -> bool:
+    column = mapping.columns.get("amount")
+    if column is None or mapping.raw.columns[column] != "VARCHAR":
+        return False
+    query = f"SELECT 1 FROM {quoted(mapping.raw.relation)} WHERE regexp_matches({quoted(column)}, '[\\p{{L}}\\p{{Sc}}]') LIMIT 1"
+    return bool(connection.execute(query).fetchall())
+
+
+def agree(
+    connection: duckdb.DuckDBPyConnection, mapping: Mapping, base: Conventions | None = None
+) -> dict[str, Conventions]:
+    """Find what each column of a source agrees on, by the contract's name.
+
+    Parameters
+    ----------
+    connection : DuckDB connection
+    mapping : Mapping
+    base : Conventions, optional
+        The company's currency and time zone.
+    """
+    base = base or Conventions()
     contract = TABLES[mapping.raw.table]
-    uses = {
-        theirs: "id" if ours in IDS else "money" if ours in _COUNTS else _KINDS[contract[ours]]
-        for ours, theirs in mapping.columns.items()
-        if ours in IDS or contract[ours] in _KINDS
-    }
-    found = survey(connection, mapping.raw.relation, uses, mapping.raw.columns)
-    mapping.raw.notes += [
-        f"{mapping.raw.label}: every point in '{theirs}' has three digits behind it, so it is read as a thousands "
-        f"separator (1.234 is 1234); if it is a decimal point, cast the column in {mapping.raw.key}.sql"
-        for theirs, convention in found.items()
-        if convention.grouped
-    ]
-    zone = mapping.raw.source.timezone
-    return {
-        ours: replace(found.get(theirs, Conventions()), zone=zone if contract[ours] == TIME else None)
-        for ours, theirs in mapping.columns.items()
-    }
+    uses = {}
+    for ours, theirs in mapping.columns.items():
+        if ours in IDS or contract[ours] in _KINDS:
+            use = "id" if ours in IDS else "money" if ours in _COUNTS else _KINDS[contract[ours]]
+            uses[theirs] = "share" if ours == "probability" else use
+    with session_zone(connection, mapping.timezone):
+        found = survey(connection, mapping.raw.relation, uses, mapping.raw.columns, base)
+    mapping.raw.notes += list(_notes(mapping, found))
+    agreed = {ours: found.get(theirs, base) for ours, theirs in mapping.columns.items()}
+    if "currency" in agreed:
+        agreed["currency"] = replace(agreed["currency"], words=_currency_words(connection, mapping, base.currency))
+    if mapping.changed:
+        with session_zone(connection, mapping.timezone):
+            types = mapping.raw.columns
+            changed = survey(connection, mapping.raw.relation, {mapping.changed: "time"}, types, base)
+        agreed[CHANGED] = changed[mapping.changed]
+    return agreed
+
+
+def _notes(mapping: Mapping, found: dict[str, Conventions]) -> Iterator[str]:
+    raw = mapping.raw
+    for theirs, convention in found.items():
+        where = f"{raw.label}: '{theirs}'"
+        if convention.grouped:
+            yield (
+                f"{raw.label}: every point in '{theirs}' has three digits behind it, so it is read as a thousands "
+                f"separator (1.234 is 1234); if it is a decimal point, cast the column in {raw.key}.sql"
+            )
+        if convention.is_serial:
+            yield f"{where} holds days as spreadsheets count them (45345 is 2024-02-23) and is read so"
+        if convention.mixed:
+            yield (
+                f"{where} is written in two styles, 9.999,99 and 9,999.99: nothing says which is meant, so values with "
+                "a separator are left unread; give the column in one style"
+            )
+        if convention.scaled:
+            yield f"{where} is written in thousands or millions (12k is 12000) and is read so"
+        if convention.is_percent and theirs == mapping.columns.get("probability"):
+            yield f"{where} is in percent: 60 is read as 0.6"
+
+
+def _currency_words(
+    connection: duckdb.DuckDBPyConnection, mapping: Mapping, currency: str
+) -> tuple[tuple[str, str], ...]:
+    """Look up every word of a column of currencies that is no code as it stands."""
+    column = mapping.columns["currency"]
+    text = clean_sql(column, mapping.raw.columns[column])
+    rows = connection.execute(
+        f"SELECT DISTINCT lower({text}) AS word FROM {quoted(mapping.raw.relation)} "
+        "WHERE word IS NOT NULL AND NOT regexp_full_match(word, '[a-z]{3}') ORDER BY word LIMIT 500"
+    ).fetchall()
+    known = {word: named_currency(word, currency) for (word,) in rows}
+    return tuple((word, code) for word, code in known.items() if code)
 
 
 def _attribute_types(connection: duckdb.DuckDBPyConnection, mappings: list[Mapping]) -> dict[str, str]:
@@ -178,13 +252,18 @@ def _select(
     for name, type_ in attributes.items():
         theirs = own.get(name.lower())
         inner.append(f"{_attribute(theirs, raw.columns, raw.source.values, type_)} AS {quoted(name)}")
+    inner += [f"{sql} AS {name}" for name, sql in _marks(table, mapping, agreed, system if qualify else None).items()]
     outer = [ROW, PLACE, f"{system} AS system"]
     outer += [
         f"CAST({quoted('=' + name)} AS {sql_type(type_)}) AS {quoted(name)}" for name, type_ in TABLES[table].items()
     ]
     outer += [quoted("was:" + name) for name in readable]
     outer += [quoted(name) for name in attributes]
-    checks = _checks(table, agreed)
+    outer += [CHANGED, MERGED, CONTENT]
+    gone = "CASE WHEN __merged IS NOT NULL THEN 'merged into another record' ELSE 'deleted in the source' END"
+    is_gone = "(__deleted OR __merged IS NOT NULL)"
+    left = (UNIQUE_KEYS.get(table, "row"), is_gone, gone, MERGED)
+    checks = [left, *_checks(table, agreed)]
     outer += [
         f"CASE {' '.join(f'WHEN {wrong} THEN {literal(name)}' for name, wrong, _, _ in checks)} END AS {BAD_COLUMN}",
         f"CASE {' '.join(f'WHEN {wrong} THEN {value}' for _, wrong, _, value in checks)} END AS {BAD_VALUE}",
@@ -193,33 +272,43 @@ def _select(
     return f"SELECT {', '.join(outer)} FROM (SELECT {', '.join(inner)} FROM {quoted(raw.relation)})"
 
 
+def _marks(table: str, mapping: Mapping, agreed: dict[str, Conventions], prefix: str | None) -> dict[str, str]:
+    """Give the SQL of what else is known of a row: whether it was deleted or merged, and when it was changed."""
+    raw = mapping.raw
+    changed = "CAST(NULL AS TIMESTAMP)"
+    if mapping.changed:
+        changed = time_sql(mapping.changed, raw.columns[mapping.changed], agreed[CHANGED])
+    merged = "CAST(NULL AS VARCHAR)"
+    if mapping.merged:
+        merged = id_sql(mapping.merged, raw.columns[mapping.merged], Conventions())
+        merged = f"{prefix} || ':' || {merged}" if prefix else merged
+    written = "CAST(NULL AS VARCHAR)"
+    if table == "deals" and "amount" in mapping.columns:
+        column = mapping.columns["amount"]
+        written = unit_sql(column, raw.columns[column], agreed["amount"])
+    # Events are too many to hold a copy of each to compare.
+    content = f"hash({', '.join(map(quoted, raw.columns))})" if table != "rates" else "CAST(0 AS UBIGINT)"
+    return {
+        CHANGED: changed, MERGED: merged, CONTENT: content, "__deleted": deleted_sql(mapping), "__unit": written,
+    }  # fmt: skip
+
+
 def column_sql(
     table: str, mapping: Mapping, agreed: dict[str, Conventions], name: str, type_: str, prefix: str | None
 ) -> tuple[str, str]:
     """Give the SQL for a contract's column of a source: its value, and the text as written."""
+    unit = None
+    if (table, name) == ("deals", "currency") and "amount" in mapping.columns:
+        amount = mapping.columns["amount"]
+        unit = unit_sql(amount, mapping.raw.columns[amount], agreed["amount"])
     if name not in mapping.columns:
-        return "NULL", "CAST(NULL AS VARCHAR)"
+        return unit or "NULL", "CAST(NULL AS VARCHAR)"
     theirs = mapping.columns[name]
     their_type = mapping.raw.columns[theirs]
     written = clean_sql(theirs, their_type)
     words = mapping.raw.source.values.get(name, {})
     value = value_sql(table, name, theirs, their_type, agreed[name], words, prefix)
-    if (table, name) == ("deals", "closed_at"):
-        value = _not_planned(mapping, agreed, value)
-    return value, written
-
-
-def _not_planned(mapping: Mapping, agreed: dict[str, Conventions], closed_at: str) -> str:
-    """Read the date of a closed deal that lies after its record's day as a plan: it was closed when it was recorded."""
-    raw = mapping.raw
-    recorded = mapping.columns.get("recorded_at") or modified_column(raw)
-    if "outcome" not in mapping.columns or recorded is None or recorded == mapping.columns["closed_at"]:
-        return closed_at
-    outcome = column_sql("deals", mapping, agreed, "outcome", "string", None)[0]
-    convention = agreed.get("recorded_at") or Conventions(iso_only=False, zone=raw.source.timezone)
-    at = time_sql(recorded, raw.columns[recorded], convention)
-    is_plan = f"{outcome} IN ('won', 'lost') AND {closed_at} >= {at} + INTERVAL 1 DAY"
-    return f"CASE WHEN {is_plan} THEN {at} ELSE {closed_at} END"
+    return (f"coalesce({value}, {unit})" if unit else value), written
 
 
 def value_sql(
@@ -250,7 +339,8 @@ def value_sql(
         first = {"first_day": FIRST_START} if name == "valid_from" else {}
         return time_sql(column, column_type, convention, **first)
     if type_ in _KINDS:
-        return number_sql(column, column_type, convention, sql_type(type_))
+        number = number_sql(column, column_type, convention, sql_type(type_))
+        return f"{number} / 100" if name == "probability" and convention.is_percent else number
     if name in IDS:
         value = id_sql(column, column_type, convention)
         return f"{prefix} || ':' || {value}" if prefix else value
@@ -261,7 +351,7 @@ def value_sql(
                 readings.setdefault(word, ours)
         return word_sql(clean_sql(column, column_type), readings, "NULL")
     text = clean_sql(column, column_type, EMPTY_WORDS)
-    return word_sql(text, readings, text)
+    return word_sql(text, dict(convention.words) | readings, text)
 
 
 def _attribute(theirs: str | None, types: dict[str, str], values: dict[str, dict[str, list[str]]], type_: str) -> str:
@@ -272,6 +362,11 @@ def _attribute(theirs: str | None, types: dict[str, str], values: dict[str, dict
     text = clean_sql(theirs, types[theirs], EMPTY_WORDS)
     words = next((words for name, words in values.items() if name.lower() == theirs.lower()), {})
     return word_sql(text, {word.strip().lower(): ours for ours, listed in words.items() for word in listed}, text)
+
+
+def left_out_sql(prefix: str = "") -> str:
+    """Give the SQL of whether a row is out of use rightly, so that nothing is missing without it."""
+    return "(" + " OR ".join(f"starts_with({prefix}{REASON}, {literal(start)})" for start in LEFT_OUT) + ")"
 
 
 def sql_type(type_: str) -> str:
@@ -324,34 +419,16 @@ def _checks(table: str, agreed: dict[str, Conventions]) -> list[tuple[str, str, 
         return [*needed, missing("rate"), unreadable("rate", "number"), not_above_0]
     outcome, closed_at = quoted("=outcome"), quoted("=closed_at")
     closed = f"{outcome} IN ('won', 'lost')"
+    other_unit = f"{quoted('=currency')} IS NOT NULL AND __unit IS NOT NULL AND upper({quoted('=currency')}) <> __unit"
+    written = "__unit || ' beside ' || upper(" + quoted("=currency") + ")"
+    conflict = ("amount", other_unit, literal("written with another currency than the row's"), written)
     return [
-        missing("deal_id"),
+        *([missing("deal_id")] if "deal_id" in agreed else []),
         unreadable("outcome", "outcome"),
         missing("outcome", f"{closed_at} IS NOT NULL OR {quoted('was:closed_at')} IS NOT NULL"),
         unreadable("closed_at", "date", closed),
         missing("closed_at", closed),
         recorded,
         unreadable("amount", "amount", f"{outcome} = 'won'"),
+        conflict,
     ]
-
-
-def _mark_duplicates(connection: duckdb.DuckDBPyConnection, staged: Staged) -> None:
-    """Keep the first usable row of each id; the others are duplicates."""
-    unique = UNIQUE.get(staged.table, ())
-    names = [name for name in unique if name in staged.present]
-    if not names or unique[0] not in names:
-        return
-    key = unique[0]
-    listed = ", ".join(names)
-    connection.execute(
-        f"CREATE TEMP TABLE twice AS SELECT {key} FROM {staged.relation} WHERE {REASON} IS NULL AND {key} IS NOT NULL "
-        f"GROUP BY {listed} HAVING count(*) > 1"
-    )
-    connection.execute(
-        f"UPDATE {staged.relation} SET {BAD_COLUMN} = '{key}', {BAD_VALUE} = {key}, "
-        f"{REASON} = 'duplicate {key}; the first row is kept' "
-        f"WHERE rowid IN (SELECT again FROM (SELECT rowid AS again, "
-        f"row_number() OVER (PARTITION BY {listed} ORDER BY rowid) AS place FROM {staged.relation} "
-        f"WHERE {REASON} IS NULL AND {key} IN (FROM twice)) WHERE place > 1)"
-    )
-    connection.execute("DROP TABLE twice")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from pipeline.onboarding.outcome_words import plain
+from pipeline.config.outcome_words import plain
 
 
 @cache

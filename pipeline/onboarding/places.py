@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 from pipeline.common.errors import UserError
 from pipeline.common.masking import without_password
 from pipeline.ingest.databases import SCHEMES
-from pipeline.ingest.sources import FORMATS
+from pipeline.ingest.file_formats import OTHER_FORMATS, TEXT_FORMATS, members
 
 OWN_FILES = frozenset({"audit.json", "manifest.json", "backtest.json", "truth.json", "mess.json", "quarantine.parquet"})
 """What leadrev itself writes; a folder that holds an audit or scores is one of results."""
@@ -65,13 +65,13 @@ def find_places(given: Sequence[str], folder: Path) -> list[Place]:
         else:
             places += _files(Path(written), folder)
     if not places:
-        raise UserError(f"{', '.join(given)}: nothing to read there; tables may end in {', '.join(FORMATS)} (.gz too).")
+        raise UserError(f"{', '.join(given)}: nothing to read there; tables may end in {', '.join([*TEXT_FORMATS, *OTHER_FORMATS])} (.gz too).")
     return places
 
 
 def _files(path: Path, folder: Path) -> list[Place]:
     if path.is_file():
-        return [Place(_stem(path), _relative(path, folder))]
+        return _of_file(path, folder)
     if not path.is_dir():
         raise UserError(
             f"{path}: no such file or folder; name a folder of exports, files, or postgresql://user@host/db"
@@ -81,10 +81,18 @@ def _files(path: Path, folder: Path) -> list[Place]:
         if entry.name.startswith((".", "_", "~")):
             continue
         if entry.is_file() and _is_table(entry):
-            places.append(Place(_stem(entry), _relative(entry, folder)))
+            places += _of_file(entry, folder)
         elif entry.is_dir():
             places += _parts(entry, folder)
     return places
+
+
+def _of_file(path: Path, folder: Path) -> list[Place]:
+    """Read a file as one table; an archive, or a workbook, as one table for each that it holds."""
+    inside = members(path)
+    if len(inside) < 2:
+        return [Place(_stem(path), _relative(path, folder))]
+    return [Place(Path(name).stem, f"{_relative(path, folder)}/{name}") for name in inside]
 
 
 def _parts(path: Path, folder: Path) -> list[Place]:
@@ -102,7 +110,7 @@ def _parts(path: Path, folder: Path) -> list[Place]:
 
 def _is_table(path: Path) -> bool:
     name = path.name.lower().removesuffix(".gz")
-    if path.name in OWN_FILES or Path(name).suffix not in FORMATS:
+    if path.name in OWN_FILES or Path(name).suffix not in (*TEXT_FORMATS, *OTHER_FORMATS):
         return False
     return Path(name).suffix != ".json" or not _is_lone_object(path)
 
