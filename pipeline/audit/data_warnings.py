@@ -13,8 +13,10 @@ from features.empty_words import NO_CHOICE
 from features.versions import happened_events
 from models.small_samples import FEW_WINS
 from pipeline.audit.closing_dates import closing_warnings
+from pipeline.audit.crowding import crowding_warnings
 from pipeline.audit.decisions import Judged
 from pipeline.audit.drift import drift_warning, shifts
+from pipeline.audit.reading_warnings import reading_warnings
 from pipeline.audit.reconciliation import Reconciliation
 from pipeline.common.masking import masked
 from pipeline.ingest.company import LoadedCompany
@@ -71,6 +73,8 @@ def data_warnings(
             "no_lost",
             "no lead is known to be lost: each stays open, however old, and nothing is said of losing",
         )
+    reading_warnings(loaded, warn)
+    crowding_warnings(loaded, as_of, warn)
     _missing_parts(loaded, warn)
     _reading(loaded, counts, reconciliation, warn)
     _stale(loaded, as_of, counts, warn)
@@ -114,14 +118,11 @@ def _reading(loaded: LoadedCompany, counts: dict[str, int], reconciliation: Reco
                 column=column,
                 count=n,
             )
-        if count["quarantined"]:
-            share = count["quarantined"] / count["rows"]
-            warn(
-                "quarantined",
-                f"{table}: {count['quarantined']:,} rows ({share:.1%}) are in quarantine",
-                table=table,
-                count=count["quarantined"],
-            )
+        if unusable := count["quarantined"] - count["left_out"]:
+            share = unusable / count["rows"]
+            rows = f"{unusable:,} row{'' if unusable == 1 else 's'} ({share:.1%})"
+            text = f"{table}: {rows} {'is' if unusable == 1 else 'are'} in quarantine"
+            warn("quarantined", text, table=table, count=unusable)
     for (column, reason), rows in doubtful(loaded.connection, loaded.staged["deals"], loaded.known_until).groupby(
         ["column", "reason"], sort=True
     ):
@@ -145,15 +146,6 @@ def _reading(loaded: LoadedCompany, counts: dict[str, int], reconciliation: Reco
             table="leads",
             count=n,
         )
-    for table, column in (("leads", "created_at"), ("deals", "closed_at"), ("events", "occurred_at")):
-        if not loaded.tables.has(table, column):
-            continue
-        rows, midnights = loaded.connection.execute(
-            f"SELECT count({column}), count(*) FILTER ({column}::TIME = TIME '00:00:00') FROM {table}"
-        ).fetchall()[0]
-        if rows > 1 and rows == midnights:
-            text = f"{table}.{column} holds nothing but midnights: if these are dates, cast them to DATE in sql"
-            warn("midnights", text, table=table, column=column)
     late = _one(loaded, f"SELECT count(*) FROM leads WHERE created_at > TIMESTAMP '{loaded.known_until}'")
     if late:
         warn(

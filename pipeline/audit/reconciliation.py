@@ -196,7 +196,9 @@ def reconcile(loaded: LoadedCompany) -> Reconciliation:
             made = "INSERT INTO arrived BY NAME"
     # As in loading: the last change orders the rows of a deal, and a date that lay ahead of it was a plan.
     recorded = "coalesce(recorded_at, CASE WHEN count(*) OVER (PARTITION BY deal_id) > 1 THEN changed END)"
-    closed = f"CASE WHEN outcome IN ('won', 'lost') AND {is_later_sql('closed_at', 'coalesce(recorded_at, changed)', zone)} "
+    closed = (
+        f"CASE WHEN outcome IN ('won', 'lost') AND {is_later_sql('closed_at', 'coalesce(recorded_at, changed)', zone)} "
+    )
     connection.execute(
         f"CREATE OR REPLACE TEMP TABLE arrived AS SELECT * REPLACE ({recorded} AS recorded_at, "
         f"{closed} THEN coalesce(recorded_at, changed) ELSE closed_at END AS closed_at) FROM arrived WHERE NOT deleted"

@@ -15,6 +15,8 @@ import pyarrow.parquet as pq
 
 from models.small_samples import FEW_WINS
 from pipeline.audit.leakage_audit import audit
+from pipeline.audit.reading_warnings import warning_rows
+from pipeline.audit.source_counts import counts_table, source_counts
 from pipeline.common.atomic_write import write_whole
 from pipeline.common.errors import UserError
 from pipeline.common.masking import masked
@@ -32,6 +34,8 @@ QUARANTINE_SCHEMA = pa.schema(
     ]
 )  # fmt: skip
 
+WARNINGS_SCHEMA = pa.schema([("code", pa.string()), *QUARANTINE_SCHEMA])
+
 
 @dataclass(frozen=True)
 class CheckResult:
@@ -42,13 +46,16 @@ class CheckResult:
 
 
 def check(params: Params, out: Path) -> CheckResult:
-    """Load, reconcile and audit a company; write ``audit.json``, ``audit.html`` and ``quarantine.parquet``.
+    """Load, reconcile and audit a company, and write what was found.
+
+    ``audit.json`` and ``audit.html``; ``quarantine.parquet``: rows that are not used; ``warnings.parquet``: rows that
+    are, but warned of.
 
     Parameters
     ----------
     params : Params
     out : Path
-        Folder for the three files; each appears whole or not at all.
+        Folder for the files; each appears whole or not at all.
 
     Returns
     -------
@@ -73,6 +80,7 @@ def check(params: Params, out: Path) -> CheckResult:
         "audit.json": text.encode(),
         "audit.html": render_audit(content).encode(),
         "quarantine.parquet": _parquet(quarantined(loaded.connection)),
+        "warnings.parquet": _parquet(warning_rows(loaded), WARNINGS_SCHEMA),
     }
     write_whole(out, files)
     return CheckResult(content, out)
@@ -97,6 +105,7 @@ def audit_content(loaded: LoadedCompany, as_of: datetime) -> dict[str, Any]:
         "fingerprint": data_fingerprint(loaded),
         "reconciliation": found.reconciliation.as_dict(),
         "counts": loaded.counts,
+        "sources": source_counts(loaded, as_of),
         "outcomes": found.counts,
         "identity": loaded.identity.as_dict(),
         "definitions": count_definitions(loaded),
@@ -155,10 +164,10 @@ def summary(result: CheckResult) -> str:
         lines.append(
             f"  of the loaded, without a lead: {unattached['deals']:,}, {unattached['amount']:,.2f} {currency}"
         )
+    lines += counts_table(content["sources"])
     for table, count in content["counts"].items():
         lines.append(
             f"{table}: {count['rows']:,} rows, {count['loaded']:,} loaded, {count['quarantined']:,} quarantined"
-            + (f", {count['deleted']:,} deleted in the source and left out" if count.get("deleted") else "")
         )
         lines += [f"  {n:,} × {reason}" for reason, n in count["reasons"].items()]
     lines.append(f"Identity: {content['identity']['text']}")
@@ -173,9 +182,9 @@ def summary(result: CheckResult) -> str:
     return "\n".join(lines)
 
 
-def _parquet(quarantine: pd.DataFrame) -> bytes:
+def _parquet(rows: pd.DataFrame, schema: pa.Schema = QUARANTINE_SCHEMA) -> bytes:
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pandas(quarantine, schema=QUARANTINE_SCHEMA, preserve_index=False), buffer)
+    pq.write_table(pa.Table.from_pandas(rows, schema=schema, preserve_index=False), buffer)
     return buffer.getvalue()
 
 

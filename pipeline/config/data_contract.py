@@ -102,9 +102,11 @@ HISTORY_STARTS = ("_fivetran_start", "dbt_valid_from", "_sdc_start", "valid_from
 """Columns that say from when a version held, where a table keeps a row per version."""
 
 CHANGED_NAMES = (
-    *HISTORY_STARTS, "systemmodstamp", "system_modstamp", "lastmodifieddate", "last_modified_date", "last modified date",
+    *HISTORY_STARTS, "systemmodstamp", "system_modstamp", "lastmodifieddate", "last_modified_date",
+    "last modified date",
     "updated_at", "updatedat", "updated_time", "update_time", "updated", "modified_at", "modifiedon", "modified_on",
-    "modified on", "(do not modify) modified on", "modified time", "moved_time", "changed_at", "modified_time", "date_modify", "write_date", "hs_lastmodifieddate",
+    "modified on", "(do not modify) modified on", "modified time", "moved_time", "changed_at",
+    "modified_time", "date_modify", "write_date", "hs_lastmodifieddate",
     "property_hs_lastmodifieddate", "last_updated", "lastupdated", "last modified", "last activity modified",
     "_fivetran_synced", "_airbyte_extracted_at", "_airbyte_emitted_at", "_sdc_batched_at", "_sdc_extracted_at",
     "_dlt_load_time", "loaded_at", "synced_at", "_synced_at",

@@ -1,4 +1,3 @@
-# ruff: noqa: S608 (SQL here is made of quoted identifiers and literals)
 """How text becomes numbers and money, and what unit is written beside an amount.
 
 A unit written in a value is part of it: ``$1,200`` in a company that counts in euros is 1,200 dollars (`unit_sql`).
@@ -19,7 +18,7 @@ _SCALE = r"^(k|tsd\.?|mio\.?|mrd\.?|mn|mm|m|bn)"
 
 
 def bare_sql(text: str) -> str:
-    """Give an amount without blanks and apostrophes, ``,--`` for no cents, and a second amount in brackets behind it."""
+    """Give an amount without blanks and apostrophes, ``,--`` for no cents, and a second amount in brackets."""
     bare = rf"regexp_replace({text}, '[\s\x{{a0}}\x{{202f}}\x{{2009}}\x{{2007}}''’ʼ`´]+', '', 'g')"
     bare = f"replace(replace({bare}, '−', '-'), '–', '-')"
     bare = rf"regexp_replace({bare}, '(\d)[(][A-Z]{{3}}[^()]{{1,40}}[)]$', '\1')"
@@ -73,7 +72,7 @@ def _digits(conventions: Conventions) -> str:
     if conventions.mixed:
         return f"CASE WHEN regexp_full_match(part.digits, '\\d+{power}') THEN part.digits END"
     if conventions.decimal_comma:
-        grouped = rf"(?:\d{{1,3}}(?:[.]\d{{3}})+|\d+),\d*|\d{{1,3}}(?:[.]\d{{3}})+"
+        grouped = r"(?:\d{1,3}(?:[.]\d{3})+|\d+),\d*|\d{1,3}(?:[.]\d{3})+"
         spoken = (
             f"CASE WHEN regexp_full_match(part.digits, '{grouped}') "
             "THEN replace(replace(part.digits, '.', ''), ',', '.') ELSE part.digits END"

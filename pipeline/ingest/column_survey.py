@@ -52,13 +52,13 @@ def survey(
         facts = dict(_facts(column, use, types[column]))
         asked.append((column, list(facts)))
         counts += facts.values()
-    found = {column: base for column in wanted}
+    found = dict.fromkeys(wanted, base)
     if not counts:
         return found
     values = iter(connection.execute(f"SELECT {', '.join(counts)} FROM {quoted(relation)}").fetchall()[0])
     for column, names in asked:
-        facts = {name: next(values) or 0 for name in names}
-        found[column] = _agreed(facts, wanted[column], base)
+        counted = {name: int(next(values) or 0) for name in names}
+        found[column] = _agreed(counted, wanted[column], base)
     return found
 
 
@@ -113,15 +113,17 @@ def _amount_facts(text: str, use: str) -> Iterator[tuple[str, str]]:
     parts = f"CASE WHEN NOT regexp_full_match({text}, '-?\\d+') THEN {parts_sql(text)} END"
     digits = f"({parts}).digits"
     for name, mark, other in (("comma", ",", "[.]"), ("point", "[.]", ",")):
-        sign = (
-            rf"^\d+{mark}\d{{1,2}}$|{mark}\d{{4,}}$|{other}\d{{3}}{mark}|{other}\d{{3}}{other}|^0{mark}\d|\d{{4}}{mark}\d"
-        )
+        sign = rf"^\d+{mark}\d{{1,2}}$|{mark}\d{{4,}}$|{other}\d{{3}}{mark}|{other}\d{{3}}{other}"
+        sign += rf"|^0{mark}\d|\d{{4}}{mark}\d"
         cents = rf"\d{mark}(?:[-–]{{1,2}}|—)"
         yield name, f"count(*) FILTER (regexp_matches({digits}, '{sign}') OR regexp_matches({text}, '{cents}'))"
     yield "threes", f"count(*) FILTER (regexp_matches({digits}, '^\\d{{1,3}}[.]\\d{{3}}$'))"
     yield "all", f"count({text})"
     scales = "|".join(sorted((word.replace(".", "[.]") for word in SCALES), key=len, reverse=True))
-    yield "scaled", f"count(*) FILTER (regexp_matches(lower(({parts}).after), '^(?:{scales})(?:\\p{{Sc}}.*|[a-z]{{3}})?$'))"
+    yield (
+        "scaled",
+        f"count(*) FILTER (regexp_matches(lower(({parts}).after), '^(?:{scales})(?:\\p{{Sc}}.*|[a-z]{{3}})?$'))",
+    )
     if use == "share":
         number = f"TRY_CAST(replace(regexp_replace({text}, '[%\\s]+', '', 'g'), ',', '.') AS DOUBLE)"
         yield "above_one", f"count(*) FILTER ({number} > 1 OR contains({text}, '%'))"

@@ -101,7 +101,7 @@ def _titles(start: str) -> tuple[int, str]:
     lines = start.splitlines()[:LOOKED_AT]
     if len(start.splitlines()) <= LOOKED_AT and not start.endswith(("\n", "\r")):
         lines = lines[:-1] or lines
-    best: tuple[int, int, str] = (0, 0, "")
+    best: tuple[int, int, str] = (0, len(_header(start)[0]), "")
     for delimiter in DELIMITERS:
         try:
             rows = [next(csv.reader([line], delimiter=delimiter), []) for line in lines]

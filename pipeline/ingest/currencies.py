@@ -23,7 +23,7 @@ def codes() -> frozenset[str]:
     """Give the ISO 4217 codes that CLDR knows."""
     from babel import Locale
 
-    return frozenset(code for code in Locale("en").currencies if len(code) == 3)
+    return frozenset(code for code in map(str, Locale("en").currencies) if len(code) == 3)
 
 
 def signs(company: str) -> dict[str, str]:

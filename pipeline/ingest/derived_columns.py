@@ -103,9 +103,7 @@ def _outcome_sql(texts: dict[str, str], names: dict[str, str], words: dict[str, 
         is_set[flag] = f"coalesce(lower({text}) IN ({listed}), false)"
     if "closed" in is_set:
         is_odd.append(f"({is_set['won']} AND NOT {is_set['closed']} AND {texts['closed']} IS NOT NULL)")
-    shown = " || ', ' || ".join(
-        f"{literal(name + '=')} || coalesce({texts[flag]}, '')" for flag, name in names.items()
-    )
+    shown = " || ', ' || ".join(f"{literal(name + '=')} || coalesce({texts[flag]}, '')" for flag, name in names.items())
     odd = " OR ".join(f"coalesce({test}, false)" for test in is_odd) or "false"
     nothing = " AND ".join(f"{text} IS NULL" for text in texts.values())
     lost = "".join(f" WHEN {is_set[flag]} THEN 'lost'" for flag in ("lost", "closed") if flag in is_set)

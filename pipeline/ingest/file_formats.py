@@ -98,7 +98,7 @@ def unpack(path: Path, part: str, key: str, scratch: Path) -> Unpacked:
 
 
 def find_part(folder: Path, written: str) -> tuple[Path, str] | None:
-    """Find the archive or workbook in a path that goes on inside it: ``export.zip/Lead.csv``, ``leads.xlsx/Sheet 2``."""
+    """Find the archive or workbook in a path that goes on inside it: ``export.zip/Lead.csv``, ``a.xlsx/Sheet 2``."""
     parts = PurePosixPath(written).parts
     for place in range(len(parts) - 1, 0, -1):
         outer = folder / PurePosixPath(*parts[:place])
@@ -134,7 +134,7 @@ def _tables_of(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
 
 def _is_workbook(path: Path) -> bool:
     names = set(zipfile.ZipFile(path).namelist())
-    return "[Content_Types].xml" in names or "mimetype" in names and "content.xml" in names
+    return "[Content_Types].xml" in names or ("mimetype" in names and "content.xml" in names)
 
 
 def _archive(path: Path, part: str, key: str, scratch: Path) -> Unpacked:

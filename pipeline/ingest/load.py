@@ -217,7 +217,8 @@ def _make_closings(connection: duckdb.DuckDBPyConnection) -> None:
             FROM shared_deals AS shared JOIN staged_deals AS deals ON deals.rowid = shared.place
             JOIN leads ON leads.lead_id = shared.lead_id
             WHERE deals.{REASON} IS NULL AND deals.outcome IN ('won', 'lost') AND shared.lead_id <> deals.lead_id
-              AND shared.lead_id NOT IN (SELECT lead_id FROM staged_deals WHERE {REASON} IS NULL AND lead_id IS NOT NULL)
+              AND shared.lead_id NOT IN (
+                    SELECT lead_id FROM staged_deals WHERE {REASON} IS NULL AND lead_id IS NOT NULL)
         ) GROUP BY lead_id, closed_at ORDER BY lead_id, closed_at
         """
     )

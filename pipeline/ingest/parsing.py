@@ -1,4 +1,3 @@
-# ruff: noqa: S608 (SQL here is made of quoted identifiers and literals)
 """How text becomes ids, keys and words, and what a column agrees on: SQL expressions for DuckDB.
 
 A value is never guessed at alone. Where its meaning depends on a convention (day or month first, decimal point or

@@ -33,12 +33,14 @@ def close_when_recorded(connection: duckdb.DuckDBPyConnection, timezone: str) ->
         "SELECT deals.rowid AS place, turned_at AS moment FROM staged_deals AS deals JOIN __turns ON row_id = deal_id "
         f"AND __turns.outcome = deals.outcome WHERE deals.outcome = 'lost' AND {later}"
     )
+    recorded = f"coalesce(recorded_at, {CHANGED})"
     by_row = (
-        f"SELECT rowid AS place, coalesce(recorded_at, {CHANGED}) AS moment FROM staged_deals AS deals "
-        f"WHERE outcome IN ('won', 'lost') AND {is_later_sql('closed_at', f'coalesce(recorded_at, {CHANGED})', timezone)}"
+        f"SELECT rowid AS place, {recorded} AS moment FROM staged_deals AS deals "
+        f"WHERE outcome IN ('won', 'lost') AND {is_later_sql('closed_at', recorded, timezone)}"
     )
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE __recorded AS SELECT place, min(moment) AS moment FROM ({by_history} UNION ALL {by_row}) "
+        "CREATE OR REPLACE TEMP TABLE __recorded AS SELECT place, min(moment) AS moment "
+        f"FROM ({by_history} UNION ALL {by_row}) "
         f"WHERE place IN (SELECT rowid FROM staged_deals WHERE {REASON} IS NULL) GROUP BY place"
     )
     connection.execute(

@@ -150,20 +150,22 @@ def unreadable_words(connection: duckdb.DuckDBPyConnection, table: str) -> list[
         written = quoted("was:" + column)
         rows = connection.execute(
             f"SELECT {written} AS word, count(*) AS n FROM staged_{table} WHERE {written} IS NOT NULL "
-            f"AND ({REASON} IS NULL OR {REASON} LIKE 'unreadable%') GROUP BY word ORDER BY n DESC, word LIMIT {WORDS_SHOWN}"
+            f"AND ({REASON} IS NULL OR {REASON} LIKE 'unreadable%') "
+            f"GROUP BY word ORDER BY n DESC, word LIMIT {WORDS_SHOWN}"
         ).fetchall()
         if not rows:
             continue
         likely = LIKELY.get(column)
         pasted: dict[str, list[str]] = {}
         for word, _ in rows:
-            pasted.setdefault((likely(word) if likely else None) or "?", []).append(word)
+            pasted.setdefault((likely(word) if likely else None) or next(iter(reversed(known))), []).append(word)
         listed = ", ".join(f"{word} ({n:,})" for word, n in rows)
         values = ", ".join(f"{ours}: {json.dumps(words, ensure_ascii=False)}" for ours, words in pasted.items())
         told.append((
             column,
             f"{table}.{column}: nobody knows these words: {listed}. Say in data.sources.{table} what they mean, "
-            f"e.g. values: {{{column}: {{{values}}}}} (allowed: {', '.join(known)}).",
+            f"e.g. values: {{{column}: {{{values}}}}} (allowed: {', '.join(known)}; words that say nothing "
+            f"by themselves stand under {next(iter(reversed(known)))}).",
         ))  # fmt: skip
     return told
 
@@ -173,7 +175,9 @@ def check_shares(connection: duckdb.DuckDBPyConnection, counts: dict[str, dict[s
     for table, count in counts.items():
         unusable = count["quarantined"] - count["left_out"]
         if unusable > limit * count["rows"] or not count["loaded"]:
-            reasons = {reason: n for reason, n in count["reasons"].items() if not is_left_out(reason)} or count["reasons"]
+            reasons = {reason: n for reason, n in count["reasons"].items() if not is_left_out(reason)} or count[
+                "reasons"
+            ]
             reason, n = next(iter(reasons.items()))
             column = re.sub(r":.*", "", reason) if ": " in reason else None
             example = connection.execute(
@@ -187,7 +191,8 @@ def check_shares(connection: duckdb.DuckDBPyConnection, counts: dict[str, dict[s
             where = f" (e.g. {value!r} in {example[0][0]}, row {example[0][1]})" if example else ""
             told = unreadable_words(connection, table)
             raise TooManyQuarantinedError(
-                f"data.sources.{table}: {unusable or count['quarantined']:,} of {count['rows']:,} rows cannot be used, more than "
+                f"data.sources.{table}: {unusable or count['quarantined']:,} of {count['rows']:,} rows cannot be "
+                f"used, more than "
                 f"data.quarantined_share_limit ({limit:.0%}) allows; {n:,} of them: {reason}{where}. "
                 f"{''.join(f'{text} ' for _, text in told)}Mend the source or its mapping, or raise the limit.",
                 quarantined(connection),

@@ -1,9 +1,9 @@
 # ruff: noqa: S608 (SQL here is made of quoted identifiers and literals)
 """Ids that lead from one table to another: made to meet where they are one id written in two ways.
 
-A merged record's rows go to the record it was merged into. Salesforce writes an id in 15 or in 18 characters. A deal may
-name several leads in one cell, or a contact instead of the lead that became it; a lead may name its deal. What still
-leads nowhere is counted, with a guess at why.
+A merged record's rows go to the record it was merged into. Salesforce writes an id in 15 or in 18 characters. A deal
+may name several leads in one cell, or a contact instead of the lead that became it; a lead may name its deal. What
+still leads nowhere is counted, with a guess at why.
 """
 
 from __future__ import annotations
@@ -121,14 +121,16 @@ def _split_cells(
             system = mapping.raw.source.system
             prefix = f"{system}:" if qualify and system else ""
             connection.execute(
-                f"CREATE OR REPLACE TEMP TABLE __parts AS SELECT place, {literal(prefix)} || trim(parts[number]) AS id, "
-                f"moment, number FROM (SELECT *, unnest(range(1, len(parts) + 1)) AS number FROM (SELECT rowid AS place, "
+                "CREATE OR REPLACE TEMP TABLE __parts AS "
+                f"SELECT place, {literal(prefix)} || trim(parts[number], ' []\"') AS id, moment, number FROM "
+                "(SELECT *, unnest(range(1, len(parts) + 1)) AS number FROM (SELECT rowid AS place, "
                 f"{when} AS moment, string_split(substr({column}, {len(prefix) + 1}), {literal(mark)}) AS parts "
                 f"FROM staged_{table} WHERE contains({column}, {literal(mark)})))"
             )
             ranked = (
                 f"SELECT place, coalesce(lead_id, id) AS lead_id, row_number() OVER (PARTITION BY place ORDER BY "
-                "lead_id IS NULL, created_at > moment, created_at DESC, number, lead_id) AS rank, lead_id IS NOT NULL AS is_there "
+                "lead_id IS NULL, created_at > moment, created_at DESC, number, lead_id) AS rank, "
+                "lead_id IS NOT NULL AS is_there "
                 f"FROM __parts LEFT JOIN (SELECT lead_id, {column} AS key, created_at FROM staged_leads "
                 f"WHERE {REASON} IS NULL) ON key = id WHERE id <> {literal(prefix)}"
             )
@@ -159,9 +161,9 @@ def _other_form(connection: duckdb.DuckDBPyConnection, table: str, column: str, 
         f"ON left(was, 15) = left(id, 15) WHERE length(was) <> length(id) "
         f"AND was NOT IN (SELECT {key} FROM staged_{owner} WHERE {key} IS NOT NULL) GROUP BY was HAVING count(*) = 1"
     )
-    count = connection.execute(
-        f"UPDATE staged_{table} SET {column} = id FROM __forms WHERE {column} = was"
-    ).fetchall()[0][0]
+    count = connection.execute(f"UPDATE staged_{table} SET {column} = id FROM __forms WHERE {column} = was").fetchall()[
+        0
+    ][0]
     connection.execute("DROP TABLE __forms")
     return count
 
@@ -198,7 +200,9 @@ def unmatched(connection: duckdb.DuckDBPyConnection, staged: dict[str, Staged]) 
             f"SELECT count({column}), count(*) FILTER ({missing}) FROM staged_{table} WHERE {reason}"
         ).fetchall()[0]
         if lost:
-            guess = _guess(connection, f"SELECT DISTINCT {column} AS id FROM staged_{table} WHERE {missing}", owner, key)
+            guess = _guess(
+                connection, f"SELECT DISTINCT {column} AS id FROM staged_{table} WHERE {missing}", owner, key
+            )
             where = f"({reason}) AND {missing}"
             found.append({
                 "table": table, "column": column, "owner": owner, "rows": rows, "count": lost, "guess": guess,

@@ -2,8 +2,8 @@
 """Rows of one record: exact copies, versions in their order, and what was newest; never the order of rows in a file.
 
 Versions are ordered by ``recorded_at``, or by a column that CRMs and loaders call so (`data_contract.CHANGED_NAMES`).
-Deals and companies keep their versions: each was known over a time of its own. Of leads the newest row is kept, and what
-the older ones said becomes their history (`lead_history`). Where nothing orders them, one row is kept by what it
+Deals and companies keep their versions: each was known over a time of its own. Of leads the newest row is kept, and
+what the older ones said becomes their history (`lead_history`). Where nothing orders them, one row is kept by what it
 holds: an ending before an open deal, a later date before an earlier one.
 """
 
@@ -125,8 +125,9 @@ def _repeated(connection: duckdb.DuckDBPyConnection, staged: Staged, key: str) -
         f"ELSE {literal(f'duplicate {key}; nothing says which row is newer')} END"
     )
     connection.execute(
-        f"CREATE OR REPLACE TEMP TABLE __places AS SELECT rowid AS again, row_number() OVER ({partition} ORDER BY {sort}) "
-        f"AS place, {order} < first_value({order}) OVER ({partition} ORDER BY {sort}) AS older "
+        "CREATE OR REPLACE TEMP TABLE __places AS SELECT rowid AS again, "
+        f"row_number() OVER ({partition} ORDER BY {sort}) AS place, "
+        f"{order} < first_value({order}) OVER ({partition} ORDER BY {sort}) AS older "
         f"FROM {relation} WHERE {REASON} IS NULL AND {key} IN ({_repeated_keys(staged, key)})"
     )
     connection.execute("CREATE OR REPLACE TEMP TABLE __newer AS SELECT again FROM __places WHERE older")
@@ -162,14 +163,16 @@ def lead_history(connection: duckdb.DuckDBPyConnection, staged: Staged) -> int:
             old, new = f"lag({quoted(name)}) OVER earlier", quoted(name)
             connection.execute(
                 f"INSERT INTO told_changes SELECT 'leads', lead_id, {literal(name)}, __order, __order, "
-                f"CAST(was AS VARCHAR), CAST(now AS VARCHAR) FROM (SELECT lead_id, __order, {old} AS was, {new} AS now, "
+                "CAST(was AS VARCHAR), CAST(now AS VARCHAR) "
+                f"FROM (SELECT lead_id, __order, {old} AS was, {new} AS now, "
                 "row_number() OVER earlier AS place FROM __versions "
                 "WINDOW earlier AS (PARTITION BY lead_id ORDER BY __order)) "
                 "WHERE place > 1 AND was IS DISTINCT FROM now"
             )
         connection.execute(
-            f"UPDATE {relation} SET recorded_at = first.first_at FROM (SELECT lead_id, min(recorded_at) AS first_at FROM __versions "
-            f"GROUP BY lead_id) AS first WHERE {relation}.lead_id = first.lead_id AND {REASON} IS NULL"
+            f"UPDATE {relation} SET recorded_at = first.first_at FROM "
+            f"(SELECT lead_id, min(recorded_at) AS first_at FROM __versions GROUP BY lead_id) AS first "
+            f"WHERE {relation}.lead_id = first.lead_id AND {REASON} IS NULL"
         )
     connection.execute("DROP TABLE __versions")
     return count

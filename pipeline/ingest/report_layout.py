@@ -35,7 +35,7 @@ def header_row(rows: Sequence[Sequence[str]]) -> int:
     # The width that most rows have; of two that are as frequent the greater.
     typical = max(widths, key=lambda width: (widths[width], width))
     first = next(place for place, cells in enumerate(filled) if cells)
-    if typical < 2 or _is_header(filled[first], typical):
+    if typical < 2 or widths[typical] < 2 or _is_header(filled[first], typical):
         return first
     for place, cells in enumerate(filled[first:], start=first):
         if len(cells) > max(1, typical // 2):

@@ -12,8 +12,8 @@ import duckdb
 from features.schema import MONEY, RATE, TIME
 from pipeline.common.sql import literal, quoted
 from pipeline.config.data_contract import EVENT_KEYS, TABLES, WORDS
-from pipeline.ingest.column_mapping import Mapping
 from pipeline.ingest.amount_formats import number_sql, unit_sql
+from pipeline.ingest.column_mapping import Mapping
 from pipeline.ingest.column_survey import survey
 from pipeline.ingest.currencies import named_currency
 from pipeline.ingest.left_out import deleted_sql
@@ -129,7 +129,8 @@ def _has_units(connection: duckdb.DuckDBPyConnection, mapping: Mapping) -> bool:
     column = mapping.columns.get("amount")
     if column is None or mapping.raw.columns[column] != "VARCHAR":
         return False
-    query = f"SELECT 1 FROM {quoted(mapping.raw.relation)} WHERE regexp_matches({quoted(column)}, '[\\p{{L}}\\p{{Sc}}]') LIMIT 1"
+    has_unit = f"regexp_matches({quoted(column)}, '[\\p{{L}}\\p{{Sc}}]')"
+    query = f"SELECT 1 FROM {quoted(mapping.raw.relation)} WHERE {has_unit} LIMIT 1"
     return bool(connection.execute(query).fetchall())
 
 

@@ -1,4 +1,3 @@
-# ruff: noqa: S608 (SQL here is made of quoted identifiers and literals)
 """How text becomes times: ISO 8601 first, then the ways in which CRMs, spreadsheets and browsers write a date.
 
 One pattern takes a written time apart: three parts of a day (a month may have a name), hours and minutes, AM or PM, an
@@ -90,9 +89,7 @@ def _instant_of_text(text: str, conventions: Conventions) -> str:
 def _of_serial(text: str, zone: str) -> str:
     days = f"TRY_CAST(replace({text}, ',', '.') AS DOUBLE)"
     date = "CAST(TIMESTAMP '1899-12-30 00:00:00' + to_days(CAST(floor(days) AS INTEGER)) AS DATE)"
-    moment = (
-        "CAST(TIMESTAMP '1899-12-30 00:00:00' + to_seconds(CAST(round(days * 86400) AS BIGINT)) AS TIMESTAMPTZ)"
-    )
+    moment = "CAST(TIMESTAMP '1899-12-30 00:00:00' + to_seconds(CAST(round(days * 86400) AS BIGINT)) AS TIMESTAMPTZ)"
     reading = f"CASE WHEN days = floor(days) THEN {_day_end(date, zone)} ELSE {moment} END"
     return f"list_transform([{days}], lambda days: {reading})[1]"
 
@@ -103,10 +100,7 @@ def _spelt(text: str) -> str:
     small = rf"regexp_replace({small}, '(\d)(?:st|nd|rd|th) ', '\1 ', 'g')"
     names = ", ".join(f"{literal(name)}: {literal(number)}" for name, number in month_numbers().items())
     numbers = f"MAP {{{names}}}"
-    word = (
-        "list_filter(regexp_extract_all(small, '\\p{L}{3,12}'), "
-        f"lambda word: {numbers}[word] IS NOT NULL)[1]"
-    )
+    word = f"list_filter(regexp_extract_all(small, '\\p{{L}}{{3,12}}'), lambda word: {numbers}[word] IS NOT NULL)[1]"
     named = f"replace(small, pair, '#' || {numbers}[pair])"
     replaced = f"coalesce(list_transform([{word}], lambda pair: {named})[1], small)"
     return f"list_transform([{small}], lambda small: {replaced})[1]"

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pipeline.common.sql import literal
+from pipeline.config.outcome_words import likely_outcome, likely_status
 from pipeline.onboarding.draft import Draft, SourceDraft
 from pipeline.onboarding.name_hints import column_hint, split_words, table_hint
-from pipeline.config.outcome_words import likely_outcome, likely_status
 from pipeline.onboarding.profile import TableProfile, joined_share
 
 SURE = 0.6

@@ -65,7 +65,10 @@ def find_places(given: Sequence[str], folder: Path) -> list[Place]:
         else:
             places += _files(Path(written), folder)
     if not places:
-        raise UserError(f"{', '.join(given)}: nothing to read there; tables may end in {', '.join([*TEXT_FORMATS, *OTHER_FORMATS])} (.gz too).")
+        raise UserError(
+            f"{', '.join(given)}: nothing to read there; tables may end in "
+            f"{', '.join([*TEXT_FORMATS, *OTHER_FORMATS])} (text in .gz too)."
+        )
     return places
 
 
