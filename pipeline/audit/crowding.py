@@ -1,6 +1,7 @@
 # ruff: noqa: S608 (SQL here is made of quoted identifiers and literals)
-"""Traces of machines and moves in the data: one lead with most events, thousands of leads at one instant, and columns
-that are filled only since some day, or only until one.
+"""Traces of machines and moves in the data.
+
+One lead with most events, thousands of leads at one instant, columns that are filled only since some day, or until one.
 """
 
 from __future__ import annotations

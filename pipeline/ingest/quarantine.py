@@ -157,15 +157,16 @@ def unreadable_words(connection: duckdb.DuckDBPyConnection, table: str) -> list[
             continue
         likely = LIKELY.get(column)
         pasted: dict[str, list[str]] = {}
+        default = "open" if "open" in known else next(iter(known))
         for word, _ in rows:
-            pasted.setdefault((likely(word) if likely else None) or next(iter(reversed(known))), []).append(word)
+            pasted.setdefault((likely(word) if likely else None) or default, []).append(word)
         listed = ", ".join(f"{word} ({n:,})" for word, n in rows)
         values = ", ".join(f"{ours}: {json.dumps(words, ensure_ascii=False)}" for ours, words in pasted.items())
         told.append((
             column,
             f"{table}.{column}: nobody knows these words: {listed}. Say in data.sources.{table} what they mean, "
             f"e.g. values: {{{column}: {{{values}}}}} (allowed: {', '.join(known)}; words that say nothing "
-            f"by themselves stand under {next(iter(reversed(known)))}).",
+            f"by themselves stand under {default}).",
         ))  # fmt: skip
     return told
 
