@@ -118,7 +118,7 @@ def _reading(loaded: LoadedCompany, counts: dict[str, int], reconciliation: Reco
                 column=column,
                 count=n,
             )
-        if unusable := count["quarantined"] - count["left_out"]:
+        if unusable := count["quarantined"] - count.get("left_out", 0):
             share = unusable / count["rows"]
             rows = f"{unusable:,} row{'' if unusable == 1 else 's'} ({share:.1%})"
             text = f"{table}: {rows} {'is' if unusable == 1 else 'are'} in quarantine"

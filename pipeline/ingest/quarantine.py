@@ -114,16 +114,19 @@ def count_rows(
         quarantined = sum(n for _, n in reasons)
         if loaded + quarantined != rows:
             raise RuntimeError(f"{table}: {loaded} rows loaded and {quarantined} quarantined, but {rows} in the source")
+        kinds = {
+            "left_out": [n for reason, n in reasons if is_left_out(reason)],
+            "deleted": [n for reason, n in reasons if ": deleted" in reason],
+            "merged": [n for reason, n in reasons if ": merged" in reason],
+            "copies": [n for reason, n in reasons if ": exact copy" in reason],
+        }
         counts[table] = {
             "rows": rows,
             "loaded": loaded,
             "quarantined": quarantined,
             "reasons": dict(reasons),
-            "left_out": sum(n for reason, n in reasons if is_left_out(reason)),
-            "deleted": sum(n for reason, n in reasons if ": deleted" in reason),
-            "merged": sum(n for reason, n in reasons if ": merged" in reason),
-            "copies": sum(n for reason, n in reasons if ": exact copy" in reason),
             "unreadable": {name: n for name, n in zip(unreadable, blanked, strict=True) if n},
+            **{kind: sum(found) for kind, found in kinds.items() if found},
         }
     return counts
 
@@ -174,7 +177,7 @@ def unreadable_words(connection: duckdb.DuckDBPyConnection, table: str) -> list[
 def check_shares(connection: duckdb.DuckDBPyConnection, counts: dict[str, dict[str, Any]], limit: float) -> None:
     """Stop where more than `limit` of a table's rows, or all of them, cannot be used."""
     for table, count in counts.items():
-        unusable = count["quarantined"] - count["left_out"]
+        unusable = count["quarantined"] - count.get("left_out", 0)
         if unusable > limit * count["rows"] or not count["loaded"]:
             reasons = {reason: n for reason, n in count["reasons"].items() if not is_left_out(reason)} or count[
                 "reasons"
