@@ -116,7 +116,7 @@ def _value(
     if staged.attributes.get(ours) == "DOUBLE":
         return number_sql(column, "VARCHAR", Conventions())
     if staged.attributes.get(ours) == "TIMESTAMP":
-        return time_sql(column, "VARCHAR", Conventions(False, zone=source.timezone))
+        return time_sql(column, "VARCHAR", Conventions(False))
     text = clean_sql(column, "VARCHAR")
     return word_sql(text, {word.strip().lower(): name for name, listed in words.items() for word in listed}, text)
 
