@@ -12,7 +12,7 @@ from pipeline.common.errors import UserError
 from pipeline.config.params import Params
 from pipeline.identity.linkage import canonical_id
 from pipeline.ingest.load import company_at
-from pipeline.insights.lead_insights import Insights
+from pipeline.insights.lead_insights import prepare_insights
 from pipeline.model_registry.mlflow_registry import Registry
 from pipeline.scoring.forecast import Scores, forecast_leads
 from pipeline.scoring.quality_flags import FLAGS
@@ -52,7 +52,7 @@ def explain(params: Params, lead_id: str, as_of: str | None, *, model: str) -> s
         known = leads.filter(leads.lead_id == lead_id).count().to_pandas()
         why = f"not open as of {local_iso(instant, params.data.timezone)}" if known else "in no row of the leads table"
         raise UserError(f"lead {lead_id!r} is {why}; `leadrev score` lists the leads that are open")
-    insights = Insights(company, stored, instant, result.matrix, 1, params.artifacts_folder)
+    insights = prepare_insights(company, stored, instant, result.matrix, 1, params.artifacts_folder)
     found = [insights.of(block).to_pylist()[0] for block in result.explain(stored)]
     return "\n".join([*_forecast(params, result), *_insights(found[0], params), *_notes(result)])
 

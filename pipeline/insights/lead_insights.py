@@ -36,6 +36,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -55,11 +56,12 @@ from pipeline.common.degradation import Degradation, is_unreliable
 from pipeline.ingest.company import LoadedCompany
 from pipeline.insights.feature_groups import Signals, told_entries
 from pipeline.insights.reason_blocks import Block
-from pipeline.insights.score_changes import changes, read_previous, still_open
+from pipeline.insights.score_changes import Previous, changes, read_previous, still_open
 from pipeline.insights.sentences import NOTHING, TEXT, as_lists
 from pipeline.insights.similar_leads import similar_won_leads
 from pipeline.insights.what_if import what_it_would_take
 from pipeline.model_registry.model_artifact import StoredModel
+from pipeline.model_registry.won_lead_profiles import WonLeadProfiles
 
 THEMES = tuple(theme.replace(" ", "_") for theme in catalogue.THEMES)
 TOPICS = 3
@@ -86,8 +88,91 @@ SCHEMA = pa.schema(
 NONE = "[]"
 
 
+@dataclass(frozen=True)
 class Insights:
     """Makes the rows of ``insights.parquet``.
+
+    Parameters
+    ----------
+    signals : Signals
+        The features as what a reader takes for one thing.
+    typical : dict of str to float
+        The typical lead's numbers.
+    won_leads : WonLeadProfiles or None
+        What the model keeps of won leads.
+    matrix : data frame
+        The features of all scored leads, by rank.
+    previous : Previous or None
+        What today's scores are compared with.
+    lists : dict of str to series of text
+        ``topics`` and ``would_take``, JSON lists by lead_id; leads without any are not in it.
+    hears_events : bool
+        Whether events can be relied on.
+    """
+
+    signals: Signals
+    typical: dict[str, float]
+    won_leads: WonLeadProfiles | None
+    matrix: pd.DataFrame
+    previous: Previous | None
+    lists: dict[str, pd.Series]
+    hears_events: bool = True
+
+    def of(self, block: Block) -> pa.Table:
+        """Give the rows of leads that were explained."""
+        found: dict[str, Any] = {}
+        for unit in ("money", "points"):
+            parts = getattr(block.attributions, unit)
+            if parts is not None:
+                sums = self.signals.by_theme(parts)
+                found |= {f"{unit}_{theme}": sums[:, place] for place, theme in enumerate(THEMES)}
+        ids = self.matrix["lead_id"].iloc[block.rows]
+        if self.won_leads is not None:
+            found["like_won"] = np.array(
+                similar_won_leads(self.won_leads, self.signals, ids, block.attributions), dtype=object
+            )
+        if self.previous is not None:
+            there = ids.isin(self.previous.totals.index)
+            found["previous_as_of"] = there.map({True: pd.Timestamp(self.previous.as_of), False: pd.NaT})
+            found["previous_model"] = there.map({True: self.previous.model_version, False: None})
+            told = changes(self.previous, self.signals, ids, block.X, block.attributions, self.typical)
+            found |= {str(name): told[name].to_numpy() for name in told}
+        return self._table(block.rows, found)
+
+    def of_the_rest(self, start: int) -> pa.Table:
+        """Give the rows of the leads from a place in the ranking on, none of which was explained."""
+        return self._table(slice(start, len(self.matrix["lead_id"])), {})
+
+    def _table(self, rows: slice, found: Mapping[str, Any]) -> pa.Table:
+        ids = self.matrix["lead_id"].iloc[rows]
+        columns: dict[str, Any] = {name: np.full(len(ids), NONE, dtype=object) for name in LISTS}
+        columns |= {"lead_id": ids, **found}
+        columns |= {name: lists.reindex(ids).fillna(NONE) for name, lists in self.lists.items()}
+        if self.hears_events:
+            columns |= {name: self.matrix[of].iloc[rows] for name, of in TOUCHES.items() if of in self.matrix}
+        took = self.won_leads.habits.get("touches_from_us") if self.won_leads else None
+        if took and "touches_from_us_count" in columns:
+            columns |= {name: np.full(len(ids), figure) for name, figure in zip(WON_TOUCHES, took, strict=True)}
+            columns["touches"] = columns["touches_from_us_count"].map(lambda count: _against_winning(count, took))
+        arrays = [
+            pa.array(np.asarray(columns[field.name]), field.type, from_pandas=True)
+            if field.name in columns
+            else pa.nulls(len(ids), field.type)
+            for field in SCHEMA
+        ]
+        return pa.table(arrays, schema=SCHEMA)
+
+
+def prepare_insights(
+    company: LoadedCompany,
+    stored: StoredModel,
+    as_of: datetime,
+    matrix: pd.DataFrame,
+    explained_count: int,
+    last: Path,
+    degraded: Sequence[Degradation] = (),
+) -> Insights:
+    """Collect what the rows of ``insights.parquet`` are made from.
 
     Parameters
     ----------
@@ -102,83 +187,27 @@ class Insights:
     last : Path
         The folder with the scores that today's are compared with.
     degraded : sequence of Degradation
-        Sources that cannot be relied on: nothing that is read from them is told.
-
-    Attributes
-    ----------
-    previous : Previous or None
-        What today's scores are compared with.
+        Sources that cannot be relied on: nothing is concluded from what they do not hold.
     """
-
-    def __init__(
-        self,
-        company: LoadedCompany,
-        stored: StoredModel,
-        as_of: datetime,
-        matrix: pd.DataFrame,
-        explained_count: int,
-        last: Path,
-        degraded: Sequence[Degradation] = (),
-    ) -> None:
-        columns = list(stored.feature_columns(matrix.head(0)).columns)
-        self.signals = Signals(told_entries(stored.spec, degraded), columns, stored.facts.currency)
-        self._typical, self._won = stored.typical(), stored.won_leads
-        self._lead_ids, self._matrix = matrix["lead_id"], matrix
-        previous = read_previous(last, as_of, self.signals, stored) if explained_count else None
-        self.previous = None if previous is None else still_open(previous, self._lead_ids)
-        self._hears_events = not is_unreliable("events", degraded)
-        explored = matrix.head(min(explained_count, WOULD_TAKE_ROWS) if self._hears_events else 0)
-        steps = what_it_would_take(stored, company.tables, as_of, explored, stored.facts.currency)
-        self._found = {
-            "topics": topics_of_leads(
-                company.tables, stored.spec, as_of, self._lead_ids if self._hears_events else self._lead_ids.head(0)
-            ),
+    columns = list(stored.feature_columns(matrix.head(0)).columns)
+    signals = Signals(told_entries(stored.spec, degraded), columns, stored.facts.currency)
+    previous = read_previous(last, as_of, signals, stored) if explained_count else None
+    hears_events = not is_unreliable("events", degraded)
+    explored = matrix.head(min(explained_count, WOULD_TAKE_ROWS) if hears_events else 0)
+    steps = what_it_would_take(stored, company.tables, as_of, explored, stored.facts.currency)
+    with_topics = matrix["lead_id"] if hears_events else matrix["lead_id"].head(0)
+    return Insights(
+        signals,
+        stored.typical(),
+        stored.won_leads,
+        matrix,
+        None if previous is None else still_open(previous, matrix["lead_id"]),
+        {
+            "topics": topics_of_leads(company.tables, stored.spec, as_of, with_topics),
             "would_take": pd.Series(steps, index=explored["lead_id"], dtype=object),
-        }
-
-    def of(self, block: Block) -> pa.Table:
-        """Give the rows of leads that were explained."""
-        found: dict[str, Any] = {}
-        for unit in ("money", "points"):
-            parts = getattr(block.attributions, unit)
-            if parts is not None:
-                sums = self.signals.by_theme(parts)
-                found |= {f"{unit}_{theme}": sums[:, place] for place, theme in enumerate(THEMES)}
-        ids = self._lead_ids.iloc[block.rows]
-        if self._won is not None:
-            found["like_won"] = np.array(
-                similar_won_leads(self._won, self.signals, ids, block.attributions), dtype=object
-            )
-        if self.previous is not None:
-            there = ids.isin(self.previous.totals.index)
-            found["previous_as_of"] = there.map({True: pd.Timestamp(self.previous.as_of), False: pd.NaT})
-            found["previous_model"] = there.map({True: self.previous.model_version, False: None})
-            told = changes(self.previous, self.signals, ids, block.X, block.attributions, self._typical)
-            found |= {str(name): told[name].to_numpy() for name in told}
-        return self._table(block.rows, found)
-
-    def of_the_rest(self, start: int) -> pa.Table:
-        """Give the rows of the leads from a place in the ranking on, none of which was explained."""
-        return self._table(slice(start, len(self._lead_ids)), {})
-
-    def _table(self, rows: slice, found: Mapping[str, Any]) -> pa.Table:
-        ids = self._lead_ids.iloc[rows]
-        columns: dict[str, Any] = {name: np.full(len(ids), NONE, dtype=object) for name in LISTS}
-        columns |= {"lead_id": ids, **found}
-        columns |= {name: lists.reindex(ids).fillna(NONE) for name, lists in self._found.items()}
-        if self._hears_events:
-            columns |= {name: self._matrix[of].iloc[rows] for name, of in TOUCHES.items() if of in self._matrix}
-        took = self._won.habits.get("touches_from_us") if self._won else None
-        if took and "touches_from_us_count" in columns:
-            columns |= {name: np.full(len(ids), figure) for name, figure in zip(WON_TOUCHES, took, strict=True)}
-            columns["touches"] = columns["touches_from_us_count"].map(lambda count: _against_winning(count, took))
-        arrays = [
-            pa.array(np.asarray(columns[field.name]), field.type, from_pandas=True)
-            if field.name in columns
-            else pa.nulls(len(ids), field.type)
-            for field in SCHEMA
-        ]
-        return pa.table(arrays, schema=SCHEMA)
+        },
+        hears_events,
+    )
 
 
 def _against_winning(count: float, took: Sequence[float]) -> str:

@@ -19,7 +19,7 @@ from pipeline.common.spreadsheet_text import plain_cells
 from pipeline.identity.linkage import record_at
 from pipeline.ingest.company import data_fingerprint
 from pipeline.insights.lead_insights import SCHEMA as INSIGHTS
-from pipeline.insights.lead_insights import Insights
+from pipeline.insights.lead_insights import prepare_insights
 from pipeline.insights.score_changes import FILE as PREVIOUS
 from pipeline.insights.timeline import day_moves, write_timeline
 from pipeline.model_registry.model_artifact import StoredModel
@@ -76,7 +76,7 @@ def write_scores(staging: Staging, result: Scores, loaded: Loaded, last: Path) -
     """
     company, stored, as_of, degraded = loaded.company, loaded.stored, loaded.as_of, loaded.degraded
     files = AttributionFiles(staging, ROWS_AT_ONCE)
-    insights = Insights(company, stored, as_of, result.matrix, len(result.margins), last, degraded)
+    insights = prepare_insights(company, stored, as_of, result.matrix, len(result.margins), last, degraded)
     with pq.ParquetWriter(staging.path("insights.parquet"), INSIGHTS) as writer:
         for block in result.explain(stored, degraded):
             files.write(result.scores["lead_id"].iloc[block.rows], block.attributions)

@@ -270,7 +270,7 @@ load.load_tables = once("tables", load.load_tables)
 artifacts.forecast_leads = once("scores", artifacts.forecast_leads)
 artifacts.day_moves = once("moves", artifacts.day_moves)
 honest_blocks = forecast.explained_blocks
-artifacts.Insights = once("insights", artifacts.Insights)
+artifacts.prepare_insights = once("insights", artifacts.prepare_insights)
 forecast.explained_blocks = once("blocks", lambda *given: list(honest_blocks(*given)))
 score.Registry.load = once("model", score.Registry.load)
 run = lambda: score.score(params, None, model="champion", explain="30", out=out)
