@@ -49,7 +49,7 @@ def _is_header(cells: Sequence[str], width: int) -> bool:
 
 
 def footer_length(rows: Sequence[Sequence[str]], width: int) -> int:
-    """Count the rows at the end of a table that are none of it: blank, or one or two cells that say so.
+    """Count the rows at the end of a table that are none of it: few cells that say so, and blanks below.
 
     Parameters
     ----------
