@@ -41,7 +41,7 @@ def test_a_night_forecasts_as_score_does_and_tells_no_silence_in_an_outage(compa
     blocks = [[f"{name}_{piece + 1}" for piece in range(pieces)] for name in ("won", "lost", "amount")]
     cube = np.stack([np.column_stack([margins[name].to_numpy() for name in block]) for block in blocks], axis=1)
     matrix = pd.DataFrame({"as_of": pd.to_datetime(scores.as_of)})
-    again = stored.forecaster.predict(None, stored.quarter_ends_days(matrix), cube)
+    again = stored.forecaster.predict(matrix, stored.quarter_ends_days(matrix), cube)
     assert np.array_equal(again["p_win_90d"], scores.p_win_90d)
     assert np.array_equal(again["expected_revenue_90d"], scores.expected_revenue_90d)
 
