@@ -1,6 +1,9 @@
 """Words that stand for nothing, from what no column means by them to what people type who do not want to say."""
 
-EMPTY = ("", "null", "nan", "n/a", "#n/a", "\\n")
+EMPTY = (
+    "", "null", "nan", "n/a", "#n/a", "\\n", "--none--", "- none -", "-none-", "--select--", "- select -", "-select-",
+    "-- select --", "#ref!", "#value!", "#name?", "#null!",
+)  # fmt: skip
 """Nothing in any column, whatever it holds."""
 NO_FACT = (*EMPTY, "none", "na", "nat", "-", "--", "?")
 """Nothing where a time, a number or an id is wanted."""

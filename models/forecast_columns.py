@@ -11,11 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from models.follow_up import quarter_too_far, too_long
 from models.hazards import TimeGrid, cumulative_incidence, quantile_days
+from models.outcome_codes import LOST, WON
 from models.revenue import expected_revenue, mean_days_to_win, p_win
 
 FloatArray = NDArray[np.float64]
-
-WON, LOST = 1, 2
 
 
 @dataclass(frozen=True)

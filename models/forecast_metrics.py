@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from models import metrics
 from models.bootstrap import LeadDraws
+from models.outcome_codes import WON
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
 TOP_SHARES = {1: 0.01, 5: 0.05, 10: 0.1, 20: 0.2}
-WON = 1
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,13 @@ from sklearn.base import BaseEstimator
 from models.deal_value import ValueBooster
 from models.exposure import calendar_days
 from models.follow_up import ever_is_shorter, observed_days
-from models.forecast_columns import LOST, WON, ForecastColumns
+from models.forecast_columns import ForecastColumns
 from models.forecast_explainer import forecast_explainer
 from models.grading import Grading, recent_rows
 from models.hazards import cumulative_incidence
 from models.incidence import IncidenceBooster
 from models.level_uncertainty import level_sd
+from models.outcome_codes import LOST, WON
 from models.revenue import expected_revenue, total_quantiles
 from models.serialization import float_array, to_json_types
 from models.shapley import ForecastExplainer, ShapleyValues

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from models.exposure import calendar_days
 from models.metrics import won_within
+from models.outcome_codes import WON
 
 FloatArray = NDArray[np.float64]
-WON = 1
 _CHANCE_FLOOR = 1e-6
 
 

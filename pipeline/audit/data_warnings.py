@@ -19,6 +19,7 @@ from pipeline.audit.drift import drift_warning, shifts
 from pipeline.audit.reading_warnings import reading_warnings
 from pipeline.audit.reconciliation import Reconciliation
 from pipeline.common.masking import masked
+from pipeline.identity.contact_keys import email_key_sql, phone_key_sql
 from pipeline.ingest.company import LoadedCompany
 from pipeline.ingest.quarantine import doubtful
 
@@ -172,7 +173,7 @@ def _stale(loaded: LoadedCompany, as_of: datetime, counts: dict[str, int], warn:
 
 
 def _duplicates(loaded: LoadedCompany, warn: Any) -> None:
-    for column, same in (("email", "lower(trim(email))"), ("phone", "right(regexp_replace(phone, '\\D', '', 'g'), 9)")):
+    for column, same in (("email", email_key_sql("email")), ("phone", phone_key_sql("phone"))):
         if not loaded.tables.has("leads", column):
             continue
         n = _one(

@@ -8,6 +8,7 @@ share is no key: mailboxes of a role (info@), placeholders (0000000, none@none.c
 from __future__ import annotations
 
 from features.empty_words import NO_ANSWER
+from pipeline.identity.contact_keys import calling_code_sql, national_number_sql
 
 ROLE_MAILBOXES = (
     "info", "office", "sales", "contact", "kontakt", "contato", "contacto", "mail", "email", "post", "admin",
@@ -39,11 +40,6 @@ LEGAL_FORMS = (
     "as", "aps", "sp", "z", "o", "zoo", "lda", "ltda", "eireli", "me", "und", "and", "the", "y", "et", "group",
     "gruppe", "holding",
 )  # fmt: skip
-CALLING_CODES = (
-    r"1|7|2(?:0|7|[1-689]\d)|3(?:[0-469]|[578]\d)|4(?:[013-9]|2\d)|5(?:[1-8]|[09]\d)|6(?:[0-6]|[789]\d)"
-    r"|8(?:[1246]|[035789]\d)|9(?:[0-58]|[679]\d)"
-)
-"""The country codes of ITU-T E.164 as a regular expression; no code is the beginning of another."""
 _LONGEST_PHONE_DIGITS = 15
 
 
@@ -89,37 +85,29 @@ def people_sql(leads: str, free_mail: tuple[str, ...]) -> str:
     WITH read AS (
         SELECT row_number() OVER (ORDER BY {order}) AS place, lead_id, system, created_at, known_at,
             regexp_replace(trim(lower(email)), '\\+[^@]*@', '@') AS address,
-            regexp_replace(regexp_replace(lower(phone), '\\(0\\)|(ext|x|durchw|dw).*$', '', 'g'), '[^0-9+]', '', 'g')
-                AS dialled,
+            {national_number_sql("phone")} AS number, {calling_code_sql("phone")} AS calling_code,
             {_words("name", HONORIFICS)} AS name_words, {_words("company_name", LEGAL_FORMS)} AS company_words,
             nullif(trim({_folded("title")}), '') AS title
         FROM {leads}
     ), split AS (
         SELECT *, regexp_matches(address, '^[^@\\s]+@[^@\\s]+\\.[^@\\s.]+$') AS is_address,
             split_part(address, '@', 1) AS mailbox, split_part(address, '@', 2) AS raw_domain,
-            regexp_matches(dialled, '^(\\+|00)') AS is_international,
-            regexp_replace(dialled, '^(\\+|00)', '') AS abroad,
             array_to_string(list_sort(name_words), ' ') AS sorted_name
         FROM read
-    ), numbered AS (
-        SELECT *, CASE WHEN is_international THEN regexp_extract(abroad, '^({CALLING_CODES})', 1) END AS calling_code,
-            CASE WHEN is_international THEN regexp_replace(regexp_replace(abroad, '^({CALLING_CODES})', ''), '^0+', '')
-                ELSE ltrim(replace(dialled, '+', ''), '0') END AS number
-        FROM split
     ), told AS (
         SELECT *,
             is_address AND mailbox NOT IN {_listed(ROLE_MAILBOXES)} AND raw_domain NOT IN {_listed(NO_DOMAINS)}
                 AND list_unique(regexp_split_to_array(mailbox, '')) > 1 AS is_personal,
             length(number) BETWEEN 6 AND {_LONGEST_PHONE_DIGITS} AND {digits} > 2 AND NOT ({is_run}) AS is_number,
             length(sorted_name) > 1 AND sorted_name NOT IN {_listed(NO_ANSWER)} AS is_name
-        FROM numbered
+        FROM split
     )
     SELECT place, lead_id, system, created_at, known_at,
         CASE WHEN is_personal THEN address END AS mail,
         CASE WHEN is_address AND {first_part} NOT IN {_listed(free_mail)} AND raw_domain NOT IN {_listed(NO_DOMAINS)}
             THEN raw_domain END AS domain,
         CASE WHEN is_number THEN number END AS phone,
-        CASE WHEN is_number THEN nullif(calling_code, '') END AS calling_code,
+        CASE WHEN is_number THEN calling_code END AS calling_code,
         CASE WHEN is_number AND length(number) >= 7 THEN right(number, 7) END AS tail,
         CASE WHEN is_name THEN sorted_name END AS name,
         CASE WHEN is_name THEN list_filter(name_words, lambda word: length(word) > 1) ELSE [] END AS names,

@@ -24,7 +24,7 @@ from features import lifecycle
 from features.schema import Tables
 from pipeline.common.sql import literal
 from pipeline.config.data_contract import EVENT_KEYS
-from pipeline.ingest.parsing import email_key_sql, phone_key_sql
+from pipeline.identity.contact_keys import email_key_sql, phone_key_sql
 from pipeline.ingest.staging import BAD_COLUMN, BAD_VALUE, REASON, Staged
 
 _SAME = {"email": email_key_sql, "phone": phone_key_sql}

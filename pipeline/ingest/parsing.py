@@ -9,15 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from features.empty_words import NO_FACT
 from pipeline.common.sql import literal, quoted
-
-EMPTY_WORDS = (
-    "", "null", "nan", "n/a", "#n/a", "\\n", "--none--", "- none -", "-none-", "--select--", "- select -", "-select-",
-    "-- select --", "#ref!", "#value!", "#name?", "#null!",
-)  # fmt: skip
-"""Words that stand for nothing in any column."""
-EMPTY_FACTS = (*EMPTY_WORDS, "none", "na", "nat", "-", "--", "?")
-"""Words that stand for nothing where a time, a number or an id is wanted."""
 
 NO_ID = "[0-]*0{7}[0-]*(AAA)?"
 """Ids of nothing but zeros, as connectors write them for no record at all."""
@@ -87,7 +80,7 @@ def text_sql(column: str, type_: str) -> str:
     return name if type_ == "VARCHAR" else f"CAST({name} AS VARCHAR)"
 
 
-def clean_sql(column: str, type_: str, empty: tuple[str, ...] = EMPTY_FACTS) -> str:
+def clean_sql(column: str, type_: str, empty: tuple[str, ...] = NO_FACT) -> str:
     """Text of a column without blanks around it, null where it stands for nothing."""
     text = text_sql(column, type_)
     if type_ not in ("VARCHAR", "JSON"):
@@ -109,17 +102,6 @@ def id_sql(column: str, type_: str, conventions: Conventions) -> str:
     text = clean_sql(column, type_)
     text = f"regexp_replace({text}, '\\.0$', '')" if conventions.float_ids else text
     return f"nullif(regexp_replace({text}, '^{NO_ID}$', ''), '')"
-
-
-def email_key_sql(text: str) -> str:
-    """Give what two ways of writing one mail address have in common: ``Ann <Ann@X.org>`` is ``ann@x.org``."""
-    return f"nullif(regexp_extract(lower({text}), '[^\\s<>:;,]+@[^\\s<>:;,]+'), '')"
-
-
-def phone_key_sql(text: str) -> str:
-    """Give what two ways of writing one phone number have in common: its last nine digits, if it has seven at least."""
-    digits = f"regexp_replace({text}, '\\D', '', 'g')"
-    return f"CASE WHEN length({digits}) >= 7 THEN right({digits}, 9) END"
 
 
 def word_sql(text: str, readings: dict[str, str], otherwise: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import duckdb
 
+from features.empty_words import EMPTY
 from features.schema import MONEY, RATE, TIME
 from pipeline.common.sql import literal, quoted
 from pipeline.config.data_contract import EVENT_KEYS, TABLES, WORDS
@@ -17,7 +18,7 @@ from pipeline.ingest.column_mapping import Mapping
 from pipeline.ingest.column_survey import survey
 from pipeline.ingest.currencies import named_currency
 from pipeline.ingest.left_out import deleted_sql
-from pipeline.ingest.parsing import EMPTY_WORDS, Conventions, clean_sql, id_sql, word_sql
+from pipeline.ingest.parsing import Conventions, clean_sql, id_sql, word_sql
 from pipeline.ingest.sources import PLACE, ROW
 from pipeline.ingest.time_formats import time_sql
 
@@ -351,7 +352,7 @@ def value_sql(
             for word in (ours,) if ours in words else usual:
                 readings.setdefault(word, ours)
         return word_sql(clean_sql(column, column_type), readings, "NULL")
-    text = clean_sql(column, column_type, EMPTY_WORDS)
+    text = clean_sql(column, column_type, EMPTY)
     return word_sql(text, dict(convention.words) | readings, text)
 
 
@@ -360,7 +361,7 @@ def _attribute(theirs: str | None, types: dict[str, str], values: dict[str, dict
         return f"CAST(NULL AS {type_})"
     if type_ == "DOUBLE":
         return number_sql(theirs, types[theirs], Conventions())
-    text = clean_sql(theirs, types[theirs], EMPTY_WORDS)
+    text = clean_sql(theirs, types[theirs], EMPTY)
     words = next((words for name, words in values.items() if name.lower() == theirs.lower()), {})
     return word_sql(text, {word.strip().lower(): ours for ours, listed in words.items() for word in listed}, text)
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from features.materialise import open_leads_matrix
-from models.forecaster import LOST, WON
+from models.outcome_codes import LOST, WON
 from pipeline.common.degradation import Degradation
 from pipeline.ingest.company import LoadedCompany
 from pipeline.insights.reason_blocks import Block, explained_blocks

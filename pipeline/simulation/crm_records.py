@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from models.outcome_codes import LOST, OPEN, WON
 from pipeline.simulation import seasonality, vocabulary
 from pipeline.simulation.company import NEVER, SOURCES, Territory
-from pipeline.simulation.lead_process import LOST, OPEN, WON, Lives
+from pipeline.simulation.lead_process import Lives
 from pipeline.simulation.touches import CAMPAIGNS, KINDS
 
 STAGES = ["qualification", "proposal", "negotiation"]

@@ -8,10 +8,11 @@ from datetime import date, datetime
 import numpy as np
 import pandas as pd
 
+from models.outcome_codes import OPEN
 from pipeline.common.errors import UserError
 from pipeline.simulation import seasonality
 from pipeline.simulation.crm_records import Records
-from pipeline.simulation.lead_process import OPEN, Lives
+from pipeline.simulation.lead_process import Lives
 
 FIRST_UNTIL = date(2023, 6, 15)
 """Before this there is hardly a lead."""

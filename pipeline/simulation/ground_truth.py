@@ -12,19 +12,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from models.outcome_codes import LOST, OPEN, WON
 from pipeline.simulation import seasonality
 from pipeline.simulation.company import Territory
-from pipeline.simulation.lead_process import (
-    DEAL_BY_INTEREST,
-    LOST,
-    LOST_BY_STATE,
-    OPEN,
-    WON,
-    WON_BY_STATE,
-    Lives,
-    contact_lift,
-    pace,
-)
+from pipeline.simulation.lead_process import DEAL_BY_INTEREST, LOST_BY_STATE, WON_BY_STATE, Lives, contact_lift, pace
 
 HORIZONS_DAYS = (30, 90, 180, 365)
 _OUTCOME_WORDS = {OPEN: "open", WON: "won", LOST: "lost"}

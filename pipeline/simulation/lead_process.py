@@ -25,10 +25,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from models.outcome_codes import LOST, WON
 from pipeline.simulation import seasonality
 from pipeline.simulation.company import FIRST_ROUND_CALLS, NEVER, SECOND_ROUND_CALLS, Territory
 
-OPEN, WON, LOST = 0, 1, 2
 WON_BY_STATE = np.array([[0.02, 0.16], [0.22, 0.85]])
 """w[warm, deal]"""
 LOST_BY_STATE = np.array([[1.0, 0.8], [0.20, 0.30]])

@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from models.outcome_codes import WON
 from pipeline.simulation import seasonality, vocabulary
 from pipeline.simulation.company import NEVER, SOURCES, Territory
-from pipeline.simulation.lead_process import WON, Lives, rounds_of_calls
+from pipeline.simulation.lead_process import Lives, rounds_of_calls
 
 COLD_SHARE = 0.04
 """How much a cold lead acts, compared with a warm one."""

@@ -7,6 +7,7 @@ import pytest
 from random_company import random_tables
 
 from features import labels, lifecycle, snapshots
+from models import outcome_codes
 
 CUTOFF = datetime(2023, 11, 10)
 
@@ -35,3 +36,7 @@ def test_labels_tell_what_became_of_each_snapshot_as_known_at_the_cutoff(seed: i
     assert rows.amount[rows.event != 1].isna().all()
     same = rows.amount[rows.event == 1].fillna(-1).to_numpy() == facts.amount[(rows.event == 1)].fillna(-1).to_numpy()
     assert same.all()
+
+
+def test_labels_and_estimators_mean_the_same_by_their_codes():
+    assert (labels.WON, labels.LOST) == (outcome_codes.WON, outcome_codes.LOST)
