@@ -123,7 +123,7 @@ def _closings(tables: Tables) -> ir.Table:
         As `clock.closing_dates`; ``outcome`` is also 'reopened', at most over the span of the closing it lifts.
     """
     closings = closing_dates(tables)
-    deals = deal_versions(tables)
+    deals = lead_deal_versions(tables)
     deals = deals.select("lead_id", "opened_at", deal_from="known_from", deal_until="known_until")
     later = closings.filter(closings.outcome == "lost").join(deals, "lead_id")
     later = later.filter(later.opened_at > later.closed_at)

@@ -266,13 +266,8 @@ class Registry:
     def _run(self) -> Iterator[Any]:
         if self.client.get_experiment_by_name(self.experiment) is None:
             self.client.create_experiment(self.experiment, artifact_location=self.artifact_root)
-        elsewhere = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
         mlflow.set_tracking_uri(self.uri)  # runs are logged through MLflow's own global state
         mlflow.set_registry_uri(self.uri)
-        try:
-            mlflow.set_experiment(self.experiment)
-            with mlflow.start_run() as run:
-                yield run
-        finally:
-            for restore, uri in zip((mlflow.set_tracking_uri, mlflow.set_registry_uri), elsewhere, strict=True):
-                restore(uri)
+        mlflow.set_experiment(self.experiment)
+        with mlflow.start_run() as run:
+            yield run

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from company_files import load_company
-from test_leakage import company
+from ended_leads import company
 
 from features.materialise import open_leads_matrix
 from features.spec import FeatureSpec

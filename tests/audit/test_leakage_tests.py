@@ -3,28 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from ended_leads import company
 
-from pipeline.audit.audit_sample import Column, strata
+from pipeline.audit.audit_sample import Column
 from pipeline.audit.decisions import CANNOT_TELL, Judged, decide, name_keys
 from pipeline.audit.leakage_tests import signs
-from pipeline.audit.outcome_groups import Endings
-
-DAYS = 900
-
-
-def company(seed, n=1200, losses=True):
-    """Leads whose intent decides how they end, if they have by now; about one in six is won."""
-    rng = np.random.default_rng(seed)
-    start = np.datetime64("2023-01-01", "us")
-    created = start + np.sort(rng.integers(0, DAYS * 86_400, n)).astype("timedelta64[s]")
-    intent = rng.normal(size=n)
-    ended = created + (rng.exponential(90, n) * 86_400).astype("timedelta64[s]")
-    fate = 1.2 * intent + rng.normal(size=n)
-    will = np.where(fate > np.quantile(fate, 0.8), "won", "lost" if losses else "open")
-    outcome = np.where(ended <= start + np.timedelta64(DAYS, "D"), will, "open")
-    ended = np.where(outcome == "open", np.datetime64("NaT", "us"), ended)
-    won, lost, open_ = (outcome == word for word in ("won", "lost", "open"))
-    return rng, Endings(won, lost, open_, strata(created), rng.integers(0, 2, n), created, ended), intent
 
 
 def honest_columns(rng, endings, intent):

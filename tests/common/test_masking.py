@@ -56,7 +56,7 @@ def test_a_line_that_slipped_shows_no_name_where_a_date_should_stand(tmp_path):
     )
     with pytest.raises(TooManyQuarantinedError) as refused:
         load_tables(load_params(tmp_path / "params.yaml"))
-    assert "'xxxx xxxx'" in str(refused.value)
+    assert "'Aaaa Aaaa'" in str(refused.value)
     assert "row 1)" in str(refused.value)
     assert "Kaya" not in str(refused.value)
 
