@@ -68,7 +68,9 @@ class Registry:
         )
         if self.artifact_root:
             turn_to_own_folder(Path(self.uri.removeprefix("sqlite:///")))
-        self.client = MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+        mlflow.set_tracking_uri(self.uri)  # runs and new versions go through MLflow's own global state
+        mlflow.set_registry_uri(self.uri)
+        self.client = MlflowClient()
 
     def log_training(
         self,
@@ -157,7 +159,7 @@ class Registry:
         uri = self.client.get_model_version_download_uri(self.model_name, version)
         digest = self._digest(version)
         try:
-            folder = Path(mlflow.artifacts.download_artifacts(uri, tracking_uri=self.uri))
+            folder = Path(mlflow.artifacts.download_artifacts(uri))
         except (MlflowException, OSError):
             raise UserError(f"version {version} of {self.model_name}: its files are not at {uri}") from None
         try:
@@ -266,8 +268,6 @@ class Registry:
     def _run(self) -> Iterator[Any]:
         if self.client.get_experiment_by_name(self.experiment) is None:
             self.client.create_experiment(self.experiment, artifact_location=self.artifact_root)
-        mlflow.set_tracking_uri(self.uri)  # runs are logged through MLflow's own global state
-        mlflow.set_registry_uri(self.uri)
         mlflow.set_experiment(self.experiment)
         with mlflow.start_run() as run:
             yield run
