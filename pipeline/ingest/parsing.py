@@ -104,6 +104,20 @@ def id_sql(column: str, type_: str, conventions: Conventions) -> str:
     return f"nullif(regexp_replace({text}, '^{NO_ID}$', ''), '')"
 
 
+def long_deal_id_sql(text: str) -> str:
+    """Give a Salesforce opportunity's id of 15 characters as the same one of 18; any other id as it is.
+
+    The last three say which letters are capitals: bit i of each where letter i of its five is one (Salesforce,
+    *Convert a 15-character ID*). A table of opportunities may be written in one form, their history in the other.
+    """
+    signs = []
+    for start in (1, 6, 11):
+        bits = [f"(substr(id, {start + place}, 1) BETWEEN 'A' AND 'Z')::INT * {1 << place}" for place in range(5)]
+        signs.append(f"substr('ABCDEFGHIJKLMNOPQRSTUVWXYZ012345', 1 + {' + '.join(bits)}, 1)")
+    longer = f"list_transform([{text}], lambda id: id || {' || '.join(signs)})[1]"
+    return f"CASE WHEN regexp_full_match({text}, '006[0-9A-Za-z]{{12}}') THEN {longer} ELSE {text} END"
+
+
 def word_sql(text: str, readings: dict[str, str], otherwise: str) -> str:
     """Canonical word of a text; `readings` gives it for each lower-case word."""
     if not readings:

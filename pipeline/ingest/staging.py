@@ -18,7 +18,7 @@ from pipeline.ingest.column_mapping import Mapping
 from pipeline.ingest.column_survey import survey
 from pipeline.ingest.currencies import named_currency
 from pipeline.ingest.left_out import deleted_sql
-from pipeline.ingest.parsing import Conventions, clean_sql, id_sql, word_sql
+from pipeline.ingest.parsing import Conventions, clean_sql, id_sql, long_deal_id_sql, word_sql
 from pipeline.ingest.sources import PLACE, ROW
 from pipeline.ingest.time_formats import time_sql
 
@@ -345,6 +345,7 @@ def value_sql(
         return f"{number} / 100" if name == "probability" and convention.is_percent else number
     if name in IDS:
         value = id_sql(column, column_type, convention)
+        value = long_deal_id_sql(value) if name == "deal_id" else value
         return f"{prefix} || ':' || {value}" if prefix else value
     readings = {word.strip().lower(): ours for ours, listed in words.items() for word in listed}
     if (table, name) in WORDS:

@@ -8,6 +8,7 @@ from company_files import load_company
 from features import catalogue
 from features.materialise import open_leads_matrix
 from features.spec import FeatureSpec
+from pipeline.common import formatting
 
 AS_OF = datetime(2024, 6, 30)
 
@@ -44,8 +45,8 @@ def test_dates_are_days_since_and_until_where_a_person_vouches_for_them(tmp_path
     values, entry = feature(loaded, known_at_creation={"leads.due"})
     assert values.notna().all()
     assert (values < 0).any()
-    assert catalogue.sentence(entry, -10.5, True) == "Due: in 10 days"
-    assert catalogue.sentence(entry, 10.5, True) == "Due: 10 days ago"
+    assert catalogue.sentence(entry, -10.5, True, formatting) == "Due: in 10 days"
+    assert catalogue.sentence(entry, 10.5, True, formatting) == "Due: 10 days ago"
     spec = FeatureSpec.from_tables(loaded.tables, loaded.known_until, known_at_creation={"leads.due"})
     assert not any("conversion" in item.name and "due" in item.name for item in catalogue.entries(spec))
 
