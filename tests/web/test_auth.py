@@ -205,5 +205,5 @@ def test_the_log_tells_where_it_failed_and_not_with_what():
         record = logger.makeRecord("test", logging.ERROR, "", 0, "Exception in ASGI\n", (), sys.exc_info())
     assert limits.QuietLog().filter(record)
     text = logging.Formatter().format(record)
-    assert "ValueError at test_access.py:" in text
+    assert "ValueError at test_auth.py:" in text
     assert "costa" not in text.lower()
