@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from html_checks import assert_alone
-from made_up_scores import NASTY_NAME, THEMES, made_up_backtest, made_up_scores, write_scores
+from made_up_scores import NASTY_NAME, THEMES, made_up_backtest, made_up_scores, seal, write_scores
 
 from pipeline.common import formatting
 from pipeline.common.errors import UserError
@@ -177,6 +177,7 @@ def test_reasons_absent_are_said_to_be(tmp_path):
     scores = pd.read_parquet(tmp_path / "scores.parquet").assign(reasons_positive="[]", reasons_negative="[]")
     scores.to_parquet(tmp_path / "scores.parquet")
     (tmp_path / "attributions.parquet").unlink()
+    seal(tmp_path)
     html = pages.render_report(content(tmp_path, Ranking(tmp_path, names)))
     assert "--explain all" in html
 
@@ -185,6 +186,7 @@ def test_short_history_leaves_the_long_horizon_out(tmp_path):
     names = write_scores(tmp_path, 10)
     scores = pd.read_parquet(tmp_path / "scores.parquet").assign(p_win_365d=None, expected_revenue_365d=None)
     scores.to_parquet(tmp_path / "scores.parquet")
+    seal(tmp_path)
     ranking = Ranking(tmp_path, names)
     assert ranking.longest_days == 180
     later = scores.expected_revenue_180d - scores.expected_revenue_this_quarter - scores.expected_revenue_next_quarter
