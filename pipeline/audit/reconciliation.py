@@ -213,9 +213,9 @@ def reconcile(loaded: LoadedCompany) -> Reconciliation:
         kept = f"SELECT *, row AS part FROM {_STAGED}"
     source = _newest_sql(arrived, "part, row")
     usable = _newest_sql(f"{kept} WHERE {REASON} IS NULL", "row")
-    # Rows deleted in the source are on neither side.
+    # Rows deleted in the source are on neither side; of rows equally new, the loaded one stands for the deal.
     quarantined = (
-        f"SELECT * FROM ({_newest_sql(kept, 'row')}) WHERE {REASON} IS NOT NULL "
+        f"SELECT * FROM ({_newest_sql(kept, f'{REASON} IS NOT NULL, row')}) WHERE {REASON} IS NOT NULL "
         f"AND NOT starts_with({REASON}, 'deleted') AND NOT starts_with({REASON}, 'merged')"
     )
     foreign = f"upper(currency) <> '{params.currency}'"

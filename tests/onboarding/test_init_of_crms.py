@@ -46,6 +46,7 @@ def test_leads_stand_as_they_do(export):
 def test_won_deals_and_revenue_are_right_in_each_month(export):
     truth, _, loaded = export
     told = reconcile(loaded)
+    assert told.is_exact
     assert {month.month: (month.deals["loaded"], month.revenue["loaded"]) for month in told.months} == {
         month: (figures["deals"], Decimal(figures["amount"])) for month, figures in truth["won_by_month"].items()
     }
