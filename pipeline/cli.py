@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import gc
-import os
-import signal
 import sys
-import threading
-import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.common.errors import UserError
-from pipeline.common.masking import masked
+from pipeline.common.process import run_command
+
+if TYPE_CHECKING:
+    from pipeline.config.params import Params
 
 app = typer.Typer(
     name="leadrev",
@@ -32,6 +30,12 @@ _debug = False
 def _set_debug(on: bool) -> None:
     global _debug
     _debug = _debug or on
+
+
+def _load(file: Path) -> Params:
+    from pipeline.config.params import load_params
+
+    return load_params(file)
 
 
 ParamsFile = Annotated[Path, typer.Option("--params", "-p", help="The params file.", show_default=True)]
@@ -94,13 +98,10 @@ def simulate(
 
     Example: `leadrev simulate --out company --leads 5000 --seed 7`
     """
-    from pipeline.common.progress import step
-    from pipeline.simulation.simulate import simulate as run
+    from pipeline.commands.simulate import simulate as run
 
-    with step(f"simulating {leads:,} leads"):
-        run(out, leads=leads, events_per_lead=events_per_lead, seed=seed, mess=mess, export=export, until=until)
-    following = f"leadrev init {out}" if export else f"leadrev check -p {out}/params.yaml"
-    typer.echo(f"A company of {leads:,} leads lies in {out}/; next: {following}")
+    made = run(out, leads=leads, events_per_lead=events_per_lead, seed=seed, mess=mess, export=export, until=until)
+    typer.echo(made)
 
 
 @app.command()
@@ -141,13 +142,11 @@ def check(params: ParamsFile = Path("params.yaml"), out: Out = None, debug: Debu
 
     Example: `leadrev check -p company/params.yaml`
     """
-    from pipeline.commands.check import check as run
-    from pipeline.commands.check import summary
-    from pipeline.config.params import load_params
+    from pipeline.commands import check as command
 
-    loaded = load_params(params)
+    loaded = _load(params)
     folder = out or loaded.artifacts_folder
-    typer.echo(summary(run(loaded, folder)))
+    typer.echo(command.summary(command.check(loaded, folder)))
     typer.echo(f"Written: {folder}/audit.html, audit.json, quarantine.parquet")
 
 
@@ -164,15 +163,11 @@ def features(
     Example: `leadrev features --as-of 2026-05-01 --out matrix.parquet`
     """
     from pipeline.commands.features import describe_features, write_features
-    from pipeline.config.params import load_params
 
-    loaded = load_params(params)
     if describe:
-        typer.echo(describe_features(loaded, as_of))
+        typer.echo(describe_features(_load(params), as_of))
         return
-    if out is None:
-        raise UserError("--out: name the Parquet file to write, for example --out matrix.parquet (or use --describe)")
-    rows, columns = write_features(loaded, as_of, out)
+    rows, columns = write_features(_load(params), as_of, out)
     typer.echo(f"{rows:,} open leads × {columns} features written to {out}")
 
 
@@ -193,9 +188,8 @@ def train(
     Example: `leadrev train --as-of 2026-05-01 --tune 20`
     """
     from pipeline.commands.train import train as run
-    from pipeline.config.params import load_params
 
-    typer.echo(run(load_params(params), as_of, tune_minutes=tune).summary())
+    typer.echo(run(_load(params), as_of, tune_minutes=tune).summary())
 
 
 @app.command()
@@ -214,13 +208,11 @@ def backtest(
 
     Example: `leadrev backtest --cutoffs 2025-10-01,2026-01-01`
     """
-    from pipeline.commands.backtest import backtest as run
-    from pipeline.commands.backtest import summary
-    from pipeline.config.params import load_params
+    from pipeline.commands import backtest as command
 
-    loaded = load_params(params)
+    loaded = _load(params)
     folder = out or loaded.artifacts_folder
-    typer.echo(summary(run(loaded, cutoffs.split(",") if cutoffs else None, folder)))
+    typer.echo(command.summary(command.backtest(loaded, cutoffs.split(",") if cutoffs else None, folder)))
     typer.echo(f"Written: {folder}/backtest.html, backtest.json")
 
 
@@ -246,11 +238,10 @@ def score(
     Example: `leadrev score --as-of 2026-05-15 --explain 500`
     """
     from pipeline.commands.score import score as run
-    from pipeline.config.params import load_params
 
-    loaded = load_params(params)
-    folder = out or loaded.artifacts_folder
-    typer.echo(run(loaded, as_of, model=model, explain=explain, out=folder, previous=previous).summary())
+    loaded = _load(params)
+    out = out or loaded.artifacts_folder
+    typer.echo(run(loaded, as_of, model=model, explain=explain, out=out, previous=previous).summary())
 
 
 @app.command()
@@ -273,18 +264,14 @@ def nightly(
 
     Example: `leadrev nightly -p company/params.yaml`
     """
-    from pipeline.commands.nightly import nightly as run
-    from pipeline.commands.nightly import plan
-    from pipeline.config.params import load_params
+    from pipeline.commands import nightly as command
 
-    loaded = load_params(params)
     if dry_run:
-        typer.echo(plan(loaded, first, only))
+        typer.echo(command.plan(_load(params), first, only))
         return
-    result = run(loaded, first=first, only=only)
+    result = command.nightly(_load(params), first=first, only=only)
     typer.echo(result.summary())
-    if result.exit_code:
-        raise typer.Exit(result.exit_code)
+    raise typer.Exit(result.exit_code)
 
 
 @app.command()
@@ -293,10 +280,9 @@ def status(params: ParamsFile = Path("params.yaml"), debug: Debug = False) -> No
 
     Example: `leadrev status -p company/params.yaml`
     """
-    from pipeline.config.params import load_params
     from pipeline.operations.status import status as run
 
-    typer.echo(run(load_params(params)))
+    typer.echo(run(_load(params)))
 
 
 @app.command()
@@ -309,17 +295,15 @@ def archive(
 
     Example: `leadrev archive verify -p company/params.yaml`
     """
-    from pipeline.config.params import load_params
     from pipeline.operations.archive_check import verify
 
     if action != "verify":
         raise UserError(f"archive: found '{action}'; what can be done is: verify")
-    findings, said = verify(load_params(params))
+    findings, said = verify(_load(params))
     for finding in findings:
         typer.echo(finding, err=True)
     typer.echo(said)
-    if findings:
-        raise typer.Exit(1)
+    raise typer.Exit(1 if findings else 0)
 
 
 @app.command()
@@ -335,9 +319,8 @@ def explain(
     Example: `leadrev explain L000123`
     """
     from pipeline.commands.explain import explain as run
-    from pipeline.config.params import load_params
 
-    typer.echo(run(load_params(params), lead_id, as_of, model=model))
+    typer.echo(run(_load(params), lead_id, as_of, model=model))
 
 
 @app.command()
@@ -346,10 +329,9 @@ def report(params: ParamsFile = Path("params.yaml"), out: Out = None, debug: Deb
 
     Example: `leadrev report`
     """
-    from pipeline.config.params import load_params
     from pipeline.reporting.sales_report import report as run
 
-    loaded = load_params(params)
+    loaded = _load(params)
     typer.echo(f"Written: {run(loaded, out or loaded.artifacts_folder)}")
 
 
@@ -376,10 +358,9 @@ def serve(
 
     Example: `leadrev serve --port 8000`
     """
-    from pipeline.config.params import load_params
     from pipeline.web.server import serve as run
 
-    run(load_params(params), host, port, tokens, certificate, key, plain_http)
+    run(_load(params), host, port, tokens, certificate, key, plain_http)
 
 
 @app.command()
@@ -399,14 +380,9 @@ def token(
 
     Example: `leadrev token "Ana Costa" --owner ana --tokens tokens.yaml`
     """
-    from pipeline.web.tokens import add_token, revoke_tokens
+    from pipeline.commands.token import token as run
 
-    if revoke:
-        typer.echo(f"{name} has no token any more ({revoke_tokens(tokens, name)} taken out of {tokens})")
-        return
-    made = add_token(tokens, name, owner, days)
-    typer.echo(f"{made}\nThis is shown once: pass it on safely. Next:")
-    typer.echo(f"leadrev serve --host 0.0.0.0 --certificate cert.pem --key key.pem --tokens {tokens}")
+    typer.echo(run(name, tokens, owner=owner, days=days, revoke=revoke))
 
 
 @app.command()
@@ -420,9 +396,8 @@ def feedback(
     Example: `leadrev feedback --out answers.parquet`
     """
     from pipeline.archive.feedback import export
-    from pipeline.config.params import load_params
 
-    count = export(load_params(params).artifacts_folder, out)
+    count = export(_load(params).artifacts_folder, out)
     typer.echo(f"{count:,} answers written to {out}; to learn from them, name it among data.sources.events")
 
 
@@ -439,10 +414,9 @@ def promote(
 
     Example: `leadrev promote latest --by "Ana" --because "beats version 3 in the backtest of May"`
     """
-    from pipeline.config.params import load_params
     from pipeline.model_registry.promotion import promote as run
 
-    typer.echo(run(load_params(params), version, by=by, because=because, force=force))
+    typer.echo(run(_load(params), version, by=by, because=because, force=force))
 
 
 @app.command()
@@ -456,51 +430,14 @@ def rollback(
 
     Example: `leadrev rollback --by "Ana" --because "scores of version 4 look off"`
     """
-    from pipeline.config.params import load_params
     from pipeline.model_registry.promotion import rollback as run
 
-    typer.echo(run(load_params(params), by=by, because=because))
+    typer.echo(run(_load(params), by=by, because=because))
 
 
 def main() -> None:
-    """Run a command; a user's mistake ends in one line on standard error and exit code 2 (`UserError.exit_code`)."""
-    # Queries are trees of many small objects: hunting for cycles every 700 of them takes a third of their time.
-    gc.set_threshold(50_000, 20, 20)
-    os.umask(0o077)  # what is known of leads is for whoever runs this to share
-    _end_tidily()
-    try:
-        app()
-    except UserError as mistake:
-        _fail(traceback.format_exc() if _debug else str(mistake), mistake.exit_code)
-    except KeyboardInterrupt:
-        _fail("stopped", 130)
-    except Exception as error:
-        if _debug:
-            _fail(traceback.format_exc(), 1)
-        if "libgomp" in str(error) or "libomp" in str(error):
-            _fail(
-                "LightGBM needs the system's OpenMP library, which is missing: install libgomp1 (Debian, Ubuntu), "
-                "libgomp (Fedora) or libomp (Homebrew)",
-                2,
-            )
-        _fail(f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]} (--debug shows where)", 1)
-
-
-def _end_tidily() -> None:
-    """Let a request to end (SIGTERM, SIGHUP) end as an interrupt does: what was begun is put away first."""
-
-    def end(number: int, frame: object) -> None:
-        raise SystemExit(128 + number)
-
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is signal.SIG_DFL:
-                signal.signal(number, end)
-
-
-def _fail(message: str, code: int) -> None:
-    print(f"leadrev: {masked(message)}", file=sys.stderr)
-    raise SystemExit(code)
+    """Run the command that the words on the command line ask for."""
+    run_command(app, lambda: _debug)
 
 
 if __name__ == "__main__":

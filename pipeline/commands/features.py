@@ -20,7 +20,7 @@ from pipeline.ingest.load import company_at
 from pipeline.training.fit import feature_spec
 
 
-def write_features(params: Params, as_of: str | None, out: Path) -> tuple[int, int]:
+def write_features(params: Params, as_of: str | None, out: Path | None) -> tuple[int, int]:
     """Write the features of every lead open at a date, as training at that date would define them.
 
     Parameters
@@ -29,7 +29,7 @@ def write_features(params: Params, as_of: str | None, out: Path) -> tuple[int, i
         The company.
     as_of : str, optional
         The date as the user wrote it; by default where the data end.
-    out : Path
+    out : Path or None
         The Parquet file, named so.
 
     Returns
@@ -37,6 +37,8 @@ def write_features(params: Params, as_of: str | None, out: Path) -> tuple[int, i
     rows, features : int, int
         Leads, and columns beside ``lead_id``, ``episode`` and ``as_of``.
     """
+    if out is None:
+        raise UserError("--out: name the Parquet file to write, for example --out matrix.parquet (or use --describe)")
     if out.is_dir():
         raise UserError(f"--out {out}: is a folder; name the Parquet file to write, for example {out}/matrix.parquet")
     if out.suffix != ".parquet":
