@@ -10,12 +10,13 @@ from __future__ import annotations
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
-from pipeline.archive.chain import Chain, Entry
+from pipeline.archive.chain import Entry
+from pipeline.archive.nights import Nights
 
 FOLDER, CHANGES, SOURCES = "extracts", "changes.parquet", "sources.json"
 
 
-class Extracts:
+class Extracts(Nights):
     """The extracts of a company.
 
     Parameters
@@ -25,16 +26,7 @@ class Extracts:
     """
 
     def __init__(self, archive: Path) -> None:
-        self.chain = Chain(archive / FOLDER)
-
-    def of_night(self, night: date) -> Entry | None:
-        """Give the extract of a night, if there is one: of several, the last."""
-        return next((entry for entry in self.nights() if entry.seal["night"] == str(night)), None)
-
-    def nights(self) -> list[Entry]:
-        """Give the extract of each night, the oldest first; of several of one night, the last."""
-        found = {entry.seal["night"]: entry for entry in self.chain.entries()}
-        return [found[night] for night in sorted(found)]
+        super().__init__(archive / FOLDER)
 
     def last(self) -> Entry | None:
         """Give the newest extract."""
@@ -43,11 +35,6 @@ class Extracts:
     def before(self, night: date) -> Entry | None:
         """Give the newest extract of an earlier night."""
         return next((entry for entry in reversed(self.nights()) if entry.seal["night"] < str(night)), None)
-
-    def free_name(self, night: date) -> str:
-        """Name the folder of a night's next extract: the date, with a number where a person asked for another one."""
-        count = sum(entry.seal["night"] == str(night) for entry in self.chain.entries())
-        return str(night) if count == 0 else f"{night}.r{count + 1}"
 
     def changes_until(self, entry: Entry) -> list[Path]:
         """Name the files of all that was seen to change up to an extract, the oldest first."""

@@ -16,7 +16,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.archive.chain import Chain, Entry
+from pipeline.archive.chain import Entry
+from pipeline.archive.nights import Nights
 
 FOLDER, PREFIX = "forecasts", "as_of="
 SCORES, MARGINS = "scores", "margins"
@@ -24,7 +25,7 @@ LEFT_OUT = ("reasons_positive", "reasons_negative", "currency")
 ROWS_AT_ONCE = 100_000
 
 
-class Forecasts:
+class Forecasts(Nights):
     """The forecasts of a company.
 
     Parameters
@@ -34,16 +35,7 @@ class Forecasts:
     """
 
     def __init__(self, archive: Path) -> None:
-        self.chain = Chain(archive / FOLDER)
-
-    def nights(self) -> list[Entry]:
-        """Give the forecasts of each night, the oldest first; of several of one night, the last."""
-        found = {entry.seal["night"]: entry for entry in self.chain.entries()}
-        return [found[night] for night in sorted(found)]
-
-    def of_night(self, night: date) -> Entry | None:
-        """Give the forecasts of a night, if there are some: of several, the last."""
-        return next((entry for entry in self.nights() if entry.seal["night"] == str(night)), None)
+        super().__init__(archive / FOLDER, PREFIX)
 
     def append(self, night: date, tables: Mapping[str, pa.Table], facts: Mapping[str, Any]) -> Entry:
         """Seal a night's forecasts.
@@ -56,8 +48,7 @@ class Forecasts:
         facts : mapping
             What the seal says: ``as_of``, ``model_version``, ``state``, ``degraded`` and where they came from.
         """
-        count = sum(entry.seal["night"] == str(night) for entry in self.chain.entries())
-        name = f"{PREFIX}{night}" + (f".r{count + 1}" if count else "")
+        name = self.free_name(night)
         folder = self.chain.begin(name)
         for table_name, table in tables.items():
             floats = [field.name for field in table.schema if pa.types.is_floating(field.type)]

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
 
@@ -46,18 +47,31 @@ def copy_table(connection: duckdb.DuckDBPyConnection, url: str, key: str, folder
     UserError
         The database, the table or the permission is not there.
     """
-    try:
+    with driver_errors(url, f"{key}.from: cannot read"):
         if url.startswith("sqlite:"):
             _copy_sqlite(connection, url, key, folder, relation)
         else:
             _copy_postgresql(connection, url, key, relation)
+
+
+@contextmanager
+def driver_errors(url: str, failed: str) -> Iterator[None]:
+    """Tell what a database driver says in one line, without the password of its address.
+
+    Raises
+    ------
+    UserError
+        What `failed` says, the address, and the driver's words.
+    """
+    try:
+        yield
     except UserError:
         raise
     except Exception as error:  # each driver raises its own kinds
-        told = " ".join(str(error).split())
+        words = " ".join(str(error).split())
         if password := urlsplit(url).password:
-            told = told.replace(password, "***").replace(unquote(password), "***")
-        raise UserError(f"{key}.from: cannot read {without_password(url)}: {without_password(told)[:300]}") from None
+            words = words.replace(password, "***").replace(unquote(password), "***")
+        raise UserError(f"{failed} {without_password(url)}: {without_password(words)[:300]}") from None
 
 
 def _copy_sqlite(connection: duckdb.DuckDBPyConnection, url: str, key: str, folder: Path, relation: str) -> None:

@@ -42,6 +42,8 @@ from pipeline.ingest.staging import REASON, Staged, left_out_sql, sql_type
 # Merging nested selects takes Ibis longer than it spares the engine: a matrix compiles in two thirds of the time.
 ibis.options.sql.fuse_selects = False
 
+SILENT_DAYS = 7
+"""An as-of date so many days after the data end would take silence for being open."""
 _KNOWN_AT = {
     "leads": "coalesce(recorded_at, created_at)",
     "accounts": "coalesce(recorded_at, valid_from)",
@@ -256,9 +258,6 @@ def _known_until(connection: duckdb.DuckDBPyConnection, now: datetime) -> dateti
             "data.known_until: nothing in the data has happened yet; check the dates of data.sources.leads."
         )
     return newest
-
-
-SILENT_DAYS = 7
 
 
 def company_at(params: Params, as_of: str | None) -> tuple[LoadedCompany, datetime]:

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from pipeline.common.errors import UserError
-from pipeline.common.masking import without_password
-from pipeline.ingest.databases import SCHEMES
+from pipeline.ingest.databases import SCHEMES, driver_errors
 from pipeline.ingest.file_formats import OTHER_FORMATS, TEXT_FORMATS, members
 
 OWN_FILES = frozenset({"audit.json", "manifest.json", "backtest.json", "truth.json", "mess.json", "quarantine.parquet"})
@@ -140,7 +139,7 @@ def _relative(path: Path, folder: Path) -> str:
 
 def _tables(url: str, folder: Path) -> list[Place]:
     """List the tables of a database; of PostgreSQL those of every schema that is not its own."""
-    try:
+    with driver_errors(url, "cannot look into"):
         if url.startswith("sqlite:"):
             import adbc_driver_sqlite.dbapi as sqlite
 
@@ -162,13 +161,6 @@ def _tables(url: str, folder: Path) -> list[Place]:
             )
             shown = without_secret(url).rstrip("/")
             return [Place(name, f"{shown}/{schema}.{name}") for schema, name in cursor.fetchall()]
-    except UserError:
-        raise
-    except Exception as error:  # each driver raises its own kinds
-        told = " ".join(str(error).split())
-        if password := urlsplit(url).password:
-            told = told.replace(password, "***").replace(unquote(password), "***")
-        raise UserError(f"cannot look into {without_password(url)}: {without_password(told)[:300]}") from None
 
 
 def hosts_of(given: Sequence[str]) -> list[str]:

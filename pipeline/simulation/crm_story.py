@@ -49,6 +49,16 @@ class Story:
     accounts: pd.DataFrame
     events: pd.DataFrame
 
+    def lead_accounts(self) -> pd.DataFrame:
+        """Give what is known of each lead's company, a row a lead."""
+        return self.leads[["account_id"]].merge(self.accounts, on="account_id", how="left")
+
+    def lead_changed_at(self) -> pd.Series:
+        """When somebody last changed each lead: at its conversion, else its end, else its creation."""
+        leads = self.leads
+        ended = leads["converted_at"].where(leads["deal_number"].notna(), leads["ended_at"])
+        return ended.fillna(leads["created_at"])
+
 
 def tell_story(rng: np.random.Generator, records: Records) -> Story:
     """Add to a company's records what its CRM holds besides."""

@@ -57,10 +57,10 @@ def dynamics(story: Story, rng: np.random.Generator) -> tuple[dict[str, pd.DataF
 
 def _leads(story: Story) -> pd.DataFrame:
     leads = story.leads
-    account = leads[["account_id"]].merge(story.accounts, on="account_id", how="left")
+    account = story.lead_accounts()
     converted = leads["deal_number"].notna()
     lost = (leads["status"] == "lost") & ~converted
-    modified = leads["converted_at"].where(converted, leads["ended_at"]).fillna(leads["created_at"])
+    modified = story.lead_changed_at()
     return pd.DataFrame(
         {
             "(Do Not Modify) Lead": _guid("lead", leads["number"]),

@@ -71,7 +71,7 @@ def hubspot(story: Story, rng: np.random.Generator) -> tuple[dict[str, pd.DataFr
 
 def _contacts(story: Story) -> pd.DataFrame:
     leads = story.leads
-    account = leads[["account_id"]].merge(story.accounts, on="account_id", how="left")
+    account = story.lead_accounts()
     converted, won = leads["deal_number"].notna(), leads["outcome"] == "won"
     lost = (leads["status"] == "lost") & ~converted
     own = story.deals[story.deals["lead_number"].notna()].set_index("lead_number")

@@ -99,7 +99,7 @@ def _contact(ids: pd.Series) -> pd.Series:
 
 def _leads(story: Story) -> pd.DataFrame:
     leads = story.leads
-    account = leads[["account_id"]].merge(story.accounts, on="account_id", how="left")
+    account = story.lead_accounts()
     converted = leads["deal_number"].notna() & ~leads["is_deleted"]
     lost = (leads["status"] == "lost") & leads["deal_number"].isna()
     touched = leads["ended_at"].fillna(leads["created_at"])

@@ -65,10 +65,10 @@ def zoho(story: Story, rng: np.random.Generator) -> tuple[dict[str, pd.DataFrame
 
 def _leads(story: Story) -> pd.DataFrame:
     leads = story.leads
-    account = leads[["account_id"]].merge(story.accounts, on="account_id", how="left")
+    account = story.lead_accounts()
     converted = leads["deal_number"].notna()
     lost = (leads["status"] == "lost") & ~converted
-    modified = leads["converted_at"].where(converted, leads["ended_at"]).fillna(leads["created_at"])
+    modified = story.lead_changed_at()
     names = leads["name"].str.split(" ", n=1)
     return pd.DataFrame(
         {
