@@ -72,7 +72,7 @@ def _points(spells: ir.Table, values: list[str]) -> ir.Table:
     never = _seconds(point_in_time.instant(point_in_time.NEVER))
     zero, one = ibis.literal(0, "int8"), ibis.literal(1, "int8")
     spells = spells.mutate(bin=ibis.range(0, len(AGE_BINS_DAYS)).unnest().cast("int8"))
-    # The first bin holds what came before creation too, the last one has no end.
+    # The first bin holds what happened before creation too, the last one has no end.
     lows = [-(10**10), *(days * DAY_SECONDS for days in AGE_BINS_DAYS[1:])]
     highs = [*lows[1:], 10**12]
     low = ibis.cases(*((spells.bin == i, edge) for i, edge in enumerate(lows)))

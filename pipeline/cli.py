@@ -63,7 +63,7 @@ def demo(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for everything.")] = Path("demo"),
     debug: Debug = False,
 ) -> None:
-    """Do the whole job on a company made up on the spot: simulate, check, train, backtest, score, report.
+    """Do the whole job on a simulated company: simulate, check, train, backtest, score, report.
 
     Example: `leadrev demo --leads 20000 --out demo`
     """

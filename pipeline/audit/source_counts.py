@@ -1,5 +1,5 @@
 # ruff: noqa: S608 (SQL here is made of quoted identifiers and literals)
-"""One line per source: its rows, what came of them, and which of them are outside of time or without a lead."""
+"""One line per source: its rows, how many were loaded, and which of them are outside of time or without a lead."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole job on a company made up on the spot."""
+"""The whole job on a simulated company."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ def train(
 
 
 def _tuned(company: LoadedCompany, params: Params, as_of: datetime, minutes: float) -> tuple[Tuned | None, str]:
-    """Search settings on what was known a horizon earlier, before the hold-out; say what came of it."""
+    """Search settings on what was known a horizon earlier, before the hold-out; say what was found."""
     from pipeline.training.tuning import tune
 
     try:

@@ -147,7 +147,7 @@ def key_of(step: Step, night: Night, records: Records) -> str | None:
 
 
 def walk(steps: Sequence[Step], night: Night, records: Records, run: Run, say: Callable[[str], None]) -> None:
-    """Do the steps in order, each unless its outputs are sealed; what came of each is added to the run.
+    """Do the steps in order, each unless its outputs are sealed; the result of each is added to the run.
 
     Raises
     ------

@@ -82,7 +82,7 @@ class Tuned:
 
     @property
     def summary(self) -> str:
-        """Say what came out, and what to write into the params file."""
+        """Say what was found, and what to write into the params file."""
         given, chosen = self.trials[0], self.chosen
         tried = f"Tuned: {len(self.trials)} settings tried on {self.folds_count} folds in time order"
         if chosen is given:
