@@ -167,14 +167,18 @@ def test_results_are_their_owner_s_alone(tmp_path):
 
 
 HOLDS = """
-import sys, time
-from pipeline import cli
+import sys
+from pathlib import Path
+from pipeline.common.process import run_command
 from pipeline.common.scratch import ScratchFolder
-cli._end_tidily()
-folder = ScratchFolder()
-(__import__("pathlib").Path(folder.name) / "leads.csv").write_text("personal")
-print(folder.name, flush=True)
-sys.stdin.read()
+
+def hold():
+    folder = ScratchFolder()
+    (Path(folder.name) / "leads.csv").write_text("personal")
+    print(folder.name, flush=True)
+    sys.stdin.read()
+
+run_command(hold, lambda: False)
 """
 
 

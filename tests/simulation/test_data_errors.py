@@ -227,7 +227,7 @@ def test_mess_leaves_the_company_under_it_alone(company):
 
 def test_the_loader_quarantines_just_what_was_spoiled(company):
     loaded = load_tables(load_params(company.folder / "params.yaml"))
-    kinds = {"duplicate": "duplicate", "broken_date": "_at", "unknown_outcome": "outcome"}
+    kinds = {"duplicate": "exact copy", "broken_date": "_at", "unknown_outcome": "outcome"}
     for table in ("leads", "deals", "events"):
         counts, mess = loaded.counts[table], company.summary["mess"][table]
         assert counts["rows"] == sum(company.summary["rows"][table].values())
