@@ -294,7 +294,7 @@ def entries(spec: FeatureSpec) -> Iterator[Feature]:
         yield of("decayed_count", "number", "Events so far, each counting half after every 14 days",
                  "{count} lately, older ones counting less", nothing, none="Quiet for a long time",
                  low="Little has happened lately", low_below=1.0,
-                 told_by=(f"touch_{middle}d_count", "touch_recency_days"), **counted)  # fmt: skip
+                 clearer_columns=(f"touch_{middle}d_count", "touch_recency_days"), **counted)  # fmt: skip
         yield of("active_days_count", "count", "Different days with an event", "Active on {count} so far", nothing,
                  none=nothing, noun="day")  # fmt: skip
         yield of(f"active_days_{middle}d_count", "count", f"Different days with an event in the last {middle} days",
@@ -364,7 +364,8 @@ def _kind(kind: str, name: str, spec: FeatureSpec) -> Iterator[Feature]:
     never = f"No {noun} so far"
     yield Feature(
         f"touch_{name}_recency_days", "days", theme, f"events.kind {kind}", f"touch_{name}",
-        f"Days since the last of the kind {kind}", lately, never, against=silent, told_by=(f"touch_{name}_count",),
+        f"Days since the last of the kind {kind}", lately, never, against=silent,
+        clearer_columns=(f"touch_{name}_count",),
     )  # fmt: skip
     yield Feature(
         f"touch_{name}_count", "count", theme, f"events.kind {kind}", f"touch_{name}",

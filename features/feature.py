@@ -45,11 +45,11 @@ class Feature:
     is_reason : bool
         Whether sales may be shown it. What tells of the person and not of the business is never a reason, nor is what
         is the same for every lead on a day.
-    told_by : tuple of str
-        Columns of the same signal that say it better to a person, where they fit: read in this order in favour of a
-        lead, in the other against it. A column of days speaks for itself as long as it fits.
-    is_rising : bool
-        Whether more of it can only mean a better chance to be won, by what it is: a model may be held to that.
+    clearer_columns : tuple of str
+        Columns of the same signal with a clearer sentence, where they apply: in this order for a reason in favour of a
+        lead, in reverse order for one against it. A column of days keeps its own sentence as long as it applies.
+    is_monotone_increasing : bool
+        Whether, by its meaning, more of it can only raise the win probability: the model may be constrained to that.
     """
 
     name: str
@@ -67,7 +67,7 @@ class Feature:
     noun: str = ""
     plural: str = ""
     is_reason: bool = True
-    told_by: tuple[str, ...] = ()
+    clearer_columns: tuple[str, ...] = ()
     is_monotone_increasing: bool = False
 
     @property

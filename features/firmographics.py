@@ -87,12 +87,12 @@ def features(context: SnapshotContext) -> ir.Table:
         for name, type_ in attributes
     }
     values |= _person(rows, spec)
-    told = rows.select("snapshot", "title", **values)
+    titles = rows.select("snapshot", "title", **values)
     if spec.has("leads.title"):
-        told = told.left_join(read_titles(rows), "title").drop("title_right")
-    told = told.drop("title")
+        titles = titles.left_join(read_titles(rows), "title").drop("title_right")
+    titles = titles.drop("title")
     if not spec.has("accounts.account_id"):
-        return told
+        return titles
     tables = context.tables
     versions = tables.memoize("account_versions", lambda: account_versions(tables))
     known = rows.select("snapshot", "as_of", "account_id").join(versions, "account_id")
@@ -117,7 +117,7 @@ def features(context: SnapshotContext) -> ir.Table:
         names[name]: attribute(known, name, type_, may_lie_ahead=names[name] in ahead)
         for name, type_ in spec.account_attributes
     }
-    return join_facts(told, known.select("snapshot", **companies))
+    return join_facts(titles, known.select("snapshot", **companies))
 
 
 def _own(spec: FeatureSpec, table: str) -> Iterator[Feature]:

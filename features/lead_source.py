@@ -243,13 +243,13 @@ def entries(spec: FeatureSpec) -> Iterator[Feature]:
     for column, stem in spec.converting_columns().items():
         own = column == "owner_id"
         same = f"the same {wording.readable(column).removesuffix(' id')}"
-        told = {
+        phrases = {
             "owner_id": "of this salesperson",
             "source": f"from {same}",
             "campaign": f"of {same}",
             "product": f"for {same}",
         }
-        leads = f"leads {told.get(column, f'with {same}')}"
+        leads = f"leads {phrases.get(column, f'with {same}')}"
         origin = f"leads.{column}, earlier leads and their ends"
         theme = (
             "history" if own else "source"

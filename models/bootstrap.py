@@ -107,8 +107,8 @@ def interval(values: ArrayLike, level: float = LEVEL) -> tuple[float, float]:
         NaN where the statistic is missing on half of the draws.
     """
     drawn = np.asarray(values, dtype=float)[1:]
-    said = drawn[np.isfinite(drawn)]
-    if 2 * len(said) <= len(drawn) or not len(said):
+    finite = drawn[np.isfinite(drawn)]
+    if 2 * len(finite) <= len(drawn) or not len(finite):
         return float("nan"), float("nan")
-    low, high = np.quantile(said, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(finite, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)

@@ -52,8 +52,8 @@ def trees_by_pieces(booster: lgb.Booster, piece_column: int, pieces_count: int) 
         If a tree splits on words, or reads zeros as gaps: boosters here do neither.
     """
     gathered: dict[tuple[int, ...], list[list[Leaf]]] = {}
-    for told in booster.dump_model()["tree_info"]:
-        tree = told["tree_structure"]
+    for tree_info in booster.dump_model()["tree_info"]:
+        tree = tree_info["tree_structure"]
         cuts = sorted({node["threshold"] for node in _splits(tree) if node["split_feature"] == piece_column})
         interval = np.searchsorted(cuts, np.arange(pieces_count), side="left")
         for which in np.unique(interval):

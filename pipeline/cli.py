@@ -299,10 +299,10 @@ def archive(
 
     if action != "verify":
         raise UserError(f"archive: found '{action}'; what can be done is: verify")
-    findings, said = verify(_load(params))
+    findings, summary = verify(_load(params))
     for finding in findings:
         typer.echo(finding, err=True)
-    typer.echo(said)
+    typer.echo(summary)
     raise typer.Exit(1 if findings else 0)
 
 

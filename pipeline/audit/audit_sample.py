@@ -1,5 +1,5 @@
 # ruff: noqa: S608 (SQL here is made of quoted identifiers and literals)
-"""What the audit looks at: one row a lead, one row a company, their endings, and every column that may flow in."""
+"""What the audit looks at: one row a lead, one row a company, their groups, and every column that may flow in."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pandas as pd
 from features import point_in_time
 from features.schema import SCHEMAS
 from features.versions import account_versions, as_they_were, happened_events
-from pipeline.audit.leakage_tests import Endings
+from pipeline.audit.leakage_tests import OutcomeGroups
 from pipeline.audit.pii import as_dates
 from pipeline.ingest.company import LoadedCompany
 
@@ -70,12 +70,12 @@ class Audited:
     rows : DataFrame
         For leads: ``lead_id, created_at, outcome, ended_at, closing_from`` and their columns as ``table.column``.
     columns : list of Column
-    endings : Endings
+    groups : OutcomeGroups
     """
 
     rows: pd.DataFrame
     columns: list[Column]
-    endings: Endings
+    groups: OutcomeGroups
 
 
 def audited_leads(loaded: LoadedCompany, known: ir.Table, as_of: datetime) -> Audited:
@@ -94,7 +94,7 @@ def audited_leads(loaded: LoadedCompany, known: ir.Table, as_of: datetime) -> Au
     events = _event_counts(loaded, rows, as_of)
     counts = events.drop(columns="last_event", errors="ignore")
     last = events["last_event"].to_numpy("datetime64[us]") if "last_event" in events else None
-    return Audited(rows, _columns(loaded, rows, "leads"), _endings(rows, counts, last, "leads"))
+    return Audited(rows, _columns(loaded, rows, "leads"), _outcome_groups(rows, counts, last, "leads"))
 
 
 def audited_accounts(loaded: LoadedCompany, known: ir.Table, as_of: datetime) -> Audited | None:
@@ -136,7 +136,7 @@ def audited_accounts(loaded: LoadedCompany, known: ir.Table, as_of: datetime) ->
     rows = _sample(loaded, _before_the_end(loaded, state, current, "accounts", "account_id", as_of), "account_id")
     if not len(rows):
         return None
-    return Audited(rows, _columns(loaded, rows, "accounts"), _endings(rows, pd.DataFrame(), None, "companies"))
+    return Audited(rows, _columns(loaded, rows, "accounts"), _outcome_groups(rows, pd.DataFrame(), None, "companies"))
 
 
 def _last_chance(state: ir.Table, as_of: datetime) -> ir.TimestampValue:
@@ -210,10 +210,10 @@ def _event_counts(loaded: LoadedCompany, leads: pd.DataFrame, as_of: datetime) -
     return wide.reset_index(drop=True)
 
 
-def _endings(rows: pd.DataFrame, counts: pd.DataFrame, last_event: Any, things: str) -> Endings:
+def _outcome_groups(rows: pd.DataFrame, counts: pd.DataFrame, last_event: Any, row_noun: str) -> OutcomeGroups:
     outcome = rows["outcome"].to_numpy(dtype=object)
     created = rows["created_at"].to_numpy("datetime64[us]")
-    return Endings(
+    return OutcomeGroups(
         won=outcome == "won",
         lost=outcome == "lost",
         open=outcome == "open",
@@ -223,7 +223,7 @@ def _endings(rows: pd.DataFrame, counts: pd.DataFrame, last_event: Any, things: 
         ended=rows["ended_at"].to_numpy("datetime64[us]"),
         event_counts=counts,
         last_event=np.array([], dtype="datetime64[us]") if last_event is None else last_event,
-        things=things,
+        row_noun=row_noun,
     )
 
 

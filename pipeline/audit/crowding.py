@@ -22,7 +22,7 @@ INSTANT_SHARE, INSTANT_LEAST = 0.1, 50
 PARTS, FILLED_SHARE, EMPTY_SHARE, FILLED_LEAST = 20, 0.6, 0.02, 30
 """A column is emptied (filled) since a day where it was at least this much filled before (after) and no more after
 (before), by twentieths of the leads in the order of their creation."""
-_NEVER_TOLD = frozenset({"lead_id", "created_at", "known_at", "recorded_at", "closed_at", "status", "deal_id"})
+_NOT_COMPARED = frozenset({"lead_id", "created_at", "known_at", "recorded_at", "closed_at", "status", "deal_id"})
 
 
 def crowding_warnings(loaded: LoadedCompany, as_of: datetime, warn: Callable[..., None]) -> None:
@@ -55,7 +55,7 @@ def crowding_warnings(loaded: LoadedCompany, as_of: datetime, warn: Callable[...
 
 def _since_some_day(loaded: LoadedCompany, warn: Callable[..., None]) -> None:
     staged = loaded.staged["leads"]
-    names = [name for name in TABLES["leads"] if name in staged.present and name not in _NEVER_TOLD]
+    names = [name for name in TABLES["leads"] if name in staged.present and name not in _NOT_COMPARED]
     names = [name for name in names if TABLES["leads"][name] != TIME] + list(staged.attributes)
     if not names:
         return

@@ -121,8 +121,8 @@ def _reading(loaded: LoadedCompany, counts: dict[str, int], reconciliation: Reco
             )
         if unusable := count["quarantined"] - count.get("left_out", 0):
             share = unusable / count["rows"]
-            told = f"{unusable:,} row{'' if unusable == 1 else 's'} ({share:.1%})"
-            text = f"{table}: {told} {'is' if unusable == 1 else 'are'} in quarantine"
+            row_count_text = f"{unusable:,} row{'' if unusable == 1 else 's'} ({share:.1%})"
+            text = f"{table}: {row_count_text} {'is' if unusable == 1 else 'are'} in quarantine"
             warn("quarantined", text, table=table, count=unusable)
     for (column, reason), rows in doubtful(loaded.connection, loaded.staged["deals"], loaded.known_until).groupby(
         ["column", "reason"], sort=True

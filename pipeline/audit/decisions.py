@@ -14,7 +14,7 @@ import pandas as pd
 
 from pipeline.audit.audit_sample import Audited, Column
 from pipeline.audit.leakage_tests import nested, signs
-from pipeline.audit.outcome_groups import ENDED_LEAST, FILLED_LEAST, Endings, Finding
+from pipeline.audit.outcome_groups import FILLED_LEAST, GROUP_LEAST, Finding, OutcomeGroups
 from pipeline.audit.pii import personal_data
 from pipeline.audit.single_feature_auc import single_column_auc
 from pipeline.common.errors import UserError
@@ -47,7 +47,7 @@ class Judged:
     findings : list of Finding
     column : Column, optional
         None for a kind.
-    endings : Endings, optional
+    groups : OutcomeGroups, optional
     key : str
         The name in ``excluded``.
     verdict : str
@@ -64,7 +64,7 @@ class Judged:
     name: str
     findings: list[Finding]
     column: Column | None = None
-    endings: Endings | None = None
+    groups: OutcomeGroups | None = None
     key: str = ""
     verdict: str = CLEARED
     code: str = ""
@@ -79,7 +79,7 @@ class Judged:
 
     def figures(self) -> dict[str, Any]:
         """As ``audit.json`` holds it."""
-        told: dict[str, Any] = {
+        figures: dict[str, Any] = {
             "key": self.key,
             "table": self.table,
             "column": None if self.column is None else self.name,
@@ -87,13 +87,13 @@ class Judged:
             "code": self.code or None,
             "reason": self.reason or None,
         }
-        if self.column is None or self.endings is None:
-            return told
-        filled, won = self.column.values.notna().to_numpy(), self.endings.won
-        others = self.endings.open | self.endings.lost
+        if self.column is None or self.groups is None:
+            return figures
+        filled, won = self.column.values.notna().to_numpy(), self.groups.won
+        others = self.groups.open | self.groups.lost
         auc = self.auc_alone[0]
         shares = {"filled": filled, "filled_won": filled[won], "filled_others": filled[others]}
-        return told | {
+        return figures | {
             **{name: round(float(rows.mean()), 4) if len(rows) else None for name, rows in shares.items()},
             "auc": None if auc is None else round(auc, 4),
             "set_aside": sorted(self.words),
@@ -102,21 +102,21 @@ class Judged:
     @cached_property
     def auc_alone(self) -> tuple[float | None, float]:
         """How well the column alone, less the words set aside, tells won leads from others, and its standard error."""
-        if self.column is None or self.endings is None or self.code in ("personal", "constant"):
+        if self.column is None or self.groups is None or self.code in ("personal", "constant"):
             return None, float("nan")
-        values = _numbers(self.column, self.endings)
+        values = _numbers(self.column, self.groups)
         if self.column.filled_only:
             values = self.column.values.notna().astype(float)
         elif self.words:
             values = values.where(~values.isin(list(self.words)))
-        others = self.endings.open | self.endings.lost
-        return single_column_auc(values, self.endings.won, others, self.endings)
+        others = self.groups.open | self.groups.lost
+        return single_column_auc(values, self.groups.won, others, self.groups)
 
 
-def _numbers(column: Column, endings: Endings) -> pd.Series:
+def _numbers(column: Column, groups: OutcomeGroups) -> pd.Series:
     values = column.values
     if pd.api.types.is_datetime64_any_dtype(values):
-        days = (values.to_numpy("datetime64[us]") - endings.created) / np.timedelta64(1, "D")
+        days = (values.to_numpy("datetime64[us]") - groups.created) / np.timedelta64(1, "D")
         return pd.Series(days, index=values.index)
     return values
 
@@ -138,14 +138,14 @@ def judge_columns(part: Audited) -> tuple[list[Judged], int]:
         if personal:
             findings, made = [Finding("personal", f"holds {personal}: personal data")], 0
         elif column.filled_only:
-            findings, made = signs(column.values.notna().map({True: 1.0}), part.endings)
+            findings, made = signs(column.values.notna().map({True: 1.0}), part.groups)
         else:
-            findings, made = signs(column.values, part.endings)
+            findings, made = signs(column.values, part.groups)
         if column.filled_only or (column.name in FREE_COLUMNS and not column.is_attribute):
             findings = [finding for finding in findings if finding.code not in HARMLESS]
         if column.name in AT_CREATION and not column.is_attribute:
             findings = [finding for finding in findings if finding.code != "value" or finding.ending == "won"]
-        judged.append(Judged(column.table, column.name, findings, column, part.endings))
+        judged.append(Judged(column.table, column.name, findings, column, part.groups))
         tests += made
     return judged, tests
 
@@ -196,19 +196,19 @@ def _set_words_aside(item: Judged, chance: float) -> None:
     It is not where half of an ending stands with such words, as in a status, or where the leads that have other words
     show a sign of their own.
     """
-    column, endings = item.column, item.endings
-    if column is None or endings is None or column.filled_only:
+    column, groups = item.column, item.groups
+    if column is None or groups is None or column.filled_only:
         return
     sure = [finding for finding in item.findings if finding.log_chance <= chance and finding.is_sure]
     words = {finding.word: finding.reason for finding in reversed(sure) if finding.word is not None}
     if any(finding.word is None and finding.code not in HARMLESS for finding in sure) or not words:
         return
-    told = column.values.isin(list(words)).to_numpy()
-    for flag in (endings.won, endings.lost):
-        if flag.any() and told[flag].mean() > WORDS_SHARE_LIMIT:
+    has_word = column.values.isin(list(words)).to_numpy()
+    for flag in (groups.won, groups.lost):
+        if flag.any() and has_word[flag].mean() > WORDS_SHARE_LIMIT:
             return
-    rest = column.values[~told].reset_index(drop=True)
-    findings, _ = signs(rest, endings.take(~told))
+    rest = column.values[~has_word].reset_index(drop=True)
+    findings, _ = signs(rest, groups.take(~has_word))
     left = {finding.code for finding in findings if finding.log_chance <= chance and finding.is_sure} - HARMLESS
     if left or rest.nunique() < 2:
         return
@@ -216,13 +216,13 @@ def _set_words_aside(item: Judged, chance: float) -> None:
 
 
 def _weigh_nested(item: Judged, anchors: list[Judged], chance: float) -> None:
-    if item.column is None or item.endings is None:
+    if item.column is None or item.groups is None:
         return
     rows = item.column.values.notna().to_numpy()
     filled = [anchor.column.values.notna().to_numpy() for anchor in anchors if anchor.column is not None]
     shared = [int((rows & other).sum()) for other in filled]
     best = shared.index(max(shared))
-    finding = nested(rows, filled[best], anchors[best].key, item.endings)
+    finding = nested(rows, filled[best], anchors[best].key, item.groups)
     if finding is not None:
         item.findings = [finding]
         _weigh(item, chance)
@@ -230,23 +230,23 @@ def _weigh_nested(item: Judged, anchors: list[Judged], chance: float) -> None:
 
 def _demand(item: Judged) -> None:
     """Ask for proof of a column of the company's own: with too few leads the audit cannot clear it."""
-    column, endings = item.column, item.endings
-    if column is None or endings is None or not column.is_attribute or item.is_out:
+    column, groups = item.column, item.groups
+    if column is None or groups is None or not column.is_attribute or item.is_out:
         return
-    filled, won = int(column.values.notna().sum()), int(endings.won.sum())
+    filled, won = int(column.values.notna().sum()), int(groups.won.sum())
     alike = int(column.values.value_counts(dropna=False).max()) if len(column.values) else 0
-    for count, least, told in (
-        (won, ENDED_LEAST, f"only {won:,} {endings.things} are won so far"),
-        (filled, FILLED_LEAST, f"filled for only {filled:,} {endings.things} so far"),
+    for count, least, counted in (
+        (won, GROUP_LEAST, f"only {won:,} {groups.row_noun} are won so far"),
+        (filled, FILLED_LEAST, f"filled for only {filled:,} {groups.row_noun} so far"),
         (
             len(column.values) - alike,
             FILLED_LEAST,
-            f"all {endings.things} but {len(column.values) - alike:,} have the same",
+            f"all {groups.row_noun} but {len(column.values) - alike:,} have the same",
         ),
     ):
         if count < least and filled:
             item.verdict, item.code = CANNOT_TELL, "few"
-            item.reason = f"cannot tell yet: {told}, {least} are needed"
+            item.reason = f"cannot tell yet: {counted}, {least} are needed"
             return
 
 
@@ -309,8 +309,8 @@ def apply_overrides(
             text = f"{item.key} {item.reason}, which nobody's word makes a feature"
             warnings.append({"code": "never", "text": text, "column": item.key})
             continue
-        said = "the event" if item.column is None else "the column"
-        text = f"{said} {item.key} is kept by a person's word, against the audit: {item.reason}"
+        noun = "the event" if item.column is None else "the column"
+        text = f"{noun} {item.key} is kept by a person's word, against the audit: {item.reason}"
         warnings.append({"code": "kept", "text": text, "column": item.key})
         item.verdict = VOUCHED
     return warnings
@@ -335,7 +335,7 @@ def dominating(columns: Iterable[Judged], at_creation: Collection[str], keep: It
     at_creation, keep : collections of str
         What a person has vouched for, as for `apply_overrides`: of that nobody is asked again.
     """
-    said = {name.lower() for name in (*at_creation, *keep)}
+    named = {name.lower() for name in (*at_creation, *keep)}
     known = [(item.auc_alone, item) for item in columns if not item.is_out and item.column is not None]
     found = sorted(
         ((auc, error, item) for (auc, error), item in known if auc is not None), key=lambda one: one[0], reverse=True
@@ -345,7 +345,7 @@ def dominating(columns: Iterable[Judged], at_creation: Collection[str], keep: It
     auc, error, first = found[0]
     following = found[1][0] if len(found) > 1 else 0.5
     is_far = auc >= DOMINATING_AUC and auc - following >= DOMINATING_LEAD
-    if not is_far or auc - 0.5 < DOMINATING_ERRORS * error or _names(first) & said or first.verdict == VOUCHED:
+    if not is_far or auc - 0.5 < DOMINATING_ERRORS * error or _names(first) & named or first.verdict == VOUCHED:
         return None
     return first
 

@@ -40,16 +40,22 @@ def conversion_drift(leads: Audited, as_of: datetime, horizon_days: int) -> dict
     table = pd.DataFrame({"month": rows["created_at"][old].dt.strftime("%Y-%m"), "won": won[old]})
     sums = table.groupby("month")["won"].agg(["size", "sum"]).sort_index()
     months = [{"month": month, "leads": int(n), "won": int(k)} for month, n, k in sums.itertuples()]
-    told: dict[str, Any] = {"horizon_days": horizon_days, "months": months, "chance": None, "first": None, "last": None}
+    figures: dict[str, Any] = {
+        "horizon_days": horizon_days,
+        "months": months,
+        "chance": None,
+        "first": None,
+        "last": None,
+    }
     if len(sums) < MONTHS_LEAST or not 0 < sums["sum"].sum() < sums["size"].sum():
-        return told
+        return figures
     n, k = sums["size"].to_numpy(float), sums["sum"].to_numpy(float)
     place = np.arange(len(n)) - np.average(np.arange(len(n)), weights=n)
     share = k.sum() / n.sum()
     z = (place * k).sum() / np.sqrt(share * (1 - share) * (n * place**2).sum())
     third = max(len(n) // 3, 1)
     first, last = (float(k[part].sum() / max(n[part].sum(), 1)) for part in (slice(third), slice(-third, None)))
-    return told | {"chance": float(2 * stats.norm.sf(abs(z))), "first": round(first, 4), "last": round(last, 4)}
+    return figures | {"chance": float(2 * stats.norm.sf(abs(z))), "first": round(first, 4), "last": round(last, 4)}
 
 
 def drift_warning(drift: dict[str, Any]) -> dict[str, Any] | None:
@@ -72,12 +78,12 @@ def shifts(columns: list[Judged], as_of: datetime) -> list[dict[str, Any]]:
     By the population stability index over a number's tenths or the most frequent values, where a chi-square test shared
     over all columns leaves no doubt.
     """
-    those = [item for item in columns if item.column is not None and item.endings is not None]
+    those = [item for item in columns if item.column is not None and item.groups is not None]
     found = []
     for item in those:
-        if item.verdict != CLEARED or item.table != "leads" or item.column is None or item.endings is None:
+        if item.verdict != CLEARED or item.table != "leads" or item.column is None or item.groups is None:
             continue
-        recent = item.endings.created > np.datetime64(as_of) - np.timedelta64(RECENT_DAYS, "D")
+        recent = item.groups.created > np.datetime64(as_of) - np.timedelta64(RECENT_DAYS, "D")
         if min(recent.sum(), (~recent).sum()) < RECENT_LEADS_LEAST:
             continue
         levels = _levels(item.column.values, recent, filled_only=item.column.filled_only)

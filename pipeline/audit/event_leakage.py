@@ -17,7 +17,7 @@ from scipy import stats
 from features import point_in_time
 from features.versions import happened_events
 from pipeline.audit.leakage_tests import PURE_SHARE, USUAL_LIMIT
-from pipeline.audit.outcome_groups import FILLED_LEAST, Endings, Finding
+from pipeline.audit.outcome_groups import FILLED_LEAST, Finding, OutcomeGroups
 from pipeline.ingest.company import LoadedCompany
 
 OPEN_SHARE_LIMIT = 0.05
@@ -30,7 +30,7 @@ EARLY_SHARE = 0.5
 
 
 def leaking_kinds(
-    loaded: LoadedCompany, leads: pd.DataFrame, endings: Endings, as_of: datetime, column: str = "kind"
+    loaded: LoadedCompany, leads: pd.DataFrame, groups: OutcomeGroups, as_of: datetime, column: str = "kind"
 ) -> tuple[dict[str, Finding | None], int]:
     """Find kinds of events that know the future.
 
@@ -39,7 +39,7 @@ def leaking_kinds(
     loaded : LoadedCompany
     leads : DataFrame
         ``lead_id, closing_from`` (from when on an event belongs to the closing; missing while open).
-    endings : Endings
+    groups : OutcomeGroups
     as_of : datetime
     column : str
         ``kind``, or another column of events with few values, such as ``channel``.
@@ -69,7 +69,7 @@ def leaking_kinds(
         flags = np.zeros(len(leads), dtype=bool)
         flags[at] = True
         finding = _at_the_closing(int(judged.sum()), int((still_open & judged).sum()))
-        finding = finding or _one_ending_only(flags, float(long_open[judged].mean()) if judged.any() else 0.0, endings)
+        finding = finding or _one_ending_only(flags, float(long_open[judged].mean()) if judged.any() else 0.0, groups)
         found[str(kind)] = finding
     return found, tests
 
@@ -99,13 +99,13 @@ def _at_the_closing(count: int, still_open: int) -> Finding | None:
     )
 
 
-def _one_ending_only(rows: np.ndarray, early_share: float, endings: Endings) -> Finding | None:
+def _one_ending_only(rows: np.ndarray, early_share: float, groups: OutcomeGroups) -> Finding | None:
     count = int(rows.sum())
     if count < FILLED_LEAST:
         return None
-    for flag, word in ((endings.won, "won"), (endings.lost, "lost")):
+    for flag, word in ((groups.won, "won"), (groups.lost, "lost")):
         together = int((flag & rows).sum())
-        usual = endings.usual_share(flag, rows)
+        usual = groups.usual_share(flag, rows)
         if together < PURE_SHARE * count or usual > USUAL_LIMIT or (word == "lost" and early_share >= EARLY_SHARE):
             continue
         return Finding(

@@ -116,13 +116,13 @@ def audit(loaded: LoadedCompany, as_of: datetime) -> AuditResult:
     drift = conversion_drift(leads, as_of, loaded.params.primary_horizon_days)
     reconciliation = reconcile(loaded)
     warnings += data_warnings(loaded, as_of, counts, columns, drift, reconciliation)
-    told = [*columns, *(item for item in kinds if item.findings)]
+    judged = [*columns, *(item for item in kinds if item.findings)]
     return AuditResult(
-        {item.key: item.reason for item in told if item.is_out},
+        {item.key: item.reason for item in judged if item.is_out},
         warnings,
         {"leads": sum(counts.values()), **counts},
         reconciliation,
-        [item.figures() for item in told],
+        [item.figures() for item in judged],
         frozenset(f"{item.table}.{item.name}" for item in columns if item.is_out),
         frozenset(item.name for item in kinds if item.is_out),
         tests,
@@ -147,22 +147,22 @@ def _refusal(reconciliation: Reconciliation, limit: float) -> str:
 
 def _asked(columns: list[Judged], first: Judged | None) -> list[dict[str, Any]]:
     """Say which words are set aside, and ask about the column that a forecast would hang on."""
-    told = [
+    warnings = [
         {"code": "set_aside", "text": f"{item.key}: '{masked(word)}' is set aside, the column stays: {why}",
          "table": item.table, "column": item.name}
         for item in columns
         for word, why in sorted(item.words.items())
     ]  # fmt: skip
     if first is None:
-        return told
+        return warnings
     others = [item.auc_alone[0] for item in columns if item is not first and not item.is_out]
     following = max((auc for auc in others if auc is not None), default=0.5)
     text = (
-        f"was {first.key} known before the outcome? Alone it tells won {first.endings.things if first.endings else ''} "
+        f"was {first.key} known before the outcome? Alone it tells won {first.groups.row_noun if first.groups else ''} "
         f"from the others with an AUC of {first.auc_alone[0]:.2f}, the next column with {following:.2f}; if so, list "
         "it under audit.keep, else under ignore; the backtest shows what the forecast is worth without it"
     )
-    return [*told, {"code": "dominates", "text": text, "table": first.table, "column": first.name}]
+    return [*warnings, {"code": "dominates", "text": text, "table": first.table, "column": first.name}]
 
 
 def _vouched(mapping: Any) -> list[str]:
@@ -173,11 +173,11 @@ def _judge_events(loaded: LoadedCompany, leads: Audited, as_of: datetime) -> tup
     """Give every kind of event with the sign against it, and the channel if one of its values is the outcome."""
     if not loaded.tables.has("events"):
         return [], [], 0
-    found, tests = leaking_kinds(loaded, leads.rows, leads.endings, as_of)
+    found, tests = leaking_kinds(loaded, leads.rows, leads.groups, as_of)
     kinds = [Judged("events", kind, [finding] if finding else []) for kind, finding in found.items()]
     channels = []
     if loaded.tables.has("events", "channel"):
-        found, made = leaking_kinds(loaded, leads.rows, leads.endings, as_of, "channel")
+        found, made = leaking_kinds(loaded, leads.rows, leads.groups, as_of, "channel")
         tests += made
         signs = [
             Finding("event", f"'{masked(value)}' {finding.reason}", finding.log_chance)

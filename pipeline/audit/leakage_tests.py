@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from pipeline.audit.outcome_groups import ENDED_LEAST, FILLED_LEAST, Endings, Finding, Flags
-from pipeline.audit.post_outcome_tests import following_signs
-from pipeline.audit.single_feature_auc import telling_signs
+from pipeline.audit.outcome_groups import FILLED_LEAST, GROUP_LEAST, Finding, Flags, OutcomeGroups
+from pipeline.audit.post_outcome_tests import post_outcome_findings
+from pipeline.audit.single_feature_auc import single_column_findings
 from pipeline.common.masking import masked
 
 PURE_SHARE = 0.98
@@ -38,7 +38,7 @@ DOUBTFUL_ODDS, HONEST_ODDS, DOUBTFUL_CHANCE = 40.0, 10.0, 0.01
 VALUE_LEAST, VALUE_SHARE_LEAST, VALUES_LIMIT = 20, 0.05, 20
 DISTINCT_SHARE, DISTINCT_LEAST, TEXT_LENGTH = 0.9, 50, 60
 NAMED_PURITY = 0.6
-ENDING_WORDS = {
+GROUP_WORDS = {
     "won": frozenset({
         "customer", "client", "won", "closed won", "deal won", "signed", "contract", "contracted", "paid", "paying",
         "active customer", "converted", "onboarded", "kunde", "gewonnen", "cliente", "ganho", "ganado", "gagné",
@@ -51,14 +51,14 @@ ENDING_WORDS = {
 """Words for an ending: a value named so need not be quite as pure."""
 
 
-def signs(values: pd.Series, endings: Endings) -> tuple[list[Finding], int]:
+def signs(values: pd.Series, groups: OutcomeGroups) -> tuple[list[Finding], int]:
     """List the signs that a column must stay out of the model, the plainest first.
 
     Parameters
     ----------
     values : Series, shape (n,)
         Numbers, texts or dates, missing where there is none.
-    endings : Endings
+    groups : OutcomeGroups
 
     Returns
     -------
@@ -73,11 +73,11 @@ def signs(values: pd.Series, endings: Endings) -> tuple[list[Finding], int]:
         return [Finding("constant", "has one value only")], 0
     found: list[Finding] = []
     tests = 0
-    for part in (_fill_signs, _value_signs, following_signs, telling_signs):
-        made = list(part(values, filled, endings))
+    for part in (_fill_signs, _value_signs, post_outcome_findings, single_column_findings):
+        made = list(part(values, filled, groups))
         tests += len(made)
         found += sorted((finding for finding in made if finding is not None), key=_plainness)
-    if (shape := _shape_sign(values, filled, endings)) is not None:
+    if (shape := _shape_sign(values, filled, groups)) is not None:
         found.append(shape)
     return found, tests
 
@@ -89,7 +89,7 @@ def _plainness(finding: Finding) -> int:
 
 def stands_only(
     rows: Flags,
-    endings: Endings,
+    groups: OutcomeGroups,
     what: str,
     code: str,
     *,
@@ -102,23 +102,23 @@ def stands_only(
     (Hoeffding 1956).
     """
     everyone = np.ones(len(rows), dtype=bool)
-    of = {"won": endings.won, "lost": endings.lost, "ended": ~endings.open, "open": endings.open}
+    of = {"won": groups.won, "lost": groups.lost, "ended": ~groups.open, "open": groups.open}
     words = {"won": "that are won", "lost": "that are lost", "ended": "that have ended", "open": "that are still open"}
     # Where no loss is written down, "still open" is only "not won", and what never wins may well be known beforehand.
-    losses_known = endings.lost.sum() >= ENDED_LEAST
+    losses_known = groups.lost.sum() >= GROUP_LEAST
     compared = [(name, everyone) for name in flags if losses_known or name != "open"]
     if "won" in flags and losses_known:
-        compared.append(("won", endings.won | endings.lost))
+        compared.append(("won", groups.won | groups.lost))
     for name, among in compared:
         flag, judged = of[name], rows & among
         count, together = int(judged.sum()), int((judged & flag).sum())
-        usual = endings.usual_share(flag, rows, among)
+        usual = groups.usual_share(flag, rows, among)
         if count < FILLED_LEAST or together < PURE_SHARE * count or usual > USUAL_LIMIT:
             yield None
             continue
-        says = f"{what} only for {endings.things} {words[name]}"
+        says = f"{what} only for {groups.row_noun} {words[name]}"
         if among is not everyone:
-            says = f"{what}, among {endings.things} that have ended, only for won ones"
+            says = f"{what}, among {groups.row_noun} that have ended, only for won ones"
         tail = "emptied at the end" if name == "open" else "written afterwards"
         yield Finding(
             code,
@@ -129,10 +129,10 @@ def stands_only(
         )
 
 
-def nested(rows: Flags, others: Flags, other_name: str, endings: Endings) -> Finding | None:
+def nested(rows: Flags, others: Flags, other_name: str, groups: OutcomeGroups) -> Finding | None:
     """Judge a column that is filled only where another one is that is written with the outcome."""
     count, together = int(rows.sum()), int((rows & others).sum())
-    usual = endings.usual_share(others, rows)
+    usual = groups.usual_share(others, rows)
     if count < FILLED_LEAST or together < PURE_SHARE * count or usual > USUAL_LIMIT:
         return None
     return Finding(
@@ -142,47 +142,47 @@ def nested(rows: Flags, others: Flags, other_name: str, endings: Endings) -> Fin
     )
 
 
-def _fill_signs(values: pd.Series, filled: Flags, endings: Endings) -> Iterator[Finding | None]:
-    yield from stands_only(filled, endings, "filled", "filled")
-    yield from _contrasts(filled, endings, "filled")
+def _fill_signs(values: pd.Series, filled: Flags, groups: OutcomeGroups) -> Iterator[Finding | None]:
+    yield from stands_only(filled, groups, "filled", "filled")
+    yield from _contrasts(filled, groups, "filled")
     if pd.api.types.is_numeric_dtype(values) and filled.sum() >= FILLED_LEAST:
         # A field that everybody has and only the outcome moves, as a total of invoices does.
         usual = values[filled].mode().iloc[0]
         moved = filled & (values != usual).to_numpy()
         if 0.5 <= 1 - moved.sum() / filled.sum() < 1 and values[filled].nunique() > 2:
-            yield from stands_only(moved, endings, f"differs from {usual:g}", "value")
-            yield from _contrasts(moved, endings, f"other than {usual:g}")
+            yield from stands_only(moved, groups, f"differs from {usual:g}", "value")
+            yield from _contrasts(moved, groups, f"other than {usual:g}")
 
 
-def _contrasts(rows: Flags, endings: Endings, what: str) -> Iterator[Finding | None]:
+def _contrasts(rows: Flags, groups: OutcomeGroups, what: str) -> Iterator[Finding | None]:
     """Judge how much more often a pattern stands with one ending than with another, created at the same times."""
-    groups = (
-        ("won", endings.won, "the others", ~endings.won & (endings.open | endings.lost)),
-        ("won", endings.won, "lost", endings.lost),
-        ("lost", endings.lost, "the others", endings.won | endings.open),
-        ("ended", ~endings.open, "still open", endings.open),
-        ("still open", endings.open & (endings.lost.sum() >= ENDED_LEAST), "ended", ~endings.open),
+    comparisons = (
+        ("won", groups.won, "the others", ~groups.won & (groups.open | groups.lost)),
+        ("won", groups.won, "lost", groups.lost),
+        ("lost", groups.lost, "the others", groups.won | groups.open),
+        ("ended", ~groups.open, "still open", groups.open),
+        ("still open", groups.open & (groups.lost.sum() >= GROUP_LEAST), "ended", ~groups.open),
     )
-    for name, ones, other_name, others in groups:
-        yield _contrast(rows, endings, what, (name, ones), (other_name, others))
+    for name, ones, other_name, others in comparisons:
+        yield _contrast(rows, groups, what, (name, ones), (other_name, others))
 
 
 def _contrast(
-    rows: Flags, endings: Endings, what: str, one: tuple[str, Flags], other: tuple[str, Flags]
+    rows: Flags, groups: OutcomeGroups, what: str, one: tuple[str, Flags], other: tuple[str, Flags]
 ) -> Finding | None:
     (name, ones), (other_name, others) = one, other
-    size = int(endings.stratum.max(initial=0)) + 1
-    compared = (np.bincount(endings.stratum[others], minlength=size) > 0)[endings.stratum] & ones
+    size = int(groups.stratum.max(initial=0)) + 1
+    compared = (np.bincount(groups.stratum[others], minlength=size) > 0)[groups.stratum] & ones
     n, m = int(compared.sum()), int(others.sum())
-    if n < ENDED_LEAST or m < ENDED_LEAST:
+    if n < GROUP_LEAST or m < GROUP_LEAST:
         return None
     with_, share = int(rows[compared].sum()), float(rows[compared].mean())
-    usual = _standard(rows, compared, others, endings)
+    usual = _standard(rows, compared, others, groups)
     difference = share - usual
     # Odds are told by the times at which the pattern occurs at all.
-    telling = (np.bincount(endings.stratum[rows], minlength=size) > 0)[endings.stratum]
+    telling = (np.bincount(groups.stratum[rows], minlength=size) > 0)[groups.stratum]
     among, beside = int((compared & telling).sum()), int((others & telling).sum())
-    theirs = beside * (_standard(rows, compared & telling, others, endings) if with_ else 0.0)
+    theirs = beside * (_standard(rows, compared & telling, others, groups) if with_ else 0.0)
     cells = np.array([with_, among - with_, theirs, beside - theirs]) + 0.5
     log_odds, error = np.log(cells[0] * cells[3] / (cells[1] * cells[2])), np.sqrt((1 / cells).sum())
     sure, doubtful = (log_odds - stats.norm.isf(chance) * error for chance in (ODDS_CHANCE, DOUBTFUL_CHANCE))
@@ -193,21 +193,21 @@ def _contrast(
     floor = min(max(usual, 1 / (m + 2)), 1 - 1 / (m + 2))
     chance = stats.binom.logsf(with_ - 1, n, floor) if difference > 0 else stats.binom.logcdf(with_, n, floor)
     of_others = "the others" if other_name == "the others" else f"{other_name} ones"
-    told = "have ended" if name == "ended" else f"are {name}"
+    state = "have ended" if name == "ended" else f"are {name}"
     tail = "emptied at the end" if name == "still open" else "written with the outcome"
-    says = f"{what} for {share:.0%} of {endings.things} that {told}, but for {usual:.0%} of {of_others}: {tail}"
+    says = f"{what} for {share:.0%} of {groups.row_noun} that {state}, but for {usual:.0%} of {of_others}: {tail}"
     return Finding("filled", says, float(chance), is_sure=is_sure)
 
 
-def _standard(rows: Flags, ones: Flags, others: Flags, endings: Endings) -> float:
+def _standard(rows: Flags, ones: Flags, others: Flags, groups: OutcomeGroups) -> float:
     """Share of `rows` among `others`, created at the times at which `ones` were."""
-    size = int(endings.stratum.max(initial=0)) + 1
-    total = np.bincount(endings.stratum[others], minlength=size)
-    with_ = np.bincount(endings.stratum[others & rows], minlength=size)
-    return float((with_ / np.maximum(total, 1))[endings.stratum[ones]].mean())
+    size = int(groups.stratum.max(initial=0)) + 1
+    total = np.bincount(groups.stratum[others], minlength=size)
+    with_ = np.bincount(groups.stratum[others & rows], minlength=size)
+    return float((with_ / np.maximum(total, 1))[groups.stratum[ones]].mean())
 
 
-def _value_signs(values: pd.Series, filled: Flags, endings: Endings) -> Iterator[Finding | None]:
+def _value_signs(values: pd.Series, filled: Flags, groups: OutcomeGroups) -> Iterator[Finding | None]:
     is_number = pd.api.types.is_numeric_dtype(values)
     if pd.api.types.is_datetime64_any_dtype(values) or (is_number and values.nunique() > VALUES_LIMIT):
         return
@@ -219,28 +219,28 @@ def _value_signs(values: pd.Series, filled: Flags, endings: Endings) -> Iterator
         rows = (values == value).to_numpy(dtype=bool)
         shown = f"{value:g}" if is_number else f"'{masked(str(value))}'"
         what, word = f"has {shown}", None if is_number else str(value)
-        yield from stands_only(rows, endings, what, "value", flags=("won",), word=word)
-        for name, flag in (("lost", endings.lost), ("open", endings.open), ("ended", ~endings.open)):
+        yield from stands_only(rows, groups, what, "value", flags=("won",), word=word)
+        for name, flag in (("lost", groups.lost), ("open", groups.open), ("ended", ~groups.open)):
             if counts[value] >= max(VALUE_LEAST, VALUE_SHARE_LEAST * flag.sum()):
-                yield from stands_only(rows, endings, what, "value", flags=(name,), word=word)
-        yield _named(str(value), rows, endings)
+                yield from stands_only(rows, groups, what, "value", flags=(name,), word=word)
+        yield _named(str(value), rows, groups)
 
 
-def _named(value: str, rows: Flags, endings: Endings) -> Finding | None:
+def _named(value: str, rows: Flags, groups: OutcomeGroups) -> Finding | None:
     """Judge a value that is named like an ending and mostly stands with it."""
-    for name, flag in (("won", endings.won), ("lost", endings.lost)):
-        if value.strip().lower() in ENDING_WORDS[name]:
+    for name, flag in (("won", groups.won), ("lost", groups.lost)):
+        if value.strip().lower() in GROUP_WORDS[name]:
             count, together = int(rows.sum()), int((rows & flag).sum())
-            usual = endings.usual_share(flag, rows)
+            usual = groups.usual_share(flag, rows)
             if together >= NAMED_PURITY * count and usual <= NAMED_PURITY / 2:
-                reason = f"has '{value}' for {endings.things} that are {name} ({together:,} of {count:,}): the outcome"
+                reason = f"has '{value}' for {groups.row_noun} that are {name} ({together:,} of {count:,}): the outcome"
                 return Finding(
                     "value", f"{reason} by another name", float(stats.binom.logsf(together - 1, count, usual))
                 )
     return None
 
 
-def _shape_sign(values: pd.Series, filled: Flags, endings: Endings) -> Finding | None:
+def _shape_sign(values: pd.Series, filled: Flags, groups: OutcomeGroups) -> Finding | None:
     """Judge ids and free text by their shape."""
     known = values[filled]
     if len(known) < DISTINCT_LEAST or pd.api.types.is_datetime64_any_dtype(values):
@@ -249,7 +249,7 @@ def _shape_sign(values: pd.Series, filled: Flags, endings: Endings) -> Finding |
     if pd.api.types.is_numeric_dtype(values):
         is_whole = bool((known == known.round()).all())
         if is_whole and distinct > 0.99 * len(known):
-            order = abs(known.rank().corr(pd.Series(endings.created[filled], index=known.index).rank()))
+            order = abs(known.rank().corr(pd.Series(groups.created[filled], index=known.index).rank()))
             if order > 0.95:
                 return Finding("id", "a different whole number for each, counting up with time: an id")
         return None

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 Flags = NDArray[np.bool_]
-FILLED_LEAST, ENDED_LEAST, FOLLOWING_LEAST = 10, 10, 30
+FILLED_LEAST, GROUP_LEAST, POST_OUTCOME_LEAST = 10, 10, 30
 """Leads needed: with the pattern; with each ending that is compared; to say that a number follows another."""
 
 
@@ -43,7 +43,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Endings:
+class OutcomeGroups:
     """How leads (or companies) stood when the audit looked, one entry each.
 
     Parameters
@@ -59,7 +59,7 @@ class Endings:
     event_counts : DataFrame, shape (n, kinds)
         Events so far, all and of each kind; no columns where there are none.
     last_event : ndarray of datetime64, shape (n,)
-    things : str
+    row_noun : str
         What is compared, in the plural.
     """
 
@@ -72,12 +72,12 @@ class Endings:
     ended: NDArray[np.datetime64]
     event_counts: pd.DataFrame = field(default_factory=pd.DataFrame)
     last_event: NDArray[np.datetime64] = field(default_factory=lambda: np.array([], dtype="datetime64[us]"))
-    things: str = "leads"
+    row_noun: str = "leads"
 
-    def take(self, rows: Flags) -> Endings:
+    def take(self, rows: Flags) -> OutcomeGroups:
         """Give some of them."""
         counts, last = self.event_counts, self.last_event
-        return Endings(
+        return OutcomeGroups(
             self.won[rows],
             self.lost[rows],
             self.open[rows],
@@ -87,7 +87,7 @@ class Endings:
             self.ended[rows],
             counts[rows].reset_index(drop=True) if len(counts) else counts,
             last[rows] if len(last) else last,
-            self.things,
+            self.row_noun,
         )
 
     def usual_share(self, flag: Flags, rows: Flags, among: Flags | None = None) -> float:

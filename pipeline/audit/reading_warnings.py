@@ -84,11 +84,11 @@ def _unmatched(loaded: LoadedCompany, warn: Warn) -> None:
                 "SELECT coalesce(outcome, 'open') AS word, count(*), sum(amount) FROM staged_deals "
                 f"WHERE {link['where']} GROUP BY word ORDER BY word DESC"
             ).fetchall()
-            told = [
+            counts = [
                 f"{count:,} {word}" + (f", {amount:,.2f}" if word == "won" and amount else "")
                 for word, count, amount in by
             ]
-            text += f" ({'; '.join(told)})"
+            text += f" ({'; '.join(counts)})"
         examples = loaded.connection.execute(
             f"SELECT DISTINCT {column} FROM staged_{table} WHERE {link['where']} ORDER BY 1 LIMIT 3"
         ).fetchall()
@@ -120,9 +120,11 @@ def _found_by_name(loaded: LoadedCompany, warn: Warn) -> None:
                 f"GROUP BY word ORDER BY n DESC, word LIMIT {WORDS_SHOWN}"
             ).fetchall()
             readings = _status_readings(raw.source.values.get("status", {}))
-            told = [f"{word} ({n:,}) as {readings.get(word.lower(), 'nothing that is known')}" for word, n in rows]
-            if "status" in mapping.by_name and told:
-                text = f"leads.status is read from '{column}' of {raw.label}, by its name: {', '.join(told)}"
+            readings_shown = [
+                f"{word} ({n:,}) as {readings.get(word.lower(), 'nothing that is known')}" for word, n in rows
+            ]
+            if "status" in mapping.by_name and readings_shown:
+                text = f"leads.status is read from '{column}' of {raw.label}, by its name: {', '.join(readings_shown)}"
                 warn(
                     "by_name",
                     f"{text}; put it under ignore if it is no status of the lead",

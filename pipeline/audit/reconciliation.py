@@ -62,11 +62,11 @@ class Month:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain figures, money in whole cents as a number."""
-        told: dict[str, Any] = {"month": self.month}
+        row: dict[str, Any] = {"month": self.month}
         for side in SIDES:
-            told[f"{side}_deals"] = self.deals[side]
-            told[f"{side}_amount"] = _money(self.revenue[side])
-        return told | {"missing_deals": self.missing_deals, "missing_amount": _money(self.missing_revenue)}
+            row[f"{side}_deals"] = self.deals[side]
+            row[f"{side}_amount"] = _money(self.revenue[side])
+        return row | {"missing_deals": self.missing_deals, "missing_amount": _money(self.missing_revenue)}
 
 
 @dataclass(frozen=True)
@@ -140,17 +140,17 @@ class Reconciliation:
     @property
     def differences(self) -> list[str]:
         """One sentence for whatever in the source is not loaded, month by month."""
-        told = []
+        lines = []
         for month in self.months:
             for side, why in (("quarantined", "in quarantine"), ("unconverted", "in another currency, not converted")):
                 if month.deals[side]:
-                    told.append(f"{month.month}: {_deals(month.deals[side])}, {month.revenue[side]:,.2f}: {why}")
+                    lines.append(f"{month.month}: {_deals(month.deals[side])}, {month.revenue[side]:,.2f}: {why}")
             if month.missing_deals or month.missing_revenue:
-                told.append(
+                lines.append(
                     f"{month.month}: {_deals(month.missing_deals)}, {month.missing_revenue:,.2f}: replaced by another "
                     "version of the same deal, as the newest one is in quarantine"
                 )
-        return told
+        return lines
 
     @property
     def is_exact(self) -> bool:
@@ -266,13 +266,13 @@ def _currencies(loaded: LoadedCompany, source: str, usable: str, quarantined: st
     for rows, amount in ((source, "amount"), (usable, "amount"), (quarantined, "amount"), (usable, in_ours)):
         query = f"SELECT {name}, count(*), sum({amount}) FROM ({rows}) WHERE outcome = 'won' GROUP BY ALL"
         found.append({word: (n, total) for word, n, total in loaded.connection.execute(query).fetchall()})
-    told = []
+    currencies = []
     for word in sorted(set().union(*found), key=lambda word: (word != ours, word)):
         inside, loaded_, aside, worth = (Decimal(side.get(word, (0, None))[1] or 0) for side in found)
         has_worth = word == ours or bool(loaded.params.data.sources.rates)
         count = found[0].get(word, (0, None))[0]
-        told.append(Currency(word, count, inside, loaded_, aside, worth if has_worth else None))
-    return told
+        currencies.append(Currency(word, count, inside, loaded_, aside, worth if has_worth else None))
+    return currencies
 
 
 def _source_sql(loaded: LoadedCompany, place: int) -> str:

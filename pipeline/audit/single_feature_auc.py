@@ -9,33 +9,35 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from pipeline.audit.outcome_groups import ENDED_LEAST, Endings, Finding, Flags, days_since
+from pipeline.audit.outcome_groups import GROUP_LEAST, Finding, Flags, OutcomeGroups, days_since
 
-TELLING_AUC, TELLING_AUC_OPEN = 0.95, 0.90
+LEAKING_AUC, LEAKING_AUC_OPEN = 0.95, 0.90
 """Area under the curve of one column, won against lost; and against all that are not won where no loss is recorded."""
 FOLDS, BINS = 2, 20
 
 
-def telling_signs(values: pd.Series, filled: Flags, endings: Endings) -> Iterator[Finding | None]:
+def single_column_findings(values: pd.Series, filled: Flags, groups: OutcomeGroups) -> Iterator[Finding | None]:
     """Judge how well a column tells won leads from lost ones, and from all others."""
     if pd.api.types.is_datetime64_any_dtype(values):
-        values = days_since(values, endings.created)
-    against = [("lost", endings.lost, TELLING_AUC)]
-    limit = TELLING_AUC if endings.lost.sum() >= ENDED_LEAST else TELLING_AUC_OPEN
-    against.append(("all others", ~endings.won & (endings.lost | endings.open), limit))
+        values = days_since(values, groups.created)
+    against = [("lost", groups.lost, LEAKING_AUC)]
+    limit = LEAKING_AUC if groups.lost.sum() >= GROUP_LEAST else LEAKING_AUC_OPEN
+    against.append(("all others", ~groups.won & (groups.lost | groups.open), limit))
     for name, others, least in against:
-        auc, error = single_column_auc(values, endings.won, others, endings)
+        auc, error = single_column_auc(values, groups.won, others, groups)
         if auc is None or auc <= least:
             yield None
             continue
         yield Finding(
             "telling",
-            f"alone tells won {endings.things} from {name} too well to be true (AUC {auc:.2f})",
+            f"alone tells won {groups.row_noun} from {name} too well to be true (AUC {auc:.2f})",
             float(stats.norm.logsf((auc - 0.5) / error)),
         )
 
 
-def single_column_auc(values: pd.Series, won: Flags, others: Flags, endings: Endings) -> tuple[float | None, float]:
+def single_column_auc(
+    values: pd.Series, won: Flags, others: Flags, groups: OutcomeGroups
+) -> tuple[float | None, float]:
     """Area under the ROC curve of one column for being won, within strata and out of fold.
 
     The column is cut into `BINS` quantiles (texts: their values), missing is a value of its own, and each row is
@@ -47,7 +49,7 @@ def single_column_auc(values: pd.Series, won: Flags, others: Flags, endings: End
     values : Series, shape (n,)
     won, others : ndarray of bool, shape (n,)
         The two groups.
-    endings : Endings
+    groups : OutcomeGroups
 
     Returns
     -------
@@ -57,10 +59,10 @@ def single_column_auc(values: pd.Series, won: Flags, others: Flags, endings: End
         Its standard error if it told nothing.
     """
     rows = won | others
-    if won.sum() < ENDED_LEAST or others.sum() < ENDED_LEAST:
+    if won.sum() < GROUP_LEAST or others.sum() < GROUP_LEAST:
         return None, np.nan
     inside, is_won = values[rows].reset_index(drop=True), won[rows]
-    stratum, fold = endings.stratum[rows], endings.fold[rows]
+    stratum, fold = groups.stratum[rows], groups.fold[rows]
     is_number = pd.api.types.is_numeric_dtype(inside)
     if is_number:
         number = inside.astype(float)
@@ -79,7 +81,7 @@ def single_column_auc(values: pd.Series, won: Flags, others: Flags, endings: End
     results = [_stratified_auc(score, is_won, stratum)]
     if is_number:
         known = inside.notna().to_numpy()
-        if (known & is_won).sum() >= ENDED_LEAST and (known & ~is_won).sum() >= ENDED_LEAST:
+        if (known & is_won).sum() >= GROUP_LEAST and (known & ~is_won).sum() >= GROUP_LEAST:
             auc, error = _stratified_auc(number[known].to_numpy(), is_won[known], stratum[known])
             # What the column tells only of those that have it counts by how many of the won do.
             share = (known & is_won).sum() / is_won.sum()

@@ -60,8 +60,8 @@ def source_counts(loaded: LoadedCompany, as_of: datetime) -> list[dict[str, Any]
         for place, counts in places.items():
             counts["rows"] = sum(counts.values())
             counts |= _more(loaded, table, place)
-            told = {name: counts[name] for name in NAMES if name in counts}
-            counted.append({"table": table, "source": place, **told})
+            present = {name: counts[name] for name in NAMES if name in counts}
+            counted.append({"table": table, "source": place, **present})
     connection.execute("DROP TABLE __standing")
     return counted
 

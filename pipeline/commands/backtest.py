@@ -223,11 +223,11 @@ def _over_cutoffs(evaluations: list[Evaluation], name: str, params: Params) -> d
         "forecast_ratio": (lambda one: one.forecasts[name].expected_revenue, lambda one: one.outcomes.revenue),
     }
     for metric, (expected, outcomes) in pairs.items():
-        said = [one for one in there if metric in one.samples[name]]
-        if said:
-            draws = LeadDraws(_all(said, lambda one: one.lead_ids), params.backtest.bootstrap_count, params.seed)
+        with_metric = [one for one in there if metric in one.samples[name]]
+        if with_metric:
+            draws = LeadDraws(_all(with_metric, lambda one: one.lead_ids), params.backtest.bootstrap_count, params.seed)
             found |= draws.measure(
-                {metric: partial(metrics.forecast_ratio, _all(said, expected), _all(said, outcomes))}
+                {metric: partial(metrics.forecast_ratio, _all(with_metric, expected), _all(with_metric, outcomes))}
             )
     return found
 
@@ -241,7 +241,7 @@ def _all(evaluations: list[Evaluation], pick: Callable[[Evaluation], Any]) -> np
 def summary(result: Backtest) -> str:
     """Say how the backtest came out: the verdict, then a table a cutoff."""
     lines = [f"Use it: {result.verdict['use']}. {result.verdict['text']}"]
-    lines += [f"Watch {said}." for said in result.verdict["watch"]]
+    lines += [f"Watch {note}." for note in result.verdict["watch"]]
     zone = result.params.data.timezone
     for evaluation in result.evaluations:
         revenue = evaluation.actual_revenue
@@ -255,12 +255,12 @@ def summary(result: Backtest) -> str:
             f"  {'':34}{'AUC (90% interval)':>20}{'Brier':>8}{'IBS':>8}{'top tenth':>11}{'wins exp./act.':>16}"
             f"{'revenue exp./act.':>19}" + (f"{'true top tenth':>16}" if "oracle" in evaluation.models else ""),
         ]
-        for name, said in evaluation.models.items():
-            low, high = said["intervals"]["auc"]
+        for name, measured in evaluation.models.items():
+            low, high = measured["intervals"]["auc"]
             between = f" ({low:.2f}–{high:.2f})" if np.isfinite(low) else ""
-            cells = [f"  {MODELS[name]:34}", f"{_shown(said['auc'], '.3f')}{between}".rjust(20)]
+            cells = [f"  {MODELS[name]:34}", f"{_shown(measured['auc'], '.3f')}{between}".rjust(20)]
             cells += [
-                _shown(said.get(metric, np.nan), form).rjust(width)
+                _shown(measured.get(metric, np.nan), form).rjust(width)
                 for metric, form, width in (
                     ("brier", ".4f", 8),
                     ("ibs", ".4f", 8),
@@ -270,7 +270,7 @@ def summary(result: Backtest) -> str:
                     ("true_capture_at_10", ".1%", 16),
                 )
             ]
-            lines.append("".join(cells).rstrip(" –") if "true_capture_at_10" not in said else "".join(cells))
+            lines.append("".join(cells).rstrip(" –") if "true_capture_at_10" not in measured else "".join(cells))
         lines += [f"  without {MODELS[name]}: {why}" for name, why in evaluation.absent.items()]
         lines += [f"  {MODELS[name]}: {why}" for name, why in evaluation.caveats.items()]
     return "\n".join(lines)

@@ -144,22 +144,22 @@ def count_definitions(loaded: LoadedCompany) -> dict[str, int]:
 def summary(result: CheckResult) -> str:
     """Tell in the terminal what was found, the reconciliation first."""
     content = result.content
-    told = content["reconciliation"]
-    total, currency = told["total"], content["currency"]
+    reconciled = content["reconciliation"]
+    total, currency = reconciled["total"], content["currency"]
     lines = [
         f"Won deals in the source: {total['source_deals']:,}, {total['source_amount']:,.2f} {currency}; "
         f"loaded: {total['loaded_deals']:,}, {total['loaded_amount']:,.2f} {currency}"
-        + (" (equal to the cent)" if told["exact"] else ""),
+        + (" (equal to the cent)" if reconciled["exact"] else ""),
         f"  {'month':<8} {'source':>22} {'loaded':>22} {'quarantined':>20}",
     ]
-    for month in told["months"]:
+    for month in reconciled["months"]:
         cells = [
             f"{month[f'{side}_deals']:,} / {month[f'{side}_amount']:,.2f}"
             for side in ("source", "loaded", "quarantined")
         ]
         lines.append(f"  {month['month']:<8} {cells[0]:>22} {cells[1]:>22} {cells[2]:>20}")
-    lines += [f"  difference {text}" for text in told["differences"]]
-    unattached = told["unattached"]
+    lines += [f"  difference {text}" for text in reconciled["differences"]]
+    unattached = reconciled["unattached"]
     if unattached["deals"]:
         lines.append(
             f"  of the loaded, without a lead: {unattached['deals']:,}, {unattached['amount']:,.2f} {currency}"

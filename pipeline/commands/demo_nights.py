@@ -15,7 +15,7 @@ from pipeline.config.params import Params, load_params
 
 LEADS = 1_000
 NIGHTS = ("2026-05-13", "2026-05-14", "2026-05-15")
-TOLD_LEADS = 3
+SHOWN_LEADS = 3
 
 
 def play_nights(out: Path, champion: Params) -> str:
@@ -61,14 +61,14 @@ def _seen(params: Params) -> str:
         return "the first extract"
     changes = pd.read_parquet(nights[-1].folder / CHANGES)
     counts = (changes["table"] + "." + changes["field"]).value_counts()
-    told = ", ".join(f"{count} × {name}" for name, count in counts.head(4).items())
-    return f"{len(changes)} changes since the night before ({told})" if len(changes) else "no changes"
+    listed = ", ".join(f"{count} × {name}" for name, count in counts.head(4).items())
+    return f"{len(changes)} changes since the night before ({listed})" if len(changes) else "no changes"
 
 
 def _moved(folder: Path, params: Params) -> list[str]:
     found = pd.read_parquet(folder / "insights.parquet", columns=["lead_id", "change_money", "changes"])
     found = found[found.change_money.notna()]
-    found = found.loc[found.change_money.abs().sort_values(ascending=False, kind="stable").index[:TOLD_LEADS]]
+    found = found.loc[found.change_money.abs().sort_values(ascending=False, kind="stable").index[:SHOWN_LEADS]]
     lines = []
     for lead_id, change, changes in zip(*(found[name].tolist() for name in found.columns), strict=True):
         why = json.loads(changes)

@@ -81,7 +81,7 @@ def _forecast(params: Params, result: Scores) -> list[str]:
         found = json.loads(lead[column])
         if found:
             lines += ["", f"{title} (within {primary} days, against the typical lead):"]
-            lines += [f"  {_said(reason, params)}" for reason in found]
+            lines += [f"  {_reason_line(reason, params)}" for reason in found]
     return lines
 
 
@@ -98,7 +98,10 @@ def _insights(found: Mapping[str, Any], params: Params) -> list[str]:
         changed = {unit: found[f"change_{unit}"] for unit in ("money", "points")}
         other = found["previous_model"]
         title = f"Since {formatting.instant(since, params.data.timezone)} (model version {other})"
-        part(f"{title}: {_weight(changed, params.currency)}", [_said(r, params) for r in json.loads(found["changes"])])
+        part(
+            f"{title}: {_weight(changed, params.currency)}",
+            [_reason_line(r, params) for r in json.loads(found["changes"])],
+        )
     part("What it would take:", [step["text"] for step in json.loads(found["would_take"])])
     like = [
         f"{lead['lead_id']}: won {formatting.days(lead['days_to_win'])} later"
@@ -119,7 +122,7 @@ def _notes(result: Scores) -> list[str]:
     return [*([""] if notes else []), *(f"Note: {note}" for note in notes)]
 
 
-def _said(reason: Mapping[str, Any], params: Params) -> str:
+def _reason_line(reason: Mapping[str, Any], params: Params) -> str:
     return f"{_weight(reason, params.currency):>14}  {reason['text']}"
 
 

@@ -75,10 +75,10 @@ def describe_features(params: Params, as_of: str | None) -> str:
         if own:
             lines += ["", f"{theme.upper()} ({len(own)})"]
         for entry in own:
-            said = f'"{catalogue.example(entry)}"' if entry.is_reason else "nothing: it tells of the person"
+            phrase = f'"{catalogue.example(entry)}"' if entry.is_reason else "nothing: it tells of the person"
             lines += [
                 f"  {entry.name:{name_width}}{entry.unit:{unit_width}}{entry.meaning}",
                 f"{indent}from {entry.provenance}",
-                f'{indent}sales reads {said}; unknown: "{entry.unknown}"',
+                f'{indent}sales reads {phrase}; unknown: "{entry.unknown}"',
             ]
     return "\n".join(lines)

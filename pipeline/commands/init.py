@@ -107,8 +107,8 @@ def init(given: Sequence[str], out: Path, *, crm: str | None = None, ask: Ask | 
     decisions = [(money.get(question), question) for question in asked] + _from_check(content)
     ordered = sorted(decisions, key=lambda decision: -(decision[0] or 0.0))
     currency = content["currency"]
-    told = [f"{amount:,.2f} {currency}: {question}" if amount else question for amount, question in ordered]
-    return InitResult(out, not is_edited, found, new, checked, told)
+    question_lines = [f"{amount:,.2f} {currency}: {question}" if amount else question for amount, question in ordered]
+    return InitResult(out, not is_edited, found, new, checked, question_lines)
 
 
 def _found(draft: Draft) -> list[str]:
@@ -137,14 +137,14 @@ def _check(out: Path) -> tuple[dict[str, Any], str]:
 
 def _from_check(content: dict[str, Any]) -> list[tuple[float | None, str]]:
     """List what the check found that costs money: deals without a lead, and deals that cannot be used."""
-    told = content["reconciliation"]
+    reconciled = content["reconciliation"]
     found: list[tuple[float | None, str]] = []
-    alone = told["unattached"]
+    alone = reconciled["unattached"]
     if alone["deals"]:
         deals = counted(alone["deals"], "won deal leads", "won deals lead")
         text = f"{deals} to no lead: is there a key between them that is not read?"
         found.append((alone["amount"], text))
-    total = told["total"]
+    total = reconciled["total"]
     if total["quarantined_deals"]:
         deals = counted(total["quarantined_deals"], "won deal", "won deals")
         text = f"{deals} cannot be used; quarantine.parquet says why"

@@ -149,7 +149,7 @@ class Night:
         extract.write_list()
         states = write_states(self._company.connection, extract.folder)
         write_changes(self._company.connection, extract.folder / CHANGES)
-        said = {
+        contents = {
             "night": str(self.date),
             "taken_at": self.taken_at.isoformat() + "Z",
             "reading": reading_fingerprint(self.params),
@@ -158,7 +158,7 @@ class Night:
             "degraded": [one.to_dict() for one in degraded],
         }
         kept = [*(f"{source['relation']}.parquet" for source in extract.sources), *(p.name for p in states.values())]
-        return chain.seal(name, said, perishable=(SOURCES, *kept))
+        return chain.seal(name, contents, perishable=(SOURCES, *kept))
 
     def good_rows(self) -> dict[str, int]:
         """Give the rows of each source on the last good night before this one."""
@@ -177,9 +177,9 @@ def check_freshness(night: Night) -> Outcome:
     lines = [f"{len(facts)} sources in the extract {entry.name}, {since}"]
     lines += freshness.changed_columns(facts, before.seal["facts"]) if before else []
     lines += [f"{one.source} is {one.why}" for one in degraded]
-    told = {"extract": entry.digest, "degraded": [vars(one) for one in degraded]}
+    record = {"extract": entry.digest, "degraded": [vars(one) for one in degraded]}
     rows = sum(fact["rows"] for fact in facts.values())
-    return Outcome("; ".join(lines), rows, [entry.folder / "seal.json", entry.folder / CHANGES], told)
+    return Outcome("; ".join(lines), rows, [entry.folder / "seal.json", entry.folder / CHANGES], record)
 
 
 def load_and_check(night: Night) -> Outcome:
@@ -215,8 +215,8 @@ def forecast(night: Night) -> Outcome:
     lines += [f"challenger {other} in the shadow" for other in challengers]
     written = [MANIFEST, *json.loads((night.folder / MANIFEST).read_bytes())["files"]]
     files = [night.folder / name for name in [*written, *(f"margins_{other}.parquet" for other in challengers)]]
-    told = {"degraded": [vars(one) for one in changed], "as_of": iso(company.known_until), "model_version": version}
-    return Outcome("; ".join(lines), count, files, told | {"challengers": challengers})
+    record = {"degraded": [vars(one) for one in changed], "as_of": iso(company.known_until), "model_version": version}
+    return Outcome("; ".join(lines), count, files, record | {"challengers": challengers})
 
 
 def _since_training(night: Night, stored: StoredModel, version: str) -> tuple[list[str], list[Degradation]]:
@@ -235,8 +235,8 @@ def _since_training(night: Night, stored: StoredModel, version: str) -> tuple[li
         if change.share <= limit:
             lines.append(change.text)
             continue
-        said = night.params.nightly.sources.get(change.table)
-        if said is not None and said.on_stale == "stop":
+        rule = night.params.nightly.sources.get(change.table)
+        if rule is not None and rule.on_stale == "stop":
             raise RunFailedError(
                 f"data.sources.{change.table}: {change.text}; train again, or let the night go on "
                 f"(nightly.sources.{change.table}.on_stale: degrade)"
@@ -254,9 +254,9 @@ def archive(night: Night) -> Outcome:
         versions = Registry(night.params).challengers()
         names = {SCORES: SCORES, MARGINS: MARGINS} | {f"{MARGINS}_{v}": f"{MARGINS}_{v}" for v in versions}
         tables = {to: pq.read_table(night.folder / f"{name}.parquet") for to, name in names.items()}
-        told = {name: manifest[name] for name in ("as_of", "model_version", "state", "degraded", "data_fingerprint")}
-        told |= {"scores": scores, "extract": night.entry().digest, "challengers": versions}
-        found = night.forecasts.append(night.date, tables, told)
+        facts = {name: manifest[name] for name in ("as_of", "model_version", "state", "degraded", "data_fingerprint")}
+        facts |= {"scores": scores, "extract": night.entry().digest, "challengers": versions}
+        found = night.forecasts.append(night.date, tables, facts)
     size = sum(file["bytes"] for file in found.seal["files"].values())
     message = f"sealed as {found.name}, number {found.seal['sequence']} of the chain, {size:,} bytes"
     return Outcome(message, manifest["rows"], [found.folder / "seal.json"], {"seal": found.digest})

@@ -67,10 +67,10 @@ class Trained:
 
 def _held_out_figures(own: dict[str, Any]) -> str:
     """Say how good a hold-out was, as far as it can be said."""
-    expected, came = own["expected_wins"], own["actual_wins"]
+    expected, actual = own["expected_wins"], own["actual_wins"]
     parts = [f"AUC {own['auc']:.3f}"] if known(own["auc"]) else ["no AUC, as all leads ended alike"]
     parts += [f"{expected:.0f} wins expected"] if known(expected) else ["wins not forecast over so long a time"]
-    return ", ".join([*parts, f"{came:.0f} came"])
+    return ", ".join([*parts, f"{actual:.0f} came"])
 
 
 def train(
@@ -103,9 +103,9 @@ def train(
     """
     Registry(params).require_own_name()
     company, instant = company_at(params, as_of)
-    tuned, said = None, ""
+    tuned, tuning_note = None, ""
     if tune_minutes is not None:
-        tuned, said = _tuned(company, params, instant, tune_minutes)
+        tuned, tuning_note = _tuned(company, params, instant, tune_minutes)
         params = params if tuned is None else tuned.apply(params)
     with step(f"training as of {local_iso(instant, params.data.timezone)}"):
         training = learn(company, params, instant)
@@ -130,7 +130,7 @@ def train(
             else {},
             trials=[] if tuned is None else [trial.to_log() for trial in tuned.trials],
         )
-    return Trained(params, instant, version, training, held_out, why, said)
+    return Trained(params, instant, version, training, held_out, why, tuning_note)
 
 
 def _tuned(company: LoadedCompany, params: Params, as_of: datetime, minutes: float) -> tuple[Tuned | None, str]:

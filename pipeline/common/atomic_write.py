@@ -93,8 +93,8 @@ def finish_moves(folder: Path) -> None:
     For a process that holds the folder's lock, or that nobody writes beside.
     """
     for committed in sorted(folder.glob(f"{COMMITTED_PREFIX}*")):
-        said = committed / _SEAL_NAME
-        seal = said.read_text(encoding="utf-8") if said.exists() else None
+        seal_path = committed / _SEAL_NAME
+        seal = seal_path.read_text(encoding="utf-8") if seal_path.exists() else None
         waiting = Staging(committed)
         names = waiting.names()
         if seal is not None and seal in names:

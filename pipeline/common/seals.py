@@ -31,12 +31,12 @@ def check_seal(folder: Path, sealed: Mapping[str, Any], names: Iterable[str]) ->
         In one line: the file, and what to do.
     """
     for name in names:
-        path, told = folder / name, sealed.get(name)
-        if told is None and not path.exists():
+        path, entry = folder / name, sealed.get(name)
+        if entry is None and not path.exists():
             continue
-        if told is None:
+        if entry is None:
             raise SealError(f"{path}: was not written by the run beside it (manifest.json does not name it)")
         if not path.is_file():
             raise SealError(f"{path}: is not there, though manifest.json names it: run `leadrev score` again")
-        if sha256_of(path) != told.get("sha256"):
+        if sha256_of(path) != entry.get("sha256"):
             raise SealError(f"{path}: was changed since it was written (its seal is in manifest.json): score again")

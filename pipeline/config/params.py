@@ -244,8 +244,8 @@ class NightlyParams(_Strict):
 
     def on_stale(self, table: str) -> Literal["stop", "degrade"]:
         """Say what a stale source does to the night: without leads and deals it stops, without others it goes on."""
-        said = self.sources.get(table, NightlySource()).on_stale
-        return said or ("stop" if table in ("leads", "deals") else "degrade")
+        rule = self.sources.get(table, NightlySource()).on_stale
+        return rule or ("stop" if table in ("leads", "deals") else "degrade")
 
 
 class MlflowParams(_Strict):

@@ -112,9 +112,9 @@ def of_the_company(
         deals = deals.filter(
             point_in_time.current_at(deals, cutoff), deals.outcome == "open", deals.probability.notnull()
         )
-        said = deals.group_by("lead_id").agg(probability=deals.probability.max()).to_pandas()
-        if said["lead_id"].isin(lead_ids).any():
-            found["rep_probability"] = Forecast(_last_where_missing(said, "probability", lead_ids))
+        probabilities = deals.group_by("lead_id").agg(probability=deals.probability.max()).to_pandas()
+        if probabilities["lead_id"].isin(lead_ids).any():
+            found["rep_probability"] = Forecast(_last_where_missing(probabilities, "probability", lead_ids))
         else:
             absent["rep_probability"] = (
                 "no open deal had one whose date is known (recorded_at, or a history in changes): as it stands today "

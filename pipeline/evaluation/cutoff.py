@@ -305,8 +305,12 @@ def _months(
             row |= {"expected_revenue": float(money.sum()), "low": float(low), "high": float(high)}
             brought = np.where(inside, np.nan_to_num(outcomes.amount), 0.0)
             row["actual_revenue"] = float(brought.sum())
-            said = {name: within(one.revenue_by) for name, one in forecasts.items() if one.revenue_by is not None}
-            samples = draws.measure({name: partial(metrics.forecast_ratio, one, brought) for name, one in said.items()})
+            with_revenue = {
+                name: within(one.revenue_by) for name, one in forecasts.items() if one.revenue_by is not None
+            }
+            samples = draws.measure(
+                {name: partial(metrics.forecast_ratio, one, brought) for name, one in with_revenue.items()}
+            )
             row["ratios"] = {
                 name: {"ratio": float(values[0]), **dict(zip(("low", "high"), interval(values), strict=True))}
                 for name, values in samples.items()

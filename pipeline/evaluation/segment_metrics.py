@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 VALUES_LIMIT = 6
 LEADS_LEAST = 30
-SAID = ("risk", "p_win", "expected_revenue")
+FORECAST_KINDS = ("risk", "p_win", "expected_revenue")
 
 
 def segments(evaluations: list[Evaluation], repeats: int, seed: int) -> list[dict[str, Any]]:
@@ -53,8 +53,8 @@ def segments(evaluations: list[Evaluation], repeats: int, seed: int) -> list[dic
             models = {}
             for name in evaluations[0].forecasts:
                 if all(name in evaluation.forecasts for evaluation in evaluations):
-                    said = {kind: _pooled(evaluations, name, rows, kind) for kind in SAID}
-                    models[name] = _figures(said, won[rows], known[rows], revenue[rows], draws)
+                    pooled = {kind: _pooled(evaluations, name, rows, kind) for kind in FORECAST_KINDS}
+                    models[name] = _figures(pooled, won[rows], known[rows], revenue[rows], draws)
                     _add_coverage(models[name], evaluations, name, rows, won & np.isfinite(amount), amount, draws)
             row = {"by": trait, "value": str(value), "leads": int(rows.sum()), "won": int(won[rows].sum())}
             found.append(row | {"revenue": float(revenue[rows].sum()), "models": models})
@@ -78,20 +78,20 @@ def _add_coverage(
 ) -> None:
     """Say how many of the amounts lay in their 80% interval, of a model that has intervals at every cutoff."""
     forecasts = [evaluation.forecasts.get(name) for evaluation in evaluations]
-    said = [forecast.interval for forecast in forecasts if forecast is not None and forecast.interval is not None]
+    intervals = [forecast.interval for forecast in forecasts if forecast is not None and forecast.interval is not None]
     inside, mine = rows & priced, priced[rows]
-    if len(said) < len(evaluations) or not inside.any():
+    if len(intervals) < len(evaluations) or not inside.any():
         return
-    low, high = (np.concatenate([one[place] for one in said])[inside] for place in (0, 1))
+    low, high = (np.concatenate([one[place] for one in intervals])[inside] for place in (0, 1))
     covered = draws.measure({"": lambda w: metrics.interval_coverage(amount[inside], low, high, w[:, mine])})[""]
     figures |= {"interval_coverage": float(covered[0]), "priced": int(inside.sum())}
     figures["intervals"]["interval_coverage"] = list(interval(covered))
 
 
 def _figures(
-    said: dict[str, np.ndarray | None], won: np.ndarray, known: np.ndarray, revenue: np.ndarray, draws: LeadDraws
+    pooled: dict[str, np.ndarray | None], won: np.ndarray, known: np.ndarray, revenue: np.ndarray, draws: LeadDraws
 ) -> dict[str, Any]:
-    risk, p_win, money = (said[kind] for kind in SAID)
+    risk, p_win, money = (pooled[kind] for kind in FORECAST_KINDS)
     assert risk is not None, "every model ranks"
     statistics = {"auc": lambda w: metrics.auc(won[known], risk[known], w[:, known])}
     if p_win is not None:

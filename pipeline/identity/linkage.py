@@ -67,11 +67,11 @@ class Identity:
     def text(self) -> str:
         """What was linked, in a sentence."""
         records, joined = self.counts["records"], self.counts["joined"]
-        told = f"{records:,} record{'' if records == 1 else 's'} of leads"
+        records_text = f"{records:,} record{'' if records == 1 else 's'} of leads"
         if self.why_not:
-            return f"{told}, each a lead of its own: {self.why_not}"
+            return f"{records_text}, each a lead of its own: {self.why_not}"
         why = ", ".join(f"{n:,} × {reason}" for reason, n in joined.items())
-        return f"{told} are {self.counts['people']:,} leads" + (f"; joined to another: {why}" if why else "")
+        return f"{records_text} are {self.counts['people']:,} leads" + (f"; joined to another: {why}" if why else "")
 
     def as_dict(self) -> dict[str, Any]:
         """As ``audit.json`` holds it."""

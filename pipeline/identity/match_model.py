@@ -128,13 +128,13 @@ def score_pairs(connection: duckdb.DuckDBPyConnection, people: str, pairs: str, 
 
 def agreement_sql() -> str:
     """Give the SQL that says how a scored pair agrees, such as ``same name, same company``."""
-    told = ", ".join(
+    compared = ", ".join(
         f"CASE gamma_{name} " + " ".join(
             f"WHEN {len(levels) - 1 - place} THEN '{label}'" for place, (label, *_) in enumerate(levels) if label
         ) + " END"
         for name, levels in LEVELS.items()
     )  # fmt: skip
-    return f"concat_ws(', ', {told})"
+    return f"concat_ws(', ', {compared})"
 
 
 def starting_chances() -> Chances:

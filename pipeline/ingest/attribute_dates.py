@@ -79,12 +79,12 @@ def _read(
     ).fetchall()[0]
     if dates < DATES_SHARE * filled:
         return
-    key, told = f"{staged.table}.{name}", mapping.raw.notes
+    key, notes = f"{staged.table}.{name}", mapping.raw.notes
     if days_of_1900 >= DATES_SHARE * dates and different > 1:
         number = f"date_diff('day', DATE {literal(SERIAL_START)}, CAST({instant} AS DATE))"
         connection.execute(f"ALTER TABLE {relation} ALTER COLUMN {column} TYPE DOUBLE USING CAST({number} AS DOUBLE)")
         staged.attributes[name] = "DOUBLE"
-        told.append(
+        notes.append(
             f"{key}: {days_of_1900:,} of {filled:,} values are days of 1900 (e.g. {example}): numbers that a "
             "spreadsheet shows as dates; they are read as numbers (1900-02-14 is 45): export the column as a number"
         )
@@ -92,4 +92,4 @@ def _read(
     connection.execute(f"ALTER TABLE {relation} ALTER COLUMN {column} TYPE TIMESTAMP USING {instant}")
     staged.attributes[name] = "TIMESTAMP"
     if dates < filled:
-        told.append(f"{key}: {filled - dates:,} of {filled:,} values are no dates, as the others are: left empty")
+        notes.append(f"{key}: {filled - dates:,} of {filled:,} values are no dates, as the others are: left empty")

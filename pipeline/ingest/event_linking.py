@@ -64,9 +64,9 @@ def _link(
     tried += [("lead_id", key) for key in ("contact_id", "deal_id", "account_id") if "lead_id" in present]
     tried += [("contact_id", "lead_id")] if "contact_id" in present else []
     held = dict.fromkeys(column for column, _ in tried)
-    told = ", ".join(f"{_SAME[key](key) if key in _SAME else key} AS {key}" for key in held)
+    keys_sql = ", ".join(f"{_SAME[key](key) if key in _SAME else key} AS {key}" for key in held)
     connection.execute(
-        f"CREATE TEMP TABLE adrift AS SELECT rowid AS event, {told}, "
+        f"CREATE TEMP TABLE adrift AS SELECT rowid AS event, {keys_sql}, "
         "greatest(occurred_at, coalesce(recorded_at, occurred_at)) AS seen_at FROM staged_events "
         f"WHERE {REASON} IS NULL AND (lead_id IS NULL OR lead_id NOT IN "
         "(SELECT lead_id FROM staged_leads WHERE lead_id IS NOT NULL))"

@@ -52,7 +52,7 @@ def read_changes(
         return {}
     _mark_orphans(connection, staged)
     has_old = "old_value" in staged["changes"].present
-    told = []
+    conditions = []
     for mapping, agreed in zip(mappings, conventions, strict=True):
         table = mapping.raw.table
         if table not in KEYS:
@@ -64,13 +64,13 @@ def read_changes(
                 f"CAST({_value(mapping, agreed, staged[table], ours, column, qualify)} AS VARCHAR)"
                 for column in ("old_value", "new_value")
             ]
-            told.append(f'"table" = {literal(table)} AND lower(field) = {literal(written)} {same_system}')
+            conditions.append(f'"table" = {literal(table)} AND lower(field) = {literal(written)} {same_system}')
             connection.execute(
                 f'INSERT INTO told_changes SELECT "table", row_id, {literal(ours)}, changed_at, '
                 f"coalesce(recorded_at, changed_at), {values[0] if has_old else 'NULL'}, {values[1]} "
-                f"FROM staged_changes WHERE {REASON} IS NULL AND {told[-1]}"
+                f"FROM staged_changes WHERE {REASON} IS NULL AND {conditions[-1]}"
             )
-    read = " OR ".join(f"({condition})" for condition in told) or "false"
+    read = " OR ".join(f"({condition})" for condition in conditions) or "false"
     unread = connection.execute(
         f"SELECT \"table\" || '.' || field AS name, count(*) FROM staged_changes "
         f"WHERE {REASON} IS NULL AND NOT ({read}) GROUP BY name ORDER BY name"

@@ -170,5 +170,5 @@ def _kept_column(name: str, type_: str) -> str:
 
 def reading_fingerprint(params: Params) -> str:
     """SHA-256 of everything in the params that decides how sources are read: another one, other values of a field."""
-    said = params.data.model_dump(mode="json", include={"timezone", "sources"})
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    settings = params.data.model_dump(mode="json", include={"timezone", "sources"})
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()

@@ -80,8 +80,8 @@ def add_observed(connection: duckdb.DuckDBPyConnection, staged: dict[str, Staged
     connection.execute("CREATE TEMP TABLE seen AS FROM seen_tonight")
     for path in observed.changes:
         connection.execute(f"INSERT INTO seen BY NAME FROM read_parquet({literal(str(path))})")
-    told = ", ".join(f"({literal(table)}, {literal(field)})" for table, field in own)
-    others = f'("table", field) NOT IN ({told})' if told else "true"
+    own_sql = ", ".join(f"({literal(table)}, {literal(field)})" for table, field in own)
+    others = f'("table", field) NOT IN ({own_sql})' if own_sql else "true"
     connection.execute(f"INSERT INTO told_changes BY NAME SELECT DISTINCT * FROM seen WHERE {others}")
     connection.execute(
         "INSERT INTO young_histories SELECT \"table\" || '.' || field AS name FROM seen "

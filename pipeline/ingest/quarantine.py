@@ -146,7 +146,7 @@ def unreadable_words(connection: duckdb.DuckDBPyConnection, table: str) -> list[
     -------
     list of (column, sentence)
     """
-    told = []
+    found_words = []
     for (of_table, column), known in WORD_LISTS.items():
         if of_table != table:
             continue
@@ -165,13 +165,13 @@ def unreadable_words(connection: duckdb.DuckDBPyConnection, table: str) -> list[
             pasted.setdefault((likely(word) if likely else None) or default, []).append(word)
         listed = ", ".join(f"{word} ({n:,})" for word, n in rows)
         values = ", ".join(f"{ours}: {json.dumps(words, ensure_ascii=False)}" for ours, words in pasted.items())
-        told.append((
+        found_words.append((
             column,
             f"{table}.{column}: nobody knows these words: {listed}. Say in data.sources.{table} what they mean, "
             f"e.g. values: {{{column}: {{{values}}}}} (allowed: {', '.join(known)}; words that say nothing "
             f"by themselves stand under {default}).",
         ))  # fmt: skip
-    return told
+    return found_words
 
 
 def check_shares(connection: duckdb.DuckDBPyConnection, counts: dict[str, dict[str, Any]], limit: float) -> None:
@@ -193,11 +193,11 @@ def check_shares(connection: duckdb.DuckDBPyConnection, counts: dict[str, dict[s
             if isinstance(value, str) and not (column in WORDS or (column or "").endswith("_id")):
                 value = shape(value)  # a line that slipped may hold a name where a date should stand
             where = f" (e.g. {value!r} in {example[0][0]}, row {example[0][1]})" if example else ""
-            told = unreadable_words(connection, table)
+            unreadable = unreadable_words(connection, table)
             raise TooManyQuarantinedError(
                 f"data.sources.{table}: {unusable or count['quarantined']:,} of {count['rows']:,} rows cannot be "
                 f"used, more than "
                 f"data.quarantined_share_limit ({limit:.0%}) allows; {n:,} of them: {reason}{where}. "
-                f"{''.join(f'{text} ' for _, text in told)}Mend the source or its mapping, or raise the limit.",
+                f"{''.join(f'{text} ' for _, text in unreadable)}Mend the source or its mapping, or raise the limit.",
                 quarantined(connection),
             )

@@ -57,24 +57,24 @@ def link_rows(
         ``merged``: records merged into another that is there; ``short_ids``: ids found by their other form;
         ``by_lead``: deals found by their lead's ``deal_id``; ``by_contact``: deals that name their lead's contact.
     """
-    told = dict.fromkeys(("merged", "short_ids", "by_lead", "by_contact"), 0)
+    counts = dict.fromkeys(("merged", "short_ids", "by_lead", "by_contact"), 0)
     connection.execute("CREATE TABLE shared_deals (lead_id VARCHAR, place BIGINT)")
     for table in ("leads", "deals", "accounts"):
         if table in staged:
-            told["merged"] += _follow_merges(connection, staged, table)
+            counts["merged"] += _follow_merges(connection, staged, table)
     _split_cells(connection, staged, mappings, qualify=qualify)
     for table, column, owner, key in _LINKS:
         if _has(staged, table, column) and _has(staged, owner, key):
-            told["short_ids"] += _other_form(connection, table, column, owner, key)
+            counts["short_ids"] += _other_form(connection, table, column, owner, key)
     if "changes" in staged:
         for owner, key in (("leads", "lead_id"), ("deals", "deal_id"), ("accounts", "account_id")):
             if owner in staged:
-                told["short_ids"] += _other_form(connection, "changes", "row_id", owner, key)
+                counts["short_ids"] += _other_form(connection, "changes", "row_id", owner, key)
     if _has(staged, "leads", "contact_id") and _has(staged, "deals", "lead_id"):
-        told["by_contact"] = _lead_of_deal(connection, "contact_id", "lead_id")
+        counts["by_contact"] = _lead_of_deal(connection, "contact_id", "lead_id")
     if _has(staged, "leads", "deal_id") and _has(staged, "deals", "deal_id"):
-        told["by_lead"] = _lead_of_deal(connection, "deal_id", "deal_id")
-    return told
+        counts["by_lead"] = _lead_of_deal(connection, "deal_id", "deal_id")
+    return counts
 
 
 def _has(staged: dict[str, Staged], table: str, column: str) -> bool:
@@ -212,12 +212,12 @@ def unmatched(connection: duckdb.DuckDBPyConnection, staged: dict[str, Staged]) 
 
 
 def _guess(connection: duckdb.DuckDBPyConnection, missing: str, owner: str, key: str) -> str | None:
-    for template, told in GUESSES:
+    for template, guess in GUESSES:
         ours, theirs = template.format("id"), template.format(quoted(key))
         asked, met = connection.execute(
             f"SELECT count(*), count(*) FILTER ({ours} <> '' AND {ours} IN "
             f"(SELECT {theirs} FROM staged_{owner} WHERE {key} IS NOT NULL)) FROM ({missing})"
         ).fetchall()[0]
         if asked and met >= 0.5 * asked:
-            return told
+            return guess
     return None

@@ -128,6 +128,6 @@ def _new_words(company: LoadedCompany, name: str, known: list[str], trained_as_o
     listed = ", ".join(f"'{word[:_WORD_LENGTH]}' {n:,} rows" for word, n, _ in unseen[:3])
     more = f" and {len(unseen) - 3} more" if len(unseen) > 3 else ""
     # A company's own column may hold anything, names of people too: its words are counted, not told.
-    told = f": {listed}{more}" if column in WORD_COLUMNS[table] else f", in {sum(n for _, n, _ in unseen):,} rows"
-    text = f"{name} has {len(unseen)} new word{'s' if len(unseen) > 1 else ''} since training{told}"
+    where = f": {listed}{more}" if column in WORD_COLUMNS[table] else f", in {sum(n for _, n, _ in unseen):,} rows"
+    text = f"{name} has {len(unseen)} new word{'s' if len(unseen) > 1 else ''} since training{where}"
     return [ColumnChange(table, column, "words", text, sum(recent for *_, recent in unseen) / max(since, 1))]

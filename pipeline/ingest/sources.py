@@ -286,5 +286,7 @@ def _json_quoted(name: str) -> str:
 def _first_words(error: duckdb.Error) -> str:
     """DuckDB's own first sentence and its suggestion, on one line, without the query around it."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for place, line in enumerate(lines) if place == 0 or line.startswith(("Candidate", "Did you mean"))]
-    return " ".join(told)[:300] or type(error).__name__
+    message_lines = [
+        line for place, line in enumerate(lines) if place == 0 or line.startswith(("Candidate", "Did you mean"))
+    ]
+    return " ".join(message_lines)[:300] or type(error).__name__

@@ -51,17 +51,17 @@ class ContactCadence:
     Parameters
     ----------
     segment : ndarray of int, shape (n_leads,)
-        Each lead's place in the lists of `said`.
+        Each lead's place in the lists of `typical_gaps`.
     said : mapping of str to list of ((float, str) or None)
         By column and segment: the value from which on it is worth saying, and what to add to the sentence.
     """
 
     segment: NDArray[np.intp]
-    said: Mapping[str, Sequence[tuple[float, str] | None]]
+    typical_gaps: Mapping[str, Sequence[tuple[float, str] | None]]
 
     def of(self, column: str) -> Sequence[tuple[float, str] | None]:
         """Give what to add to a column's sentence, by segment; one entry alone where that does not matter."""
-        return self.said.get(column, [None])
+        return self.typical_gaps.get(column, [None])
 
 
 def contact_cadence(profiles: WonLeadProfiles, spec: FeatureSpec, X: pd.DataFrame) -> ContactCadence:
@@ -76,11 +76,11 @@ def contact_cadence(profiles: WonLeadProfiles, spec: FeatureSpec, X: pd.DataFram
     known = sorted(gaps_of)
     columns = {kind: f"touch_{name}_recency_days" for kind, name in slugs(spec.event_kinds).items()}
     columns[""] = "touch_outbound_recency_days"
-    said = {}
+    typical_gaps = {}
     for kind in [kind for kind in gaps if kind in columns]:
         heard = "heard from us" if kind == "" else "got one"
         told = [(gaps_of[name].get(kind), SEGMENTS.get(column, "")) for name in known]
-        said[columns[kind]] = [
+        typical_gaps[columns[kind]] = [
             (2.0 * gap, f"; {who} {heard} {wording.every(gap)}")
             for gap, who in [
                 (gaps[kind], "won leads"),
@@ -88,4 +88,4 @@ def contact_cadence(profiles: WonLeadProfiles, spec: FeatureSpec, X: pd.DataFram
             ]
         ]
     places = {name: place for place, name in enumerate(known, 1)}
-    return ContactCadence(np.array([places.get(name, 0) for name in segment], dtype=np.intp), said)
+    return ContactCadence(np.array([places.get(name, 0) for name in segment], dtype=np.intp), typical_gaps)

@@ -60,7 +60,7 @@ class Signals:
         return _sums(parts, self._themes)
 
 
-def told_entries(spec: FeatureSpec, degraded: Iterable[Degradation] = ()) -> list[Feature]:
+def reliable_entries(spec: FeatureSpec, degraded: Iterable[Degradation] = ()) -> list[Feature]:
     """Give the catalogue of a model; of a source that cannot be relied on, no feature is a reason."""
     entries = catalogue.entries(spec)
     return [

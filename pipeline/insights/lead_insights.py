@@ -54,7 +54,7 @@ from features.versions import happened_events
 from pipeline.common import formatting
 from pipeline.common.degradation import Degradation, is_unreliable
 from pipeline.ingest.company import LoadedCompany
-from pipeline.insights.feature_groups import Signals, told_entries
+from pipeline.insights.feature_groups import Signals, reliable_entries
 from pipeline.insights.reason_blocks import Block
 from pipeline.insights.score_changes import Previous, changes, read_previous, still_open
 from pipeline.insights.sentences import NOTHING, TEXT, as_lists
@@ -135,8 +135,8 @@ class Insights:
             there = ids.isin(self.previous.totals.index)
             found["previous_as_of"] = there.map({True: pd.Timestamp(self.previous.as_of), False: pd.NaT})
             found["previous_model"] = there.map({True: self.previous.model_version, False: None})
-            told = changes(self.previous, self.signals, ids, block.X, block.attributions, self.typical)
-            found |= {str(name): told[name].to_numpy() for name in told}
+            since = changes(self.previous, self.signals, ids, block.X, block.attributions, self.typical)
+            found |= {str(name): since[name].to_numpy() for name in since}
         return self._table(block.rows, found)
 
     def of_the_rest(self, start: int) -> pa.Table:
@@ -190,7 +190,7 @@ def prepare_insights(
         Sources that cannot be relied on: nothing is concluded from what they do not hold.
     """
     columns = list(stored.feature_columns(matrix.head(0)).columns)
-    signals = Signals(told_entries(stored.spec, degraded), columns, stored.facts.currency)
+    signals = Signals(reliable_entries(stored.spec, degraded), columns, stored.facts.currency)
     previous = read_previous(last, as_of, signals, stored) if explained_count else None
     hears_events = not is_unreliable("events", degraded)
     explored = matrix.head(min(explained_count, WOULD_TAKE_ROWS) if hears_events else 0)
@@ -243,10 +243,17 @@ def topics_of_leads(tables: Tables, spec: FeatureSpec, as_of: datetime, lead_ids
     found = counted.filter(counted.place < TOPICS).order_by("lead_id", "place").to_pyarrow()
     days = pc.cast(pc.divide(found["age"], point_in_time.MICROSECONDS_PER_DAY), pa.int64())
     words = found["topic"].combine_chunks().dictionary_encode()
-    said = pa.array([json.dumps(word, ensure_ascii=False) for word in words.dictionary.to_pylist()], TEXT)
+    encoded = pa.array([json.dumps(word, ensure_ascii=False) for word in words.dictionary.to_pylist()], TEXT)
     begin, middle, last, end = (pa.scalar(part, TEXT) for part in ('{"topic": ', ', "count": ', ', "last_days": ', "}"))
     objects = pc.binary_join_element_wise(
-        begin, said.take(words.indices), middle, pc.cast(found["count"], TEXT), last, pc.cast(days, TEXT), end, NOTHING
+        begin,
+        encoded.take(words.indices),
+        middle,
+        pc.cast(found["count"], TEXT),
+        last,
+        pc.cast(days, TEXT),
+        end,
+        NOTHING,
     )
     if isinstance(objects, pa.ChunkedArray):
         objects = objects.combine_chunks()

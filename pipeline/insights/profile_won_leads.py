@@ -26,7 +26,7 @@ from pipeline.model_registry.won_lead_profiles import WonLeadProfiles
 ROWS = 1_200
 LEADS_FOR_HABITS = 5_000
 LEAST_LEADS = 20  # fewer tell nothing of what winning takes
-KINDS_TOLD = 4
+KINDS_SHOWN = 4
 
 
 def profile_won_leads(
@@ -103,13 +103,13 @@ def _what_followed(tables: Tables, spec: FeatureSpec, picked: pd.DataFrame) -> l
     counts = counts.assign(later=~ours).sort_values(
         ["row", "later", "count", "kind"], ascending=[True, True, False, True]
     )
-    said: dict[int, list[str]] = {}
+    phrases_of_row: dict[int, list[str]] = {}
     for row, kind, count in zip(counts["row"], counts["kind"], counts["count"], strict=True):
-        phrases = said.setdefault(row, [])
-        if len(phrases) < KINDS_TOLD:
+        phrases = phrases_of_row.setdefault(row, [])
+        if len(phrases) < KINDS_SHOWN:
             noun = wording.event_words(kind)[1]
             phrases.append(formatting.count(count, noun, wording.plural(noun)))
-    return [wording.listed(said.get(row, [])) for row in range(len(picked))]
+    return [wording.listed(phrases_of_row.get(row, [])) for row in range(len(picked))]
 
 
 def _counted(tables: Tables, spec: FeatureSpec) -> ibis.Table:

@@ -11,7 +11,7 @@ import pandas as pd
 from models.shapley import ShapleyValues
 from pipeline.common.degradation import Degradation
 from pipeline.insights.contact_cadence import contact_cadence
-from pipeline.insights.feature_groups import Signals, told_entries
+from pipeline.insights.feature_groups import Signals, reliable_entries
 from pipeline.insights.reasons import reasons
 from pipeline.model_registry.model_artifact import StoredModel
 
@@ -58,7 +58,7 @@ def explained_blocks(
     ------
     Block
     """
-    signals = Signals(told_entries(stored.spec, degraded), list(X.columns), stored.facts.currency)
+    signals = Signals(reliable_entries(stored.spec, degraded), list(X.columns), stored.facts.currency)
     typical = stored.typical()
     for attributions in stored.forecaster.explain_in_blocks(X, margins):
         index = attributions.points.index

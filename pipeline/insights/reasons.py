@@ -72,12 +72,12 @@ def reasons(
         signed, speaker = spoken_for(signals, X, sign * by_group, sign * weights, sign, typical)
         strongest = np.argsort(-signed, axis=1, kind="stable")[:, :MOST]
         rows = np.arange(len(X))[:, None]
-        told = signed[rows, strongest] >= least[:, None]
-        at = (np.broadcast_to(rows, told.shape)[told], strongest[told])
+        is_shown = signed[rows, strongest] >= least[:, None]
+        at = (np.broadcast_to(rows, is_shown.shape)[is_shown], strongest[is_shown])
         tradeoff = np.zeros(len(at[0]), bool) if money is None else -sign * points_by_group[at] >= LEAST_POINTS
         begun = heads(signals, X, at[0], speaker[at], sign, (tradeoff, BIGGER if sign > 0 else LIKELIER), cadence)
         listed = weighed(begun, None if money is None else by_group[at], points_by_group[at])
-        found[name] = as_lists(listed, told.sum(axis=1))
+        found[name] = as_lists(listed, is_shown.sum(axis=1))
     return pd.DataFrame(found, index=X.index)
 
 
@@ -114,7 +114,7 @@ def spoken_for(
         The column that speaks.
     """
     column = np.zeros(by_group.shape, dtype=np.intp)
-    told = by_group.copy()
+    weight = by_group.copy()
     for group, members in enumerate(signals.members):
         own = np.full((len(X), len(members)), -np.inf)
         for place, member in enumerate(members):
@@ -124,8 +124,8 @@ def spoken_for(
         own = _with_better_words(signals, members, own, weights[:, members], sign)
         best = own.argmax(axis=1)
         column[:, group] = members[best]
-        told[~(own[np.arange(len(X)), best] > (0 if moves else -np.inf)), group] = -np.inf
-    return told, column
+        weight[~(own[np.arange(len(X)), best] > (0 if moves else -np.inf)), group] = -np.inf
+    return weight, column
 
 
 def _with_better_words(
@@ -133,17 +133,17 @@ def _with_better_words(
 ) -> FloatArray:
     """Let another column of the signal speak for one that is hard to retell, or that fits not, where the other fits."""
     names = [signals.entries[member].name for member in members]
-    heard = own.copy()
+    spoken = own.copy()
     for place, member in enumerate(members):
         entry = signals.entries[member]
         silent = np.isneginf(own[:, place]) if entry.unit == "days" else np.ones(len(own), dtype=bool)
-        for other in entry.told_by[::sign]:
+        for other in entry.clearer_columns[::sign]:
             if other in names:
                 there = silent & (own[:, names.index(other)] > -np.inf)
-                heard[there, names.index(other)] = np.maximum(own[there, names.index(other)], weights[there, place])
-                heard[there, place] = -np.inf
+                spoken[there, names.index(other)] = np.maximum(own[there, names.index(other)], weights[there, place])
+                spoken[there, place] = -np.inf
                 silent = silent & ~there
-    return heard
+    return spoken
 
 
 def makes_sense(entry: Feature, values: pd.Series, sign: int, typical: float) -> NDArray[np.bool_]:

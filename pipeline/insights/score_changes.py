@@ -51,7 +51,7 @@ class Previous:
     totals: pd.DataFrame
     parts: FloatArray
 
-    def said(self) -> dict[str, str]:
+    def manifest_entry(self) -> dict[str, str]:
         """Say in the manifest what today's scores are compared with."""
         return {"as_of": iso(self.as_of), "model_version": self.model_version}
 
@@ -94,8 +94,8 @@ def read_previous(folder: Path, as_of: datetime, signals: Signals, stored: Store
         print(f"not compared with the last scores: {error}", file=sys.stderr)
         return None
     if manifest["as_of"] == iso(as_of):
-        said = manifest.get("previous")
-        return _read_kept(folder / FILE, said, signals) if said and (folder / FILE).exists() else None
+        entry = manifest.get("previous")
+        return _read_kept(folder / FILE, entry, signals) if entry and (folder / FILE).exists() else None
     if manifest.get("base_points") is None or not all((folder / name).exists() for name in units.values()):
         return None
     group_of = {entry.name: place for place, group in enumerate(signals.groups) for entry in _of(signals, group)}
@@ -125,11 +125,11 @@ def _of(signals: Signals, group: str) -> list[Feature]:
     return [entry for entry in signals.entries if entry.group == group]
 
 
-def _read_kept(path: Path, said: Mapping[str, str], signals: Signals) -> Previous:
+def _read_kept(path: Path, entry: Mapping[str, str], signals: Signals) -> Previous:
     kept = pq.read_table(path).to_pandas().set_index("lead_id")
     names = [f"part {group}" for group in signals.groups]
     parts = kept.reindex(columns=names, fill_value=0.0).to_numpy(np.float32)
-    return Previous(_instant(said["as_of"]), said["model_version"], kept[["money", "points"]], parts)
+    return Previous(_instant(entry["as_of"]), entry["model_version"], kept[["money", "points"]], parts)
 
 
 def _instant(text: str) -> datetime:
@@ -184,8 +184,8 @@ def changes(
         signed, speaker = spoken_for(signals, X, sign * moved, sign * weights, sign, typical, moves=False)
         signed[:, stands] = -np.inf
         strongest = np.argsort(-signed, axis=1, kind="stable")[:, :most]
-        told = signed[rows, strongest] > np.maximum(least, 0.005)[:, None]
-        lead, group = np.broadcast_to(rows, told.shape)[told], strongest[told]
+        is_shown = signed[rows, strongest] > np.maximum(least, 0.005)[:, None]
+        lead, group = np.broadcast_to(rows, is_shown.shape)[is_shown], strongest[is_shown]
         weight = np.round(moved[lead, group], 2)
         np.subtract.at(rest, lead, weight)
         begun = heads(signals, X, lead, speaker[lead, group], sign)

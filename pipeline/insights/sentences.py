@@ -70,8 +70,8 @@ def heads(
             more = extra[1] if extra and plain is not None else ""
             if habit and isinstance(plain, int | float) and plain >= habit[0]:
                 text, more = text + habit[1], ""
-            for said in (text, text + more):
-                head = {"code": entry.group, "text": said, "feature": entry.name, "value": plain}
+            for wording in (text, text + more):
+                head = {"code": entry.group, "text": wording, "feature": entry.name, "value": plain}
                 written.append(json.dumps(head, ensure_ascii=False)[:-1] + ', "money": ')
     return pa.array(written, TEXT).take(pa.array(codes))
 

@@ -83,7 +83,7 @@ def what_it_would_take(
     nouns = [wording.event_words(kind)[1] for kind in actions]
     found = []
     for lead in range(len(matrix)):
-        told = []
+        results = []
         for action in np.argsort(-gain[:, lead], kind="stable"):
             if gain[action, lead] == -np.inf:
                 break
@@ -102,7 +102,7 @@ def what_it_would_take(
                 if gain[action, lead] >= A_LOT * value[0, lead]
                 else "would help a little"
             )
-            told.append(
+            results.append(
                 {
                     "action": actions[action],
                     "text": f"One more {nouns[action]} {what} ({weight}), {CAUTION}",
@@ -112,7 +112,7 @@ def what_it_would_take(
                     "top_tenth": reaches,
                 }
             )
-        found.append(json.dumps(told, ensure_ascii=False))
+        found.append(json.dumps(results, ensure_ascii=False))
     return found
 
 

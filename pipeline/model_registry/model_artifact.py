@@ -271,13 +271,13 @@ def source_fingerprint() -> str:
     for package in DECIDES_A_FORECAST:
         for path in sorted((root / package).rglob("*.py")):
             text = path.read_text(encoding="utf-8")
-            told: set[int] = set()
+            docstring_lines: set[int] = set()
             for node in ast.walk(ast.parse(text)):
                 body = getattr(node, "body", None)
                 first = body[0] if isinstance(body, list) and body else None
                 if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                    told |= set(range(first.lineno, (first.end_lineno or first.lineno) + 1))
-            lines = (line.rstrip() for number, line in enumerate(text.splitlines(), 1) if number not in told)
+                    docstring_lines |= set(range(first.lineno, (first.end_lineno or first.lineno) + 1))
+            lines = (line.rstrip() for number, line in enumerate(text.splitlines(), 1) if number not in docstring_lines)
             code = "\n".join(line for line in lines if line and not line.lstrip().startswith("#"))
             digest.update(f"{path.relative_to(root).as_posix()}\n{code}\n".encode())
     return digest.hexdigest()

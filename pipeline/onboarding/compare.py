@@ -29,21 +29,21 @@ def whats_new(draft: Draft, content: dict[str, Any], text: str) -> list[str]:
     froms = {str(written) for _, written in known if written is not None}
     looked_at = [source.profile.place for source in draft.sources] + [profile.place for profile, _ in draft.unused]
     looked_at += [place for place, _ in draft.unread]
-    told = []
+    lines = []
     for source in draft.sources:
         place = source.profile.place
         if (source.table, place.written) not in known and place.written not in froms:
-            told.append(f"a new table, {source.profile.label} ({source.profile.row_count:,} rows): {source.table}")
+            lines.append(f"a new table, {source.profile.label} ({source.profile.row_count:,} rows): {source.table}")
     for profile, why in draft.unused:
         if profile.label not in text:
-            told.append(f"a new table, {profile.label} ({profile.row_count:,} rows), not read: {why}")
+            lines.append(f"a new table, {profile.label} ({profile.row_count:,} rows), not read: {why}")
     if SEAL in text:
-        told += _columns(draft, froms, text)
+        lines += _columns(draft, froms, text)
     for source in draft.sources:
         if old := known.get((source.table, source.profile.place.written)):
-            told += _words(source, old)
+            lines += _words(source, old)
     here = {place.written for place in looked_at}
-    return told + [f"{written} is gone" for written in sorted(froms) if written not in here and "*" not in written]
+    return lines + [f"{written} is gone" for written in sorted(froms) if written not in here and "*" not in written]
 
 
 def open_checks(text: str) -> list[str]:
@@ -71,7 +71,7 @@ def _sources(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _columns(draft: Draft, froms: set[Any], text: str) -> list[str]:
-    told, seen = [], set()
+    lines, seen = [], set()
     for source in draft.sources:
         profile = source.profile
         if profile.place.written not in froms or profile.relation in seen:
@@ -84,12 +84,12 @@ def _columns(draft: Draft, froms: set[Any], text: str) -> list[str]:
         new = [name for name in names if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text)]
         if new:
             more = f" and {len(new) - SHOWN} more" if len(new) > SHOWN else ""
-            told.append(f"new columns of {profile.label}: {', '.join(new[:SHOWN])}{more}; the audit judges them")
-    return told
+            lines.append(f"new columns of {profile.label}: {', '.join(new[:SHOWN])}{more}; the audit judges them")
+    return lines
 
 
 def _words(source: SourceDraft, old: dict[str, Any]) -> list[str]:
-    told = []
+    lines = []
     for table, ours in _WORDS_OF:
         if source.table != table or ours not in source.values or not isinstance(old.get("values"), dict):
             continue
@@ -100,5 +100,5 @@ def _words(source: SourceDraft, old: dict[str, Any]) -> list[str]:
         for reading, words in source.values[ours].items():
             new = [word for word in words if word.lower() not in known]
             if known and new:
-                told.append(f"new words of {table}.{ours}: {', '.join(new[:SHOWN])}; likely {reading}")
-    return told
+                lines.append(f"new words of {table}.{ours}: {', '.join(new[:SHOWN])}; likely {reading}")
+    return lines

@@ -91,13 +91,14 @@ def _outcome_of(profile: TableProfile) -> OutcomeColumn | None:
         if column.shape != "word":
             continue
         counts = profile.words(name)
-        told = {word: likely_outcome(word) for word in counts}
-        if "won" not in told.values():
+        readings = {word: likely_outcome(word) for word in counts}
+        if "won" not in readings.values():
             continue
-        share = sum(counts[word] for word, reading in told.items() if reading) / max(1, sum(counts.values()))
-        sure = min(1.0, 0.5 * share + 0.2 * ("lost" in told.values()) + 0.5 * column_hint("outcome", name))
+        share = sum(counts[word] for word, reading in readings.items() if reading) / max(1, sum(counts.values()))
+        sure = min(1.0, 0.5 * share + 0.2 * ("lost" in readings.values()) + 0.5 * column_hint("outcome", name))
         values = {
-            ours: [w for w, reading in told.items() if (reading or "open") == ours] for ours in ("won", "lost", "open")
+            ours: [w for w, reading in readings.items() if (reading or "open") == ours]
+            for ours in ("won", "lost", "open")
         }
         if best is None or sure > best.sure:
             best = OutcomeColumn(name, {ours: words for ours, words in values.items() if words}, sure)

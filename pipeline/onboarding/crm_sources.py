@@ -281,8 +281,8 @@ def _settle_kind(source: SourceDraft, match: Match) -> None:
             for ours, known in KIND_WORDS.items():
                 if word.lower() in known or folded(word) in {folded(name) for name in known}:
                     values.setdefault(ours, []).append(word)
-        told = sum(counts[word] for words in values.values() for word in words)
-        if told < 0.8 * sum(counts.values()):
+        known_count = sum(counts[word] for words in values.values() for word in words)
+        if known_count < 0.8 * sum(counts.values()):
             source.columns = [column for column in source.columns if column.ours != "kind"]
         else:
             values.pop("renewal", None)

@@ -97,13 +97,13 @@ def read_words(
     # A word that marks deleted rows is no outcome.
     source.values[ours] = {name: values[name] for name in ("won", "converted", "lost", "open") if name in values}
     if any(untold.values()):
-        told = [f"{word} ({count:,})" for word, count in list(untold.items())[:SHOWN_WORDS]]
+        unread = [f"{word} ({count:,})" for word, count in list(untold.items())[:SHOWN_WORDS]]
         more = f" and {len(untold) - SHOWN_WORDS} more" if len(untold) > SHOWN_WORDS else ""
         listed = ", ".join(literal(word.lower()) for word in untold)
         where = f"lower({match.profile.text(column)}) IN ({listed})"
         source.doubt(
             ours,
-            f"nothing says what these words of {column} mean; they are read as open: {', '.join(told)}{more}",
+            f"nothing says what these words of {column} mean; they are read as open: {', '.join(unread)}{more}",
             money_of(match.profile, source.column("amount"), where),
         )
 

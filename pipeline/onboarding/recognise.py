@@ -110,7 +110,7 @@ def _best_record(profile: TableProfile, crm: Crm, wanted: str | None) -> Match |
     for record in crm.records:
         if not _fits(crm, record, everything):
             continue
-        score = _explained(profile, crm, record, everything) + _named(profile, record)
+        score = _recognised_share(profile, crm, record, everything) + _named(profile, record)
         if found is None or score > found.score:
             found = Match(profile, crm, record, by_fold, score)
     least = 0.0 if wanted else _LEAST_SCORE / 4
@@ -127,7 +127,7 @@ def _fits(crm: Crm, record: Record, columns: dict[str, str]) -> bool:
     )
 
 
-def _explained(profile: TableProfile, crm: Crm, record: Record, by_fold: dict[str, str]) -> float:
+def _recognised_share(profile: TableProfile, crm: Crm, record: Record, by_fold: dict[str, str]) -> float:
     """Share of the columns that the facts say something of."""
     known = {crm.fold(name) for group in (*record.needs, record.deleted, record.merged) for name in group}
     for spec in (*record.columns.values(), *record.as_leads.values(), *record.fallback.values()):
@@ -136,13 +136,13 @@ def _explained(profile: TableProfile, crm: Crm, record: Record, by_fold: dict[st
         outcome = record.outcome
         for names in (outcome.closed, outcome.won, outcome.words, outcome.lost_unless):
             known |= {crm.fold(name) for name in names}
-    told = [
+    recognised = [
         name
         for key, name in by_fold.items()
         if key in known or crm.knows_future(record, name) or crm.is_noise(record, name)
     ]
     own = [name for name in profile.columns if not is_loader_column(name)]
-    return len(told) / max(1, len(own))
+    return len(recognised) / max(1, len(own))
 
 
 def names_of(spec: object) -> list[str]:

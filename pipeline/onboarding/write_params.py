@@ -104,8 +104,8 @@ def _check(text: str, indent: str) -> list[str]:
 
 def _setting(draft: Draft, where: str, key: str, indent: str) -> list[str]:
     value, why = draft.settings[where]
-    told = [doubt for doubt in draft.doubts if doubt.where == where]
-    return [line for doubt in told for line in _check(doubt.text, indent)] + [_line(key, value, why, indent)]
+    doubts = [doubt for doubt in draft.doubts if doubt.where == where]
+    return [line for doubt in doubts for line in _check(doubt.text, indent)] + [_line(key, value, why, indent)]
 
 
 def _source(source: SourceDraft, *, is_one: bool) -> list[str]:

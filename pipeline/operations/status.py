@@ -72,12 +72,12 @@ def _sources(params: Params) -> str:
         return str(error)
     if entry is None:
         return "none read yet"
-    told = [
+    parts = [
         f"{name} {fact['rows']:,} rows"
         + (f", newest {fact['newest'][:16].replace('T', ' ')}" if fact["newest"] else "")
         for name, fact in entry.seal["facts"].items()
     ]
-    return f"{'; '.join(told)} (UTC; read {entry.seal['taken_at'][:16].replace('T', ' ')})"
+    return f"{'; '.join(parts)} (UTC; read {entry.seal['taken_at'][:16].replace('T', ' ')})"
 
 
 def _archive(params: Params) -> str:

@@ -161,14 +161,14 @@ def walk(steps: Sequence[Step], night: Night, records: Records, run: Run, say: C
         try:
             state, found = _do(step, night, records)
         except (Exception, KeyboardInterrupt) as error:
-            told = _told(step, night, error)
-            text = masked(str(told)) if isinstance(told, UserError) else place_of(error)
+            mistake = _as_user_error(step, night, error)
+            text = masked(str(mistake)) if isinstance(mistake, UserError) else place_of(error)
             run.steps.append(_line(step.name, FAILED, started, None, text))
             run.message = f"{step.name}: {text}"
             run.log(f"{step.name} failed: {text}")
-            if told is error:
+            if mistake is error:
                 raise
-            raise told from error
+            raise mistake from error
         run.steps.append(_line(step.name, state, started, found["rows"], masked(found["message"])))
         run.keep()
         run.log(f"{step.name} {state}: {masked(found['message'])}")
@@ -190,7 +190,7 @@ def _do(step: Step, night: Night, records: Records) -> tuple[str, dict[str, Any]
     return state, found
 
 
-def _told(step: Step, night: Night, error: BaseException) -> BaseException:
+def _as_user_error(step: Step, night: Night, error: BaseException) -> BaseException:
     """Say it in a user's words: what the machine would not do, with the place; of what nobody foresaw only where.
 
     The words of such an error may hold the data, and a night's last line lands in a log.
@@ -214,14 +214,14 @@ def machine_fault(error: BaseException, folder: Path, what: str) -> RunFailedErr
         What was being done.
     """
     if isinstance(error, OSError):  # pyarrow's errors of writing are OSErrors too
-        told, place = error.strerror or str(error), error.filename or folder
+        reason, place = error.strerror or str(error), error.filename or folder
     elif isinstance(error, duckdb.OperationalError):
-        told, place = " ".join(str(error).split())[:300], folder
+        reason, place = " ".join(str(error).split())[:300], folder
     else:
         return None
     return RunFailedError(
-        f"{what}: cannot write or read {place}: {told}. The last results stay as they are; mend that (make room, give "
-        "the right to write) and run `leadrev nightly` again: it goes on where it stopped"
+        f"{what}: cannot write or read {place}: {reason}. The last results stay as they are; mend that (make room, "
+        "give the right to write) and run `leadrev nightly` again: it goes on where it stopped"
     )
 
 

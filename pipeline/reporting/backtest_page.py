@@ -22,7 +22,7 @@ class Column:
     key: str
     name: str
     write: Callable[[float], str]
-    said: str
+    meaning: str
 
 
 def _decimals(places: int) -> Callable[[float], str]:
@@ -125,7 +125,7 @@ def render_backtest(backtest: Mapping[str, Any]) -> str:
             if known(cutoff["models"]["leadrev"].get("interval_coverage"))
         ],
         has_money=has_money,
-        glossary=[column for column in _flat(columns) if _said_by_any(overall["models"], column.key)],
+        glossary=[column for column in _flat(columns) if _has_figure(overall["models"], column.key)],
     )
 
 
@@ -133,7 +133,7 @@ def _flat(columns: Mapping[str, list[Column]]) -> list[Column]:
     return [column for part in columns.values() for column in part]
 
 
-def _said_by_any(models: Mapping[str, Any], key: str) -> bool:
+def _has_figure(models: Mapping[str, Any], key: str) -> bool:
     return any(known(figures.get(key)) for figures in models.values())
 
 
@@ -141,7 +141,7 @@ def _tables(models: Mapping[str, Any], columns: Mapping[str, list[Column]]) -> l
     """Give a table a group of figures; columns that nobody has figures for, and rows without any, are left out."""
     found = []
     for title, part in columns.items():
-        shown = [column for column in part if _said_by_any(models, column.key)]
+        shown = [column for column in part if _has_figure(models, column.key)]
         rows = []
         for name in model_names.MODELS:
             figures = models.get(name, {})

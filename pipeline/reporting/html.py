@@ -61,7 +61,7 @@ def sorts_of(ranking: Ranking) -> dict[str, str]:
     without = set() if ranking.has_money else {"this_quarter", "next_quarter", "later", "deal_value"}
     if ranking.totals.later is None:
         without.add("later")
-    return {key: said for key, said in SORTS.items() if key not in without}
+    return {key: label for key, label in SORTS.items() if key not in without}
 
 
 def web_link(url: str | None) -> str | None:
@@ -125,7 +125,12 @@ def environment() -> Environment:
         "unbroken": unbroken,
         "among": among,
     }
-    env.filters |= {"title_of": title_of, "subtitle_of": subtitle_of, "flags_of": flags_of, "tell": waterfall.tell}
+    env.filters |= {
+        "title_of": title_of,
+        "subtitle_of": subtitle_of,
+        "flags_of": flags_of,
+        "tell": waterfall.explain_lead,
+    }
     env.filters["path"] = lambda text: quote(str(text), safe="")
     env.globals |= {"bar": svg_charts.bar, "balance_bar": svg_charts.balance_bar, "step_bar": svg_charts.step_bar}
     env.globals |= {"calibration_plot": svg_charts.calibration_plot, "curve_plot": svg_charts.curve_plot}
@@ -181,7 +186,7 @@ def render_audit(audit: Mapping[str, Any]) -> str:
         The content of ``audit.json``. Parts that are absent are left out of the page.
     """
     reconciliation = audit.get("reconciliation") or {}
-    columns = {told["key"]: told for told in audit.get("columns") or []}
+    columns = {column["key"]: column for column in audit.get("columns") or []}
     drift = audit.get("drift") or {}
     months = [_sides(str(month["month"]), month) for month in reconciliation.get("months") or []]
     total = _sides("All", reconciliation["total"]) if months and reconciliation.get("total") else None
@@ -200,7 +205,7 @@ def render_audit(audit: Mapping[str, Any]) -> str:
         differences=list(reconciliation.get("differences") or []),
         excluded=audit.get("excluded") or {},
         columns=columns,
-        doubtful=sum(told["verdict"] == "cannot tell yet" for told in columns.values()),
+        doubtful=sum(column["verdict"] == "cannot tell yet" for column in columns.values()),
         tests_count=audit.get("tests_count") or 0,
         drift=drift,
         most_won=max([1e-9, *(month["won"] / month["leads"] for month in drift.get("months") or [])]),

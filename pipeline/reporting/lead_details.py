@@ -40,8 +40,10 @@ class LeadRows:
         if self.table is not None:
             place = self.table.schema_arrow.get_field_index("lead_id")
             for number in range(self.table.num_row_groups):
-                told = self.table.metadata.row_group(number).column(place).statistics
-                self.groups.append((told.min, told.max) if told and told.has_min_max else ("", "\U0010ffff"))
+                statistics = self.table.metadata.row_group(number).column(place).statistics
+                self.groups.append(
+                    (statistics.min, statistics.max) if statistics and statistics.has_min_max else ("", "\U0010ffff")
+                )
 
     def of(self, lead_id: str, place: int | None = None) -> list[dict[str, Any]]:
         """Read the rows of a lead.
@@ -128,15 +130,15 @@ class Details:
         One who sees only own leads is told nothing of how others were won.
         """
         rows = self.insights.of(lead["lead_id"], ranking.file_place(lead["lead_id"]))
-        told = {name: _told(value) for name, value in (rows[0] if rows else {}).items()}
+        details = {name: _parsed(value) for name, value in (rows[0] if rows else {}).items()}
         if ranking.owner_id is not None:
-            told = {name: value for name, value in told.items() if name.startswith(OF_THE_LEAD_ALONE)}
-            if told.get("touches"):
-                told["touches"] = told["touches"].partition(";")[0]  # then comes what winning took
-        return told
+            details = {name: value for name, value in details.items() if name.startswith(OF_THE_LEAD_ALONE)}
+            if details.get("touches"):
+                details["touches"] = details["touches"].partition(";")[0]  # then comes what winning took
+        return details
 
 
-def _told(value: Any) -> Any:
+def _parsed(value: Any) -> Any:
     if isinstance(value, str) and value.startswith(("[", "{")):
         return json.loads(value)
     return None if isinstance(value, float) and not formatting.known(value) else value

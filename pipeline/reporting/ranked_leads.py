@@ -34,7 +34,7 @@ REASONS = ("reasons_positive", "reasons_negative")
 PLACES = {sort: f"place_{sort}" for sort in SORTS}
 SHOWN = f"* EXCLUDE (searchable, called, file_place, {', '.join(PLACES.values())})"
 PLACES_AT_ONCE = 1_000
-SAID_OF_NO_LEAD = (
+MANIFEST_KEYS_OF_OWNERS = (
     "as_of", "model_version", "company", "currency", "primary_horizon_days", "horizons_days", "themes",
 )  # fmt: skip
 """What an owner is told of the scores as a whole: everything else counts or sums leads, or names days of some."""
@@ -137,7 +137,7 @@ class Ranking:
         own = copy.copy(self)
         own.owner_id, own.has_own_ranks = owner_id, not company_rank
         own.schema = f"held.owner_{next(self._numbers)}"
-        own.manifest = {key: value for key, value in self.manifest.items() if key in SAID_OF_NO_LEAD}
+        own.manifest = {key: value for key, value in self.manifest.items() if key in MANIFEST_KEYS_OF_OWNERS}
         cursor = self.connection.cursor()
         cursor.execute(f"CREATE SCHEMA {own.schema}")
         mine = "(SELECT * FROM held.main.leads WHERE owner_id = $owner_id)"

@@ -115,12 +115,12 @@ def drawn(ranking: Ranking, details: Details, leads: list[dict[str, Any]]) -> li
     """
     found, written = [], 0
     for lead in leads[:DRAWN_LEADS]:
-        told = waterfall.tell(lead)
+        explanation = waterfall.explain_lead(lead)
         page = html.render(
             "more.html",
             ranking=ranking,
-            told=told,
-            steps=waterfall.steps(told, details.themes(ranking, lead), ranking.themes),
+            explanation=explanation,
+            steps=waterfall.steps(explanation, details.themes(ranking, lead), ranking.themes),
             curve=curve(ranking, lead),
             insight=details.insight(ranking, lead),
             days=details.days(ranking, lead),
@@ -210,13 +210,16 @@ def _stories(leads: list[dict[str, Any]], strings: _Strings) -> tuple[list[list[
     packed: list[list[Any] | None] = []
     packed_bytes, texts_before = 0, strings.bytes
     for lead in leads:
-        told = waterfall.tell(lead)
+        explanation = waterfall.explain_lead(lead)
         given = [
-            [strings(reason.text), _rounded(reason.weight, told.decimals)]
-            for reason in (*told.reasons_for, *told.reasons_against)
+            [strings(reason.text), _rounded(reason.weight, explanation.decimals)]
+            for reason in (*explanation.reasons_for, *explanation.reasons_against)
         ]
-        figures = [_rounded(figure, told.decimals) for figure in (told.typical, told.other, told.total)]
-        row = [told.decimals, *figures, given] if given or told.typical is not None else None
+        figures = [
+            _rounded(figure, explanation.decimals)
+            for figure in (explanation.typical, explanation.other, explanation.total)
+        ]
+        row = [explanation.decimals, *figures, given] if given or explanation.typical is not None else None
         packed_bytes += len(json.dumps(row))
         if packed_bytes + strings.bytes - texts_before > STORIES_BYTES:
             break

@@ -71,14 +71,15 @@ def calibration_plot(groups: Sequence[Point], outcome: str) -> Markup:
         parts.append(f'<text x="{x(share):.1f}" y="{top + size + 16}" text-anchor="middle">{label}</text>')
     parts.append(f'<line class="ideal" x1="{x(0)}" y1="{y(0)}" x2="{x(top_share)}" y2="{y(top_share)}"/>')
     for p, observed, count, low, high in groups:
-        said = f"{count} leads: forecast {formatting.percent(p)}, actual {formatting.percent(observed)}"
+        label = f"{count} leads: forecast {formatting.percent(p)}, actual {formatting.percent(observed)}"
         if low is not None and high is not None:
-            said += f" (90% between {formatting.percent(low)} and {formatting.percent(high)})"
+            label += f" (90% between {formatting.percent(low)} and {formatting.percent(high)})"
             parts.append(
                 f'<line class="whisker" x1="{x(p):.1f}" x2="{x(p):.1f}" y1="{y(low):.1f}" y2="{y(high):.1f}"/>'
             )
         parts.append(
-            f'<circle class="first" cx="{x(p):.1f}" cy="{y(observed):.1f}" r="4"><title>{escape(said)}</title></circle>'
+            f'<circle class="first" cx="{x(p):.1f}" cy="{y(observed):.1f}" r="4">'
+            f"<title>{escape(label)}</title></circle>"
         )
     parts.append(f'<text x="{left + size / 2}" y="{top + size + 36}" text-anchor="middle">forecast chance</text>')
     middle = top + size / 2
@@ -144,14 +145,14 @@ def curve_plot(lead: Sequence[tuple[float, float]], typical: Sequence[tuple[floa
             parts.append(f'<polyline class="{style}" points="{path}" fill="none"/>')
     for days, p in lead:
         if days == mark_days:
-            said = f"within {days:.0f} days {formatting.percent(p)}"
+            label = f"within {days:.0f} days {formatting.percent(p)}"
             parts.append(f'<circle class="first" cx="{x(days):.1f}" cy="{y(p):.1f}" r="4"/>')
             # the curve rises: below and to the right of a point there is room
             below = min(y(p) + 16, top + high - 4)
             near, shift = ("end", -2) if days > last * 0.6 else ("start", 8)
             parts.append(
                 f'<text class="said" x="{x(days) + shift:.1f}" y="{below:.1f}" text-anchor="{near}">'
-                f"{escape(said)}</text>"
+                f"{escape(label)}</text>"
             )
     parts.append(f'<text x="{left + wide / 2}" y="{top + high + 34}" text-anchor="middle">days from then</text>')
     final = formatting.percent(lead[-1][1]) if lead else formatting.UNKNOWN

@@ -21,7 +21,7 @@ class Reason:
 
 
 @dataclass(frozen=True)
-class Story:
+class Explanation:
     """A forecast from the typical lead to this one.
 
     ``typical`` + the reasons for + the reasons against + ``other`` = ``total``, exactly, as rounded to ``decimals``.
@@ -53,8 +53,8 @@ class Story:
         return max([*steps, abs(self.other or 0.0), 1e-9])
 
 
-def tell(lead: Mapping[str, Any]) -> Story:
-    """Put one lead's reasons into a story that adds up.
+def explain_lead(lead: Mapping[str, Any]) -> Explanation:
+    """Put one lead's reasons into an explanation that adds up.
 
     Parameters
     ----------
@@ -77,10 +77,10 @@ def tell(lead: Mapping[str, Any]) -> Story:
         for reasons in given
     )
     if typical is None or total is None:
-        return Story(unit, decimals, None, positive, negative, None, None)
+        return Explanation(unit, decimals, None, positive, negative, None, None)
     typical, total = round(typical, decimals), round(total, decimals)
     other = round(total - typical - sum(reason.weight for reason in (*positive, *negative)), decimals)
-    return Story(unit, decimals, typical, positive, negative, other, total)
+    return Explanation(unit, decimals, typical, positive, negative, other, total)
 
 
 def _hundredfold(share: float | None) -> float | None:
@@ -107,12 +107,12 @@ class Step:
     reasons: tuple[Reason, ...] = ()
 
 
-def steps(told: Story, themes: Mapping[str, float], theme_of: Mapping[str, str]) -> tuple[Step, ...]:
+def steps(explanation: Explanation, themes: Mapping[str, float], theme_of: Mapping[str, str]) -> tuple[Step, ...]:
     """Split the way from the typical lead to this one by themes, the heaviest first.
 
     Parameters
     ----------
-    told : Story
+    explanation : Explanation
     themes : mapping of str to float
         What each theme adds, unrounded.
     theme_of : mapping of str to str
@@ -121,18 +121,20 @@ def steps(told: Story, themes: Mapping[str, float], theme_of: Mapping[str, str])
     Returns
     -------
     tuple of Step
-        Rounded as the story is: ``typical`` + their weights = ``total``, exactly. Empty without attributions.
+        Rounded as the explanation is: ``typical`` + their weights = ``total``, exactly. Empty without attributions.
     """
-    if not themes or told.typical is None or told.total is None:
+    if not themes or explanation.typical is None or explanation.total is None:
         return ()
-    reasons = (*told.reasons_for, *told.reasons_against)
+    reasons = (*explanation.reasons_for, *explanation.reasons_against)
     of_theme = {theme: [] for theme in themes}  # type: dict[str, list[Reason]]
     for reason in reasons:
         of_theme.setdefault(theme_of.get(reason.feature, "other"), []).append(reason)
-    rounded = {theme: round(weight, told.decimals) for theme, weight in themes.items()}
+    rounded = {theme: round(weight, explanation.decimals) for theme, weight in themes.items()}
     ordered = sorted(rounded, key=lambda theme: (-abs(rounded[theme]), theme))
     # What rounding leaves over goes to the heaviest theme, where it is smallest beside what stands there.
-    rounded[ordered[0]] = round(rounded[ordered[0]] + told.total - told.typical - sum(rounded.values()), told.decimals)
+    rounded[ordered[0]] = round(
+        rounded[ordered[0]] + explanation.total - explanation.typical - sum(rounded.values()), explanation.decimals
+    )
     return tuple(Step(theme, rounded[theme], tuple(of_theme.get(theme, ()))) for theme in ordered)
 
 
@@ -176,18 +178,18 @@ def accuracy(backtest: Mapping[str, Any] | None, timezone: str = "UTC") -> list[
     ours = models["leadrev"]
     horizon = f"within {backtest['primary_horizon_days']} days"
     then = formatting.day(formatting.local_date(last["cutoff"], timezone))
-    said = [
+    sentences = [
         f"The {formatting.count(last['open_count'], 'lead', 'leads')} open on {then} were forecast from what was "
         "known that day."
     ]
     if formatting.known(ours.get("expected_wins")):
-        said.append(
+        sentences.append(
             f"Expected to be won {horizon}: {formatting.count(ours['expected_wins'])}; "
             f"actual: {formatting.count(ours['actual_wins'])}."
         )
     ratio, actual = ours.get("forecast_ratio"), last.get("actual_revenue")
     if formatting.known(ratio) and formatting.known(actual):
-        said.append(
+        sentences.append(
             f"Expected revenue: {formatting.money_short(ratio * actual, backtest['currency'])}; "
             f"actual: {formatting.money_short(actual, backtest['currency'])}."
         )
@@ -198,5 +200,7 @@ def accuracy(backtest: Mapping[str, Any] | None, timezone: str = "UTC") -> list[
             if formatting.known(models.get(name, {}).get("capture_at_10"))
         ]
         beside = f"; {' and '.join(others)}" if others else ""
-        said.append(f"The top tenth of the list brought {formatting.percent(ours['capture_at_10'])} of it{beside}.")
-    return said
+        sentences.append(
+            f"The top tenth of the list brought {formatting.percent(ours['capture_at_10'])} of it{beside}."
+        )
+    return sentences

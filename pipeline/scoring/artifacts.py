@@ -104,7 +104,7 @@ def write_scores(staging: Staging, result: Scores, loaded: Loaded, last: Path) -
         "explained_rows": len(result.margins),
         "attribution_method": " and ".join(sorted(files.methods)) or None,
         "attribution_largest_gap": files.largest_gap,
-        "previous": insights.previous.said() if insights.previous else None,
+        "previous": insights.previous.manifest_entry() if insights.previous else None,
         "data_fingerprint": data_fingerprint(company),
         "absent": result.absent,
         "notes": {**stored.forecaster.notes_, **notices(degraded)},

@@ -1,12 +1,12 @@
 """A company that sells software to other companies, and everybody who ever became one of its leads.
 
-The story, in the order in which it is drawn
+What happens, in the order in which it is drawn
 --------------------------------------------
 1. **Territories.** The company is a row of sales territories of `TERRITORY_LEADS` leads each, with accounts and
    salespeople of their own. Each is drawn from a seed of its own, so memory stays bounded and the first territories
    of a larger company are those of a smaller one.
 2. **Accounts** have heavy-tailed sizes: log-normal, with a Pareto tail. One in fourteen has been a customer since
-   before the story begins. An account has an unseen appetite, shared by all its people.
+   before the history begins. An account has an unseen appetite, shared by all its people.
 3. **Leads** come by ten sources of very different quality. Business cards from a prize draw arrive on the days of
    trade fairs, names from bought lists (``entry`` = contact) on the day a list is loaded; the others come with growth,
    weekday and season. One account may send several leads, and one person may come back.
@@ -108,7 +108,7 @@ def owners_count(leads_count: int) -> int:
 
 
 def draw_territory(rng: np.random.Generator, index: int, leads_count: int) -> Territory:
-    """Draw a territory's accounts and leads: steps 2 to 6 and 8 of the story.
+    """Draw a territory's accounts and leads: steps 2 to 6 and 8.
 
     Parameters
     ----------
@@ -230,7 +230,7 @@ def _add_latent(rng: np.random.Generator, leads: pd.DataFrame, accounts: pd.Data
 def _plan_attention(rng: np.random.Generator, leads: pd.DataFrame) -> None:
     """Plan the two rounds of calls under capacity: ages in days of each round's first call, or `NEVER`; in place."""
     created = leads["created_day"].to_numpy()
-    # The story begins on a Monday.
+    # The history begins on a Monday.
     week = created // 7
     entry_looks = np.where(SOURCES["entry"].to_numpy()[leads["source"].to_numpy()] == "contact", -0.8, 0.0)
     landing_looks = np.where(leads["landing_page"].to_numpy() <= 1, 0.8, 0.0)

@@ -1,4 +1,4 @@
-"""A territory's tables while they are being spoiled, and the record of what was touched."""
+"""A territory's tables while they are being corrupted, and the record of what was touched."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ KNOWN_UNTIL = (
 
 
 @dataclass
-class Spoiled:
-    """A territory's tables while they are being spoiled; ids are still the clean ones, unique across systems.
+class CorruptedTables:
+    """A territory's tables while they are being corrupted; ids are still the clean ones, unique across systems.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Writing spoiled tables as two systems export them: the CRM as CSV, the call centre as JSON lines.
+"""Writing corrupted tables as two systems export them: the CRM as CSV, the call centre as JSON lines.
 
 The CRM writes local times without an offset and names its columns in its own way; the call centre writes times with an
 offset. Each numbers its rows from one, so the same id means different rows in the two.
@@ -13,7 +13,7 @@ import pandas as pd
 import yaml
 
 from pipeline.simulation import seasonality
-from pipeline.simulation.corruption import CALL_CENTRE, CRM, KEYS, Spoiled
+from pipeline.simulation.corruption import CALL_CENTRE, CRM, KEYS, CorruptedTables
 from pipeline.simulation.data_errors import HAPPENED
 
 CRM_COLUMNS = {
@@ -60,7 +60,7 @@ class Exports:
         self._rows: dict[str, dict[str, int]] = {}
         self._mess: dict[str, dict[str, int]] = {}
 
-    def append(self, spoiled: Spoiled) -> tuple[pd.DataFrame, pd.Series]:
+    def append(self, corrupted: CorruptedTables) -> tuple[pd.DataFrame, pd.Series]:
         """Write a territory: numbered, formatted.
 
         Returns
@@ -70,15 +70,15 @@ class Exports:
         lead_names : Series
             ``system:id`` of every lead by its clean id.
         """
-        names = {table: self._name_rows(table, spoiled) for table in _PREFIX}
-        for table, frame in spoiled.tables.items():
+        names = {table: self._name_rows(table, corrupted) for table in _PREFIX}
+        for table, frame in corrupted.tables.items():
             for system in (CRM, CALL_CENTRE):
                 rows = frame[frame["system"] == system]
                 if table == "rates" and table in self._rows:
                     continue  # every territory has the same ones
                 if len(rows):
                     self._write(table, system, _renamed(rows, table, names))
-        notes = pd.concat(spoiled.notes, ignore_index=True)
+        notes = pd.concat(corrupted.notes, ignore_index=True)
         for name, touched in notes.groupby("table")["mess"]:
             kinds = self._mess.setdefault(str(name), {})
             for kind, count in touched.value_counts().items():
@@ -110,9 +110,9 @@ class Exports:
     def _path(self, table: str, system: str) -> Path:
         return self._folder / f"{system}_{table}.{'csv' if system == CRM else 'jsonl'}"
 
-    def _name_rows(self, table: str, spoiled: Spoiled) -> pd.Series:
+    def _name_rows(self, table: str, corrupted: CorruptedTables) -> pd.Series:
         """``system:id`` by clean id; an account known to both systems appears once for each."""
-        frame = spoiled.tables[table]
+        frame = corrupted.tables[table]
         rows = frame[["system", KEYS[table]]].drop_duplicates()
         ids = rows[KEYS[table]].to_numpy(dtype=object).copy()
         there = (rows["system"] == CALL_CENTRE).to_numpy()

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.simulation.crm_story import Story, money, text, true_figures, without_deleted
+from pipeline.simulation.crm_content import CrmContent, money, text, true_figures, without_deleted
 
 EXCEL_TIME, UTC_TIME, DAY = "%m/%d/%Y %I:%M %p", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d"
 _SPACE = uuid.UUID("6f1f4f0e-6c1a-4d7e-9d35-0c5a2f1d9b10")
@@ -35,7 +35,7 @@ def _guid(thing: str, keys: pd.Series) -> pd.Series:
     return keys.astype(object).map(written).astype(object).where(keys.notna(), None)
 
 
-def dynamics(story: Story, rng: np.random.Generator) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
+def dynamics(content: CrmContent, rng: np.random.Generator) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
     """Write an Excel view of leads, and opportunities, accounts and activities as the database view has them.
 
     Returns
@@ -43,24 +43,24 @@ def dynamics(story: Story, rng: np.random.Generator) -> tuple[dict[str, pd.DataF
     files : dict of str to DataFrame
         By file name.
     truth : dict
-        See `pipeline.simulation.crm_story.true_figures`.
+        See `pipeline.simulation.crm_content.true_figures`.
     """
-    story = Story(without_deleted(story).leads, story.deals, story.accounts, story.events)
+    content = CrmContent(without_deleted(content).leads, content.deals, content.accounts, content.events)
     files = {
-        "All Leads.csv": _leads(story),
-        "opportunity.csv": _opportunities(story, rng),
-        "account.csv": _accounts(story),
-        "activitypointer.csv": _activities(story),
+        "All Leads.csv": _leads(content),
+        "opportunity.csv": _opportunities(content, rng),
+        "account.csv": _accounts(content),
+        "activitypointer.csv": _activities(content),
     }
-    return files, true_figures(story, "dynamics", opportunities_are_leads=False, events=len(story.events))
+    return files, true_figures(content, "dynamics", opportunities_are_leads=False, events=len(content.events))
 
 
-def _leads(story: Story) -> pd.DataFrame:
-    leads = story.leads
-    account = story.lead_accounts()
+def _leads(content: CrmContent) -> pd.DataFrame:
+    leads = content.leads
+    account = content.lead_accounts()
     converted = leads["deal_number"].notna()
     lost = (leads["status"] == "lost") & ~converted
-    modified = story.lead_changed_at()
+    modified = content.lead_changed_at()
     return pd.DataFrame(
         {
             "(Do Not Modify) Lead": _guid("lead", leads["number"]),
@@ -91,8 +91,8 @@ def _leads(story: Story) -> pd.DataFrame:
     )
 
 
-def _opportunities(story: Story, rng: np.random.Generator) -> pd.DataFrame:
-    deals = story.deals
+def _opportunities(content: CrmContent, rng: np.random.Generator) -> pd.DataFrame:
+    deals = content.deals
     outcome = deals["outcome"]
     reason = pd.Series(np.where(rng.random(len(deals)) < 0.5, "Canceled", "Out-Sold"))
     actual = deals["amount"].where(outcome == "won", 0.0).where(outcome != "open")
@@ -123,8 +123,8 @@ def _opportunities(story: Story, rng: np.random.Generator) -> pd.DataFrame:
     )
 
 
-def _accounts(story: Story) -> pd.DataFrame:
-    accounts = story.accounts
+def _accounts(content: CrmContent) -> pd.DataFrame:
+    accounts = content.accounts
     return pd.DataFrame(
         {
             "accountid": _guid("account", accounts["account_id"]),
@@ -138,10 +138,10 @@ def _accounts(story: Story) -> pd.DataFrame:
     )
 
 
-def _activities(story: Story) -> pd.DataFrame:
-    events = story.events
-    deal_of = story.leads.set_index("number")["deal_number"]
-    opened = story.leads.set_index("number")["converted_at"]
+def _activities(content: CrmContent) -> pd.DataFrame:
+    events = content.events
+    deal_of = content.leads.set_index("number")["deal_number"]
+    opened = content.leads.set_index("number")["converted_at"]
     lead = events["lead_number"]
     # What happens after a lead is qualified regards its opportunity.
     later = events["occurred_at"] > lead.map(opened).fillna(pd.Timestamp("2200-01-01"))

@@ -24,7 +24,7 @@ def until_day(text: str) -> int:
     Raises
     ------
     UserError
-        It is no date, or lies outside the company's story.
+        It is no date, or lies outside the company's content.
     """
     last = seasonality.KNOWN_UNTIL.date()
     try:
@@ -32,7 +32,7 @@ def until_day(text: str) -> int:
     except ValueError:
         raise UserError(f"--until: '{text}' is no date; write it like {last}") from None
     if not FIRST_UNTIL <= day <= last:
-        raise UserError(f"--until: found {day}; the company's story can be looked at from {FIRST_UNTIL} to {last}")
+        raise UserError(f"--until: found {day}; the company's content can be looked at from {FIRST_UNTIL} to {last}")
     return int((np.datetime64(day) - seasonality.FIRST_DAY).astype(int))
 
 

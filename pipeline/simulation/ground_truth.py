@@ -148,7 +148,7 @@ def truth_table(
     lead_id, ended_at : Series
         The lead's name in the tables, and the instant of its end (UTC; null while open).
     as_of : datetime, optional
-        Where the data ends (UTC, without a zone), where that is earlier than the end of the story.
+        Where the data ends (UTC, without a zone), where that is earlier than the end of the content.
 
     Returns
     -------

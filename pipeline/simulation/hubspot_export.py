@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.simulation.crm_story import Story, epoch_ms, local, money, text, true_figures, without_deleted
+from pipeline.simulation.crm_content import CrmContent, epoch_ms, local, money, text, true_figures, without_deleted
 
 TIME = "%Y-%m-%d %H:%M"
 STAGES = {
@@ -47,7 +47,7 @@ def _company_id(account_ids: pd.Series) -> pd.Series:
     return (account_ids.str[1:].astype("Int64") + 4_000_000_000).astype("string").astype(object)
 
 
-def hubspot(story: Story, rng: np.random.Generator) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
+def hubspot(content: CrmContent, rng: np.random.Generator) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
     """Write lists of contacts, companies and deals, histories of properties, and engagements.
 
     Returns
@@ -55,26 +55,26 @@ def hubspot(story: Story, rng: np.random.Generator) -> tuple[dict[str, pd.DataFr
     files : dict of str to DataFrame
         By file name.
     truth : dict
-        See `pipeline.simulation.crm_story.true_figures`.
+        See `pipeline.simulation.crm_content.true_figures`.
     """
-    story = without_deleted(story)
+    content = without_deleted(content)
     files = {
-        "contacts.csv": _contacts(story),
-        "companies.csv": _companies(story),
-        "deals.csv": _deals(story, rng),
-        "contact_property_history.jsonl": _contact_history(story),
-        "deal_property_history.jsonl": _deal_history(story),
-        "engagements.jsonl": _engagements(story),
+        "contacts.csv": _contacts(content),
+        "companies.csv": _companies(content),
+        "deals.csv": _deals(content, rng),
+        "contact_property_history.jsonl": _contact_history(content),
+        "deal_property_history.jsonl": _deal_history(content),
+        "engagements.jsonl": _engagements(content),
     }
-    return files, true_figures(story, "hubspot", opportunities_are_leads=False, events=len(story.events))
+    return files, true_figures(content, "hubspot", opportunities_are_leads=False, events=len(content.events))
 
 
-def _contacts(story: Story) -> pd.DataFrame:
-    leads = story.leads
-    account = story.lead_accounts()
+def _contacts(content: CrmContent) -> pd.DataFrame:
+    leads = content.leads
+    account = content.lead_accounts()
     converted, won = leads["deal_number"].notna(), leads["outcome"] == "won"
     lost = (leads["status"] == "lost") & ~converted
-    own = story.deals[story.deals["lead_number"].notna()].set_index("lead_number")
+    own = content.deals[content.deals["lead_number"].notna()].set_index("lead_number")
     names = leads["name"].str.split(" ", n=1)
     touched = leads["ended_at"].fillna(leads["created_at"])
     lifecycle = np.select([won, converted], ["Customer", "Opportunity"], "Lead")
@@ -108,8 +108,8 @@ def _contacts(story: Story) -> pd.DataFrame:
     )
 
 
-def _companies(story: Story) -> pd.DataFrame:
-    accounts = story.accounts
+def _companies(content: CrmContent) -> pd.DataFrame:
+    accounts = content.accounts
     return pd.DataFrame(
         {
             "Record ID": _company_id(accounts["account_id"]),
@@ -124,8 +124,8 @@ def _companies(story: Story) -> pd.DataFrame:
     )
 
 
-def _deals(story: Story, rng: np.random.Generator) -> pd.DataFrame:
-    deals = story.deals
+def _deals(content: CrmContent, rng: np.random.Generator) -> pd.DataFrame:
+    deals = content.deals
     closed, won = deals["outcome"] != "open", deals["outcome"] == "won"
     stage = deals["stage"].map(STAGES)
     chance = stage.map({"Appointment Scheduled": 0.2, "Presentation Scheduled": 0.6, "Contract Sent": 0.9})
@@ -163,14 +163,14 @@ def _deals(story: Story, rng: np.random.Generator) -> pd.DataFrame:
     )
 
 
-def _contact_history(story: Story) -> pd.DataFrame:
-    leads = story.leads
+def _contact_history(content: CrmContent) -> pd.DataFrame:
+    leads = content.leads
     converted = leads["deal_number"].notna()
     lost = (leads["status"] == "lost") & ~converted
-    came = pd.DataFrame({"number": leads["number"], "value": "In Progress", "at": leads["created_at"]})
+    created = pd.DataFrame({"number": leads["number"], "value": "In Progress", "at": leads["created_at"]})
     turned = pd.DataFrame({"number": leads["number"], "value": "Open Deal", "at": leads["converted_at"]})[converted]
     ended = pd.DataFrame({"number": leads["number"], "value": "Unqualified", "at": leads["ended_at"]})[lost]
-    rows = pd.concat([came, turned, ended], ignore_index=True)
+    rows = pd.concat([created, turned, ended], ignore_index=True)
     return pd.DataFrame(
         {
             "contact_id": _contact_id(rows["number"]),
@@ -182,8 +182,8 @@ def _contact_history(story: Story) -> pd.DataFrame:
     )
 
 
-def _deal_history(story: Story) -> pd.DataFrame:
-    deals = story.deals
+def _deal_history(content: CrmContent) -> pd.DataFrame:
+    deals = content.deals
     stage = deals["stage"].map(STAGES).map(INTERNAL_STAGES)
     first = pd.DataFrame({"number": deals["number"], "value": "appointmentscheduled", "at": deals["opened_at"]})
     at = deals["closed_at"].fillna(deals["opened_at"] + pd.Timedelta(days=20))
@@ -204,8 +204,8 @@ def _deal_history(story: Story) -> pd.DataFrame:
     )
 
 
-def _engagements(story: Story) -> pd.DataFrame:
-    events = story.events
+def _engagements(content: CrmContent) -> pd.DataFrame:
+    events = content.events
     return pd.DataFrame(
         {
             "id": (events["number"] + 20_000_000_000).astype(str),

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.simulation.crm_story import Story, as_opportunities, money, text, true_figures, without_deleted
+from pipeline.simulation.crm_content import CrmContent, as_opportunities, money, text, true_figures, without_deleted
 
 TIME, DAY = "%Y-%m-%d %H:%M:%S", "%Y-%m-%d"
 STAGES = {"new": 1, "qualification": 2, "proposal": 3, "negotiation": 3, "closed won": 4}
 _MESSAGES = {"mail_sent": "email_outgoing", "mail_reply": "email", "call": "comment", "call_in": "comment"}
 
 
-def odoo(story: Story, rng: np.random.Generator) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
+def odoo(content: CrmContent, rng: np.random.Generator) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
     """Write ``crm_lead``, ``crm_stage``, ``mail_message``, ``res_partner`` and ``res_users``.
 
     Returns
@@ -27,21 +27,21 @@ def odoo(story: Story, rng: np.random.Generator) -> tuple[dict[str, pd.DataFrame
     files : dict of str to DataFrame
         By file name.
     truth : dict
-        See `pipeline.simulation.crm_story.true_figures`.
+        See `pipeline.simulation.crm_content.true_figures`.
     """
-    story = as_opportunities(without_deleted(story))
+    content = as_opportunities(without_deleted(content))
     files = {
-        "crm_lead.csv": _leads(story, rng),
+        "crm_lead.csv": _leads(content, rng),
         "crm_stage.csv": _stages(),
-        "utm_source.csv": _sources(story),
-        "mail_message.csv": _messages(story),
-        "res_partner.csv": _partners(story),
+        "utm_source.csv": _sources(content),
+        "mail_message.csv": _messages(content),
+        "res_partner.csv": _partners(content),
     }
-    return files, true_figures(story, "odoo", opportunities_are_leads=True, events=len(story.events))
+    return files, true_figures(content, "odoo", opportunities_are_leads=True, events=len(content.events))
 
 
-def _leads(story: Story, rng: np.random.Generator) -> pd.DataFrame:
-    rows = story.deals
+def _leads(content: CrmContent, rng: np.random.Generator) -> pd.DataFrame:
+    rows = content.deals
     outcome = rows["outcome"]
     won, lost = outcome == "won", outcome == "lost"
     # A lost one stays in the stage that it had reached.
@@ -49,7 +49,7 @@ def _leads(story: Story, rng: np.random.Generator) -> pd.DataFrame:
     stage = reached.where(~won, 4).astype(int)
     chance = np.select([won, lost], [100.0, 0.0], np.round(5 + 60 * rng.random(len(rows)), 2))
     amount = rows["amount"]
-    sources = sorted(story.leads["source"].dropna().unique())
+    sources = sorted(content.leads["source"].dropna().unique())
     changed = rows["closed_at"].fillna(rows["created_at"])
     return pd.DataFrame(
         {
@@ -100,13 +100,13 @@ def _stages() -> pd.DataFrame:
     )
 
 
-def _sources(story: Story) -> pd.DataFrame:
-    names = sorted(story.leads["source"].dropna().unique())
+def _sources(content: CrmContent) -> pd.DataFrame:
+    names = sorted(content.leads["source"].dropna().unique())
     return pd.DataFrame({"id": range(1, len(names) + 1), "name": names})
 
 
-def _messages(story: Story) -> pd.DataFrame:
-    events = story.events
+def _messages(content: CrmContent) -> pd.DataFrame:
+    events = content.events
     at = text(events["occurred_at"], TIME, utc=True)
     return pd.DataFrame(
         {
@@ -121,8 +121,8 @@ def _messages(story: Story) -> pd.DataFrame:
     )
 
 
-def _partners(story: Story) -> pd.DataFrame:
-    accounts = story.accounts
+def _partners(content: CrmContent) -> pd.DataFrame:
+    accounts = content.accounts
     return pd.DataFrame(
         {
             "id": accounts["number"] + 1,

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.simulation.crm_story import Story, as_opportunities, money, text, true_figures
+from pipeline.simulation.crm_content import CrmContent, as_opportunities, money, text, true_figures
 
 TIME, DAY = "%Y-%m-%d %H:%M:%S", "%Y-%m-%d"
 _STAGES = {"qualification": "Qualified", "proposal": "Proposal Made", "negotiation": "Negotiations Started"}
@@ -21,7 +21,7 @@ _ACTIVITIES = {
 }  # fmt: skip
 
 
-def pipedrive(story: Story, rng: np.random.Generator) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
+def pipedrive(content: CrmContent, rng: np.random.Generator) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
     """Write the lists of deals, organizations and activities.
 
     Returns
@@ -29,22 +29,22 @@ def pipedrive(story: Story, rng: np.random.Generator) -> tuple[dict[str, pd.Data
     files : dict of str to DataFrame
         By file name.
     truth : dict
-        See `pipeline.simulation.crm_story.true_figures`.
+        See `pipeline.simulation.crm_content.true_figures`.
     """
-    story = as_opportunities(story)
+    content = as_opportunities(content)
     files = {
-        "deals.csv": _deals(story, rng),
-        "organizations.csv": _organizations(story),
-        "activities.csv": _activities(story),
+        "deals.csv": _deals(content, rng),
+        "organizations.csv": _organizations(content),
+        "activities.csv": _activities(content),
     }
-    return files, true_figures(story, "pipedrive", opportunities_are_leads=True, events=len(story.events))
+    return files, true_figures(content, "pipedrive", opportunities_are_leads=True, events=len(content.events))
 
 
-def _deals(story: Story, rng: np.random.Generator) -> pd.DataFrame:
-    deals = story.deals
+def _deals(content: CrmContent, rng: np.random.Generator) -> pd.DataFrame:
+    deals = content.deals
     outcome, deleted = deals["outcome"], deals["is_deleted"]
     status = outcome.map({"won": "Won", "lost": "Lost", "open": "Open"}).where(~deleted, "Deleted")
-    done = deals["number"].map(story.events["lead_number"].value_counts()).fillna(0).astype(int)
+    done = deals["number"].map(content.events["lead_number"].value_counts()).fillna(0).astype(int)
     modified = deals["closed_at"].fillna(deals["created_at"])
     stage = deals["stage"].map(_STAGES).fillna("Contact Made")
     return pd.DataFrame(
@@ -83,8 +83,8 @@ def _deals(story: Story, rng: np.random.Generator) -> pd.DataFrame:
     )
 
 
-def _organizations(story: Story) -> pd.DataFrame:
-    accounts = story.accounts
+def _organizations(content: CrmContent) -> pd.DataFrame:
+    accounts = content.accounts
     return pd.DataFrame(
         {
             "Organization - ID": accounts["number"] + 1,
@@ -97,8 +97,8 @@ def _organizations(story: Story) -> pd.DataFrame:
     )
 
 
-def _activities(story: Story) -> pd.DataFrame:
-    events = story.events
+def _activities(content: CrmContent) -> pd.DataFrame:
+    events = content.events
     at = text(events["occurred_at"], TIME)
     return pd.DataFrame(
         {

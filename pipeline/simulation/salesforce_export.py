@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.simulation.corruption import KNOWN_UNTIL
-from pipeline.simulation.crm_story import Story, local, money, text, true_figures
+from pipeline.simulation.crm_content import CrmContent, local, money, text, true_figures
 from pipeline.simulation.vocabulary import FIRST_NAMES, LAST_NAMES, pick
 
 TIME, DAY = "%Y-%m-%d %H:%M:%S", "%Y-%m-%d"
@@ -63,7 +63,7 @@ def long_id(thing: str, numbers: pd.Series) -> pd.Series:
     return short_id(thing, numbers).map(lambda short: None if short is None else short + suffix(short))
 
 
-def salesforce(story: Story, rng: np.random.Generator) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
+def salesforce(content: CrmContent, rng: np.random.Generator) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
     """Write the weekly export.
 
     Returns
@@ -71,18 +71,18 @@ def salesforce(story: Story, rng: np.random.Generator) -> tuple[dict[str, pd.Dat
     files : dict of str to DataFrame
         By file name.
     truth : dict
-        See `pipeline.simulation.crm_story.true_figures`.
+        See `pipeline.simulation.crm_content.true_figures`.
     """
     files = {
-        "Lead.csv": _leads(story),
-        "LeadHistory.csv": _lead_history(story),
-        "Account.csv": _accounts(story),
-        "Opportunity.csv": _opportunities(story),
-        "OpportunityHistory.csv": _opportunity_history(story, rng),
-        "User.csv": _users(story),
-        **_activities(story),
+        "Lead.csv": _leads(content),
+        "LeadHistory.csv": _lead_history(content),
+        "Account.csv": _accounts(content),
+        "Opportunity.csv": _opportunities(content),
+        "OpportunityHistory.csv": _opportunity_history(content, rng),
+        "User.csv": _users(content),
+        **_activities(content),
     }
-    return files, true_figures(story, "salesforce", opportunities_are_leads=False, events=len(story.events))
+    return files, true_figures(content, "salesforce", opportunities_are_leads=False, events=len(content.events))
 
 
 def _flag(values: pd.Series) -> pd.Series:
@@ -97,9 +97,9 @@ def _contact(ids: pd.Series) -> pd.Series:
     return long_id("Contact", ids.str[1:].astype("Int64"))
 
 
-def _leads(story: Story) -> pd.DataFrame:
-    leads = story.leads
-    account = story.lead_accounts()
+def _leads(content: CrmContent) -> pd.DataFrame:
+    leads = content.leads
+    account = content.lead_accounts()
     converted = leads["deal_number"].notna() & ~leads["is_deleted"]
     lost = (leads["status"] == "lost") & leads["deal_number"].isna()
     touched = leads["ended_at"].fillna(leads["created_at"])
@@ -148,9 +148,9 @@ def _leads(story: Story) -> pd.DataFrame:
     )
 
 
-def _lead_history(story: Story) -> pd.DataFrame:
+def _lead_history(content: CrmContent) -> pd.DataFrame:
     """Every change of status, of leads in 15 characters."""
-    leads = story.leads[~story.leads["is_deleted"]]
+    leads = content.leads[~content.leads["is_deleted"]]
     converted = leads["deal_number"].notna()
     lost = (leads["status"] == "lost") & ~converted
     at = leads["converted_at"].where(converted, leads["ended_at"])[converted | lost]
@@ -172,8 +172,8 @@ def _lead_history(story: Story) -> pd.DataFrame:
     return history
 
 
-def _accounts(story: Story) -> pd.DataFrame:
-    accounts = story.accounts
+def _accounts(content: CrmContent) -> pd.DataFrame:
+    accounts = content.accounts
     return pd.DataFrame(
         {
             "Id": long_id("Account", accounts["number"]),
@@ -194,8 +194,8 @@ def stage_of(deals: pd.DataFrame) -> pd.Series:
     return deals["stage"].map(STAGES | {"closed won": "Closed Won", "closed lost": "Closed Lost"})
 
 
-def _opportunities(story: Story) -> pd.DataFrame:
-    deals = story.deals
+def _opportunities(content: CrmContent) -> pd.DataFrame:
+    deals = content.deals
     stage, closed = stage_of(deals), deals["outcome"] != "open"
     closing_day = local(deals["close_at"])
     quarter = closing_day.dt.quarter
@@ -235,9 +235,9 @@ def _opportunities(story: Story) -> pd.DataFrame:
     )
 
 
-def _opportunity_history(story: Story, rng: np.random.Generator) -> pd.DataFrame:
+def _opportunity_history(content: CrmContent, rng: np.random.Generator) -> pd.DataFrame:
     """Stage, amount and planned date as they were from each change on, of deals in 15 characters."""
-    deals = story.deals
+    deals = content.deals
     opened = deals.assign(at=deals["opened_at"], StageName="Qualification", planned=deals["planned_at"])
     later = deals["opened_at"] + pd.Timedelta(days=60)
     end = deals["closed_at"].fillna(later.where(later < KNOWN_UNTIL, KNOWN_UNTIL))
@@ -266,8 +266,8 @@ def _opportunity_history(story: Story, rng: np.random.Generator) -> pd.DataFrame
     )
 
 
-def _users(story: Story) -> pd.DataFrame:
-    number = pd.Series(sorted(story.leads["owner_id"].str[1:].astype(int).unique()))
+def _users(content: CrmContent) -> pd.DataFrame:
+    number = pd.Series(sorted(content.leads["owner_id"].str[1:].astype(int).unique()))
     keys = number.to_numpy()
     name = (
         pd.Series(FIRST_NAMES).iloc[pick(keys, 11, len(FIRST_NAMES))].reset_index(drop=True)
@@ -287,10 +287,10 @@ def _users(story: Story) -> pd.DataFrame:
     )
 
 
-def _activities(story: Story) -> dict[str, pd.DataFrame]:
+def _activities(content: CrmContent) -> dict[str, pd.DataFrame]:
     """Tasks and meetings; those of a converted lead have moved to its contact and deal."""
-    leads = story.leads[~story.leads["is_deleted"]].set_index("number")
-    events = story.events
+    leads = content.leads[~content.leads["is_deleted"]].set_index("number")
+    events = content.events
     lead = leads.loc[events["lead_number"]].reset_index()
     converted = lead["deal_number"].notna()
     common = pd.DataFrame(

@@ -65,8 +65,10 @@ class TerritoryTables:
     truth: pd.DataFrame
 
 
-def chapters(leads: int, events_per_lead: float, seed: int, until: int | None = None) -> Iterator[TerritoryTables]:
-    """Tell the company's story territory by territory.
+def territory_tables(
+    leads: int, events_per_lead: float, seed: int, until: int | None = None
+) -> Iterator[TerritoryTables]:
+    """Tell the company's content territory by territory.
 
     Each has a seed of its own, so the first territories do not depend on how many follow.
 
@@ -75,7 +77,7 @@ def chapters(leads: int, events_per_lead: float, seed: int, until: int | None = 
     leads, events_per_lead, seed
         As for `simulate`.
     until : int, optional
-        The local day at whose beginning the company is looked at; None: where its story ends.
+        The local day at whose beginning the company is looked at; None: where its content ends.
     """
     first_event = 0
     for index, start in enumerate(range(0, leads, TERRITORY_LEADS)):
@@ -157,21 +159,21 @@ def simulate(
     day = None if until is None else until_day(until)
     out.mkdir(parents=True, exist_ok=True)
     if export is not None:
-        territories = (chapter.records for chapter in chapters(leads, events_per_lead, seed))
+        territories = (territory.records for territory in territory_tables(leads, events_per_lead, seed))
         return write_export(out, export, territories, seed)
     exports = Exports(out) if mess else None
     counts: dict[str, int] = {}
     done = 0
     with ParquetFiles(out) as files:
-        for index, chapter in enumerate(chapters(leads, events_per_lead, seed, day)):
-            truth = chapter.truth
+        for index, territory in enumerate(territory_tables(leads, events_per_lead, seed, day)):
+            truth = territory.truth
             if exports:
                 rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index, 1)))
-                notes, lead_names = exports.append(spoil(rng, chapter.records))
+                notes, lead_names = exports.append(spoil(rng, territory.records))
                 files.append("mess", notes)
                 truth["lead_id"] = truth["lead_id"].map(lead_names)
             else:
-                for name, frame in vars(chapter.records).items():
+                for name, frame in vars(territory.records).items():
                     files.append(name, frame)
                     counts[name] = counts.get(name, 0) + len(frame)
             files.append("truth", truth)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from pipeline.simulation.crm_content import CrmContent, crm_content
 from pipeline.simulation.crm_records import Records
-from pipeline.simulation.crm_story import Story, tell_story
 from pipeline.simulation.dynamics_export import dynamics
 from pipeline.simulation.hubspot_export import hubspot
 from pipeline.simulation.odoo_export import odoo
@@ -20,11 +20,11 @@ from pipeline.simulation.salesforce_export import salesforce
 from pipeline.simulation.zoho_export import zoho
 
 TRUTH_FILE = "truth.json"
-VENDORS: dict[str, Callable[[Story, np.random.Generator], tuple[dict[str, pd.DataFrame], dict[str, Any]]]] = {
+VENDORS: dict[str, Callable[[CrmContent, np.random.Generator], tuple[dict[str, pd.DataFrame], dict[str, Any]]]] = {
     "salesforce": salesforce, "hubspot": hubspot, "dynamics": dynamics, "pipedrive": pipedrive, "zoho": zoho,
     "odoo": odoo,
 }  # fmt: skip
-"""What writes each vendor's export: the story in, its files by name and the true figures out."""
+"""What writes each vendor's export: the content in, its files by name and the true figures out."""
 
 
 def write_export(out: Path, vendor: str, territories: Iterable[Records], seed: int) -> dict[str, int]:
@@ -47,7 +47,7 @@ def write_export(out: Path, vendor: str, territories: Iterable[Records], seed: i
     parts = list(territories)
     whole = Records(*(pd.concat(frames, ignore_index=True) for frames in zip(*map(_tables, parts), strict=True)))
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0, 2)))
-    files, truth = VENDORS[vendor](tell_story(rng, whole), rng)
+    files, truth = VENDORS[vendor](crm_content(rng, whole), rng)
     for name, frame in files.items():
         if name.endswith(".jsonl"):
             frame.to_json(out / name, orient="records", lines=True, force_ascii=False)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.simulation.crm_story import Story, local, money, text, true_figures, without_deleted
+from pipeline.simulation.crm_content import CrmContent, local, money, text, true_figures, without_deleted
 
 TIME, DAY = "%Y-%m-%d %H:%M:%S", "%Y-%m-%d"
 STAGES = {
@@ -42,7 +42,7 @@ def _user(ids: pd.Series) -> pd.Series:
     return _id("user", ids.str[1:].astype("Int64"))
 
 
-def zoho(story: Story, rng: np.random.Generator) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
+def zoho(content: CrmContent, rng: np.random.Generator) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
     """Write the modules Leads, Deals, Accounts, Calls, Meetings and Tasks.
 
     Returns
@@ -50,25 +50,25 @@ def zoho(story: Story, rng: np.random.Generator) -> tuple[dict[str, pd.DataFrame
     files : dict of str to DataFrame
         By file name.
     truth : dict
-        See `pipeline.simulation.crm_story.true_figures`.
+        See `pipeline.simulation.crm_content.true_figures`.
     """
-    story = without_deleted(story)
-    activities = _activities(story)
+    content = without_deleted(content)
+    activities = _activities(content)
     files = {
-        "Leads.csv": _leads(story),
-        "Deals.csv": _deals(story, rng),
-        "Accounts.csv": _accounts(story),
+        "Leads.csv": _leads(content),
+        "Deals.csv": _deals(content, rng),
+        "Accounts.csv": _accounts(content),
         **activities,
     }
-    return files, true_figures(story, "zoho", opportunities_are_leads=False, events=len(story.events))
+    return files, true_figures(content, "zoho", opportunities_are_leads=False, events=len(content.events))
 
 
-def _leads(story: Story) -> pd.DataFrame:
-    leads = story.leads
-    account = story.lead_accounts()
+def _leads(content: CrmContent) -> pd.DataFrame:
+    leads = content.leads
+    account = content.lead_accounts()
     converted = leads["deal_number"].notna()
     lost = (leads["status"] == "lost") & ~converted
-    modified = story.lead_changed_at()
+    modified = content.lead_changed_at()
     names = leads["name"].str.split(" ", n=1)
     return pd.DataFrame(
         {
@@ -105,8 +105,8 @@ def _leads(story: Story) -> pd.DataFrame:
     )
 
 
-def _deals(story: Story, rng: np.random.Generator) -> pd.DataFrame:
-    deals = story.deals
+def _deals(content: CrmContent, rng: np.random.Generator) -> pd.DataFrame:
+    deals = content.deals
     lost = pd.Series(np.where(rng.random(len(deals)) < 0.3, "Closed-Lost to Competition", "Closed Lost"))
     stage = lost.where(deals["outcome"] == "lost", deals["stage"].map(STAGES))
     chance = stage.map({"Qualification": 10, "Proposal/Price Quote": 75, "Negotiation/Review": 90, "Closed Won": 100})
@@ -140,8 +140,8 @@ def _deals(story: Story, rng: np.random.Generator) -> pd.DataFrame:
     )
 
 
-def _accounts(story: Story) -> pd.DataFrame:
-    accounts = story.accounts
+def _accounts(content: CrmContent) -> pd.DataFrame:
+    accounts = content.accounts
     return pd.DataFrame(
         {
             "Record Id": _account(accounts["account_id"]),
@@ -155,9 +155,9 @@ def _accounts(story: Story) -> pd.DataFrame:
     )
 
 
-def _activities(story: Story) -> dict[str, pd.DataFrame]:
-    events = story.events
-    leads = story.leads.set_index("number")
+def _activities(content: CrmContent) -> dict[str, pd.DataFrame]:
+    events = content.events
+    leads = content.leads.set_index("number")
     lead = leads.loc[events["lead_number"]].reset_index()
     converted = lead["deal_number"].notna()
     kind = events["kind"].reset_index(drop=True)

@@ -144,7 +144,7 @@ def tune(
         done = study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
         begun = clock()
         if len(done) >= TRIALS_LIMIT or (done and begun - started + longest > 60 * minutes):
-            return Tuned(_told(done), len(folds))
+            return Tuned(_trials(done), len(folds))
         study.sampler = optuna.samplers.TPESampler(seed=params.seed + len(done), n_startup_trials=8)
         if not done and not study.get_trials(states=[optuna.trial.TrialState.WAITING]):
             study.enqueue_trial(given)
@@ -191,7 +191,7 @@ def _losses(settings: dict[str, Any], params: Params, training: Training, folds:
     return total
 
 
-def _told(done: list[optuna.trial.FrozenTrial]) -> list[Trial]:
+def _trials(done: list[optuna.trial.FrozenTrial]) -> list[Trial]:
     first = np.array(done[0].user_attrs["parts"])
     found = []
     for number, trial in enumerate(done):
@@ -204,10 +204,12 @@ def _told(done: list[optuna.trial.FrozenTrial]) -> list[Trial]:
 def _key(params: Params, training: Training) -> str:
     """Name the search: the same data, code, date and settings go on where they stopped."""
     facts = training.stored.facts
-    told = [facts.data_fingerprint, source_fingerprint(), facts.trained_as_of]
-    told.append(json.dumps(params.model_dump(mode="json", include={"seed", "model", "snapshots", "features", "audit"})))
-    told.append(f"{params.horizons_days} {params.primary_horizon_days}")
-    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:16]
+    facts_text = [facts.data_fingerprint, source_fingerprint(), facts.trained_as_of]
+    facts_text.append(
+        json.dumps(params.model_dump(mode="json", include={"seed", "model", "snapshots", "features", "audit"}))
+    )
+    facts_text.append(f"{params.horizons_days} {params.primary_horizon_days}")
+    return hashlib.sha256("\n".join(facts_text).encode()).hexdigest()[:16]
 
 
 def _folder(params: Params) -> Path:

@@ -53,13 +53,13 @@ def add(app: FastAPI, scores: ScoreCache) -> None:
         """Sum over all open leads, and say where the figures come from."""
         score_set = scores.get()
         ranking = score_set.ranking_for(person)
-        told = ranking.manifest
+        manifest = ranking.manifest
         return SummaryBody(
-            company=told["company"],
-            currency=told["currency"],
-            as_of=told["as_of"],
-            known_until=told.get("known_until"),
-            model_version=str(told["model_version"]),
+            company=manifest["company"],
+            currency=manifest["currency"],
+            as_of=manifest["as_of"],
+            known_until=manifest.get("known_until"),
+            model_version=str(manifest["model_version"]),
             primary_horizon_days=ranking.primary_horizon_days,
             horizons_days=ranking.horizons_days,
             totals=TotalsBody.of(ranking.totals),

@@ -117,7 +117,7 @@ def _add_lead(app: FastAPI, scores: ScoreCache) -> None:
         score_set = scores.get()
         ranking = score_set.ranking_for(person)
         lead = visible_lead(ranking, lead_id)
-        told = waterfall.tell(lead)
+        explanation = waterfall.explain_lead(lead)
         try:
             answers, damaged = answers_of(scores, lead["lead_id"]), False
         except HTTPException:  # the forecast is as good as ever
@@ -127,16 +127,19 @@ def _add_lead(app: FastAPI, scores: ScoreCache) -> None:
             ranking=ranking,
             **_visitor(request, person),
             lead=lead,
-            told=told,
-            steps=waterfall.steps(told, score_set.details.themes(ranking, lead), ranking.themes),
+            explanation=explanation,
+            steps=waterfall.steps(explanation, score_set.details.themes(ranking, lead), ranking.themes),
             curve=curve(ranking, lead),
             days=score_set.details.days(ranking, lead),
             insight=score_set.details.insight(ranking, lead),
             answers=answers,
             damaged=damaged,
             answer_words=ANSWERS,
-            click_ids=[str(uuid.uuid4()) for _ in range(len(ANSWERS) + len(told.reasons_for + told.reasons_against))],
-            mail=mail_text(ranking, lead, told),
+            click_ids=[
+                str(uuid.uuid4())
+                for _ in range(len(ANSWERS) + len(explanation.reasons_for + explanation.reasons_against))
+            ],
+            mail=mail_text(ranking, lead, explanation),
         )
 
     @app.get("/compare", response_class=HTMLResponse, include_in_schema=False)
@@ -155,7 +158,7 @@ def _add_lead(app: FastAPI, scores: ScoreCache) -> None:
             ranking=ranking,
             **_visitor(request, person),
             leads=both,
-            told=[waterfall.tell(one) for one in both],
+            explanation=[waterfall.explain_lead(one) for one in both],
             compared=waterfall.compare(both[0], both[1], themes[0], themes[1]),
         )
         return HTMLResponse(page)
@@ -172,7 +175,7 @@ def _add_lead(app: FastAPI, scores: ScoreCache) -> None:
         return RedirectResponse(f"/leads/{quote(given.lead_id, safe='')}#answers", 303)
 
 
-def mail_text(ranking: Ranking, lead: dict[str, Any], told: waterfall.Story) -> str:
+def mail_text(ranking: Ranking, lead: dict[str, Any], explanation: waterfall.Explanation) -> str:
     """Tell a lead in plain text, for a mail."""
     currency, horizon = ranking.manifest["currency"], f"within {ranking.primary_horizon_days} days"
     lines = [html.title_of(lead), *([html.subtitle_of(lead)] if html.subtitle_of(lead) else []), ""]
@@ -185,12 +188,12 @@ def mail_text(ranking: Ranking, lead: dict[str, Any], told: waterfall.Story) -> 
     else:
         lines.append(f"Chance to be won {horizon}: {formatting.percent(lead['p_win_primary'])}")
     lines.append(f"Rank {lead['rank']:,} of {html.among(ranking).replace('your', 'my')} open leads")
-    for title, reasons in (("For it", told.reasons_for), ("Against it", told.reasons_against)):
+    for title, reasons in (("For it", explanation.reasons_for), ("Against it", explanation.reasons_against)):
         if reasons:
             lines += [
                 "",
                 f"{title}:",
-                *(f"- {reason.text} ({_weight(reason.weight, told, currency)})" for reason in reasons),
+                *(f"- {reason.text} ({_weight(reason.weight, explanation, currency)})" for reason in reasons),
             ]
     url = html.web_link(lead["record_url"])
     as_of = formatting.instant(ranking.manifest["as_of"], ranking.timezone)
@@ -199,10 +202,10 @@ def mail_text(ranking: Ranking, lead: dict[str, Any], told: waterfall.Story) -> 
     )
 
 
-def _weight(weight: float, told: waterfall.Story, currency: str) -> str:
-    if told.unit == "points":
+def _weight(weight: float, explanation: waterfall.Explanation, currency: str) -> str:
+    if explanation.unit == "points":
         return formatting.points(weight)
-    return formatting.money(weight, currency, signed=True, decimals=told.decimals)
+    return formatting.money(weight, currency, signed=True, decimals=explanation.decimals)
 
 
 def _days_old(ranking: Ranking) -> int:

@@ -87,8 +87,8 @@ class ScoreCache:
         found: list[tuple[int, int, int] | None] = []
         for name in ("manifest.json", *SEALED):
             try:
-                told = (folder / name).stat()
-                found.append((told.st_mtime_ns, told.st_ino, told.st_size))
+                status = (folder / name).stat()
+                found.append((status.st_mtime_ns, status.st_ino, status.st_size))
             except OSError:
                 found.append(None)
         return tuple(found)

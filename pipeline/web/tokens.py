@@ -234,12 +234,12 @@ def revoke_tokens(path: Path, name: str) -> int:
 
 
 def _read_entry(entry: Any, where: str) -> tuple[str, Person]:
-    told = entry if isinstance(entry, dict) else {}
-    kept, name = told.get("sha256"), told.get("name")
+    fields = entry if isinstance(entry, dict) else {}
+    kept, name = fields.get("sha256"), fields.get("name")
     if (
         not (isinstance(kept, str) and re.fullmatch("[0-9a-f]{64}", kept))
         or not isinstance(name, str)
-        or set(told) - KEYS
+        or set(fields) - KEYS
     ):
         raise UserError(
             f"{where} must have name, sha256 (64 hexadecimal digits), expires (a date) and, for somebody who sees only "
@@ -247,12 +247,12 @@ def _read_entry(entry: Any, where: str) -> tuple[str, Person]:
         )
     if not name.strip():
         raise UserError(f"{where}: name is empty")
-    owner_id = told.get("owner_id")
-    if "owner_id" in told and not (isinstance(owner_id, str) and owner_id.strip()):
+    owner_id = fields.get("owner_id")
+    if "owner_id" in fields and not (isinstance(owner_id, str) and owner_id.strip()):
         raise UserError(
             f"{where}: owner_id must be text (a number in quotes); leave the key out for somebody who sees all leads"
         )
-    return kept, Person(name, owner_id, _instant(told["expires"], where) if "expires" in told else None)
+    return kept, Person(name, owner_id, _instant(fields["expires"], where) if "expires" in fields else None)
 
 
 def _instant(text: Any, where: str) -> datetime:

@@ -15,59 +15,59 @@ from pipeline.audit.decisions import CLEARED, KEPT_OUT, Judged, decide, dominati
 from pipeline.audit.leakage_tests import signs
 
 
-def judged(columns, endings, table="leads"):
+def judged(columns, groups, table="leads"):
     """Judge columns of the company's own as the audit does."""
     made, tests = [], 0
     for name, values in columns.items():
         values = pd.Series(values)
         column = Column(table, name, False, True, values)
-        found, count = signs(values, endings)
-        made.append(Judged(table, name, found, column, endings))
+        found, count = signs(values, groups)
+        made.append(Judged(table, name, found, column, groups))
         tests += count
     name_keys(made, [])
     decide(made, [], tests)
     return {item.name: item for item in made}
 
 
-def sources(rng, endings, leaking_share):
+def sources(rng, groups, leaking_share):
     """Words that say nothing, but one that is written on so many of the won leads, and two slips of the pen."""
-    words = rng.choice(["web", "fair", "call"], len(endings.won)).astype(object)
-    won, others = np.flatnonzero(endings.won), np.flatnonzero(endings.lost)
+    words = rng.choice(["web", "fair", "call"], len(groups.won)).astype(object)
+    won, others = np.flatnonzero(groups.won), np.flatnonzero(groups.lost)
     words[rng.choice(won, int(leaking_share * len(won)), replace=False)] = "Partner deal"
     words[rng.choice(others, 1)] = "Partner deal"
     return words
 
 
 def test_one_leaking_word_is_set_aside_and_its_column_stays():
-    rng, endings, _ = company(1, 3000)
-    item = judged({"origin": sources(rng, endings, 0.3)}, endings)["origin"]
+    rng, groups, _ = company(1, 3000)
+    item = judged({"origin": sources(rng, groups, 0.3)}, groups)["origin"]
     assert item.verdict == CLEARED
     assert list(item.words) == ["Partner deal"]
 
 
 def test_a_status_is_no_honest_column_with_a_leaking_word():
-    rng, endings, _ = company(2, 3000)
-    status = np.where(endings.won, "Customer", np.where(endings.lost, "Archived", "New"))
-    found = judged({"state": status, "origin": sources(rng, endings, 0.8)}, endings)
+    rng, groups, _ = company(2, 3000)
+    status = np.where(groups.won, "Customer", np.where(groups.lost, "Archived", "New"))
+    found = judged({"state": status, "origin": sources(rng, groups, 0.8)}, groups)
     assert found["state"].verdict == KEPT_OUT
     assert found["origin"].verdict == KEPT_OUT
 
 
 def test_too_few_is_never_said_where_more_leads_cannot_help():
-    rng, endings, _ = company(3, 3_000)
+    rng, groups, _ = company(3, 3_000)
     # Odds of 60: more than an honest column often has, fewer than none has.
-    filled = np.where(rng.random(3_000) < np.where(endings.won, 0.987, 0.55), 1.0 + rng.random(3_000), np.nan)
-    item = judged({"member": filled}, endings)["member"]
+    filled = np.where(rng.random(3_000) < np.where(groups.won, 0.987, 0.55), 1.0 + rng.random(3_000), np.nan)
+    item = judged({"member": filled}, groups)["member"]
     assert item.is_out
     assert "too few" not in item.reason
     assert "audit.keep" in item.reason
 
 
 def test_what_is_reached_through_a_column_that_stays_out_stays_out():
-    rng, endings, _ = company(4)
-    link = np.where(endings.won | endings.lost, "A1", None)
+    rng, groups, _ = company(4)
+    link = np.where(groups.won | groups.lost, "A1", None)
     items = [
-        Judged("leads", "account_id", signs(pd.Series(link), endings)[0], None, endings),
+        Judged("leads", "account_id", signs(pd.Series(link), groups)[0], None, groups),
         Judged("accounts", "employees", [], Column("accounts", "employees", False, False, pd.Series(rng.random(1200)))),
     ]
     name_keys(items, [])
@@ -78,9 +78,9 @@ def test_what_is_reached_through_a_column_that_stays_out_stays_out():
 
 
 def test_a_column_that_decides_all_is_asked_about_unless_a_person_has_spoken():
-    rng, endings, _ = company(5, 4000)
-    columns = {"fit": np.where(endings.won, 1.6, 0.0) + rng.normal(size=4000), "noise": rng.normal(size=4000)}
-    found = judged(columns, endings)
+    rng, groups, _ = company(5, 4000)
+    columns = {"fit": np.where(groups.won, 1.6, 0.0) + rng.normal(size=4000), "noise": rng.normal(size=4000)}
+    found = judged(columns, groups)
     assert dominating(found.values(), [], []) is found["fit"]
     assert dominating(found.values(), ["leads.fit"], []) is None
     assert dominating(found.values(), [], ["fit"]) is None

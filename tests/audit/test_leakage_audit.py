@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from pipeline.audit.leakage_audit import audit
-from pipeline.audit.outcome_groups import Endings
+from pipeline.audit.outcome_groups import OutcomeGroups
 from pipeline.audit.single_feature_auc import single_column_auc
 from pipeline.config.params import load_params
 from pipeline.ingest.load import load_tables
@@ -112,7 +112,7 @@ def test_auc_of_a_column_of_noise_is_a_half_and_of_the_outcome_itself_one():
     n = 20_000
     won = rng.random(n) < 0.1
     never = np.full(n, np.datetime64("NaT", "us"))
-    endings = Endings(won, ~won, ~won & False, rng.integers(0, 30, n), rng.integers(0, 2, n), never, never)
+    groups = OutcomeGroups(won, ~won, ~won & False, rng.integers(0, 30, n), rng.integers(0, 2, n), never, never)
     for values in (pd.Series(rng.normal(size=n)), pd.Series(rng.integers(0, 5000, n).astype(str))):
-        assert abs(single_column_auc(values, won, ~won, endings)[0] - 0.5) < 0.02
-    assert single_column_auc(pd.Series(won.astype(float)), won, ~won, endings)[0] > 0.999
+        assert abs(single_column_auc(values, won, ~won, groups)[0] - 0.5) < 0.02
+    assert single_column_auc(pd.Series(won.astype(float)), won, ~won, groups)[0] > 0.999

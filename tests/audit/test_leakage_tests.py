@@ -10,9 +10,9 @@ from pipeline.audit.decisions import CANNOT_TELL, Judged, decide, name_keys
 from pipeline.audit.leakage_tests import signs
 
 
-def honest_columns(rng, endings, intent):
+def honest_columns(rng, groups, intent):
     n = len(intent)
-    age = (endings.created.max() - endings.created) / np.timedelta64(1, "D")
+    age = (groups.created.max() - groups.created) / np.timedelta64(1, "D")
     rare = {f"rare_{share}": np.where(rng.random(n) < share, rng.integers(1, 50, n), np.nan) for share in (0.01, 0.1)}
     return rare | {
         "noise": rng.normal(size=n),
@@ -28,15 +28,15 @@ def honest_columns(rng, endings, intent):
     }
 
 
-def leaking_columns(rng, endings):
-    won, lost, open_ = endings.won, endings.lost, endings.open
+def leaking_columns(rng, groups):
+    won, lost, open_ = groups.won, groups.lost, groups.open
     n = len(won)
 
     def filled(of_won, of_lost, of_open):
         share = np.select([won, lost], [of_won, of_lost], of_open)
         return np.where(rng.random(n) < share, rng.choice(list("abc"), n), None)
 
-    lived = (endings.ended - endings.created) / np.timedelta64(1, "D")
+    lived = (groups.ended - groups.created) / np.timedelta64(1, "D")
     return {
         "noisy": filled(0.95, 0.03, 0.03),
         "noisier": filled(0.8, 0.03, 0.03),
@@ -47,16 +47,16 @@ def leaking_columns(rng, endings):
         "roll_up": (rng.poisson(4, n) + np.where(won, rng.poisson(15, n), 0)).astype(float),
         "flag": won.astype(float),
         "days_open": np.where(np.isnan(lived), 400.0, lived),
-        "modified": np.where(open_, endings.created, endings.ended),
+        "modified": np.where(open_, groups.created, groups.ended),
     }
 
 
-def verdicts(columns, endings):
+def verdicts(columns, groups):
     judged, tests = [], 0
     for name, values in columns.items():
         values = pd.Series(values)
-        found, made = signs(values, endings)
-        judged.append(Judged("leads", name, found, Column("leads", name, False, True, values), endings))
+        found, made = signs(values, groups)
+        judged.append(Judged("leads", name, found, Column("leads", name, False, True, values), groups))
         tests += made
     name_keys(judged, [])
     decide(judged, [], tests)
@@ -66,57 +66,57 @@ def verdicts(columns, endings):
 @pytest.mark.parametrize("losses", [True, False])
 def test_honest_columns_are_cleared_however_strong_or_rare(losses):
     for seed in range(4):
-        rng, endings, intent = company(seed, losses=losses)
-        named = [item for item in verdicts(honest_columns(rng, endings, intent), endings).values() if item.is_out]
+        rng, groups, intent = company(seed, losses=losses)
+        named = [item for item in verdicts(honest_columns(rng, groups, intent), groups).values() if item.is_out]
         assert not [(item.name, item.reason) for item in named if item.code != "few"]
 
 
 @pytest.mark.parametrize("losses", [True, False])
 def test_leaks_are_named_however_noisy(losses):
     for seed in range(3):
-        rng, endings, _ = company(seed, losses=losses)
-        found = verdicts(leaking_columns(rng, endings), endings)
+        rng, groups, _ = company(seed, losses=losses)
+        found = verdicts(leaking_columns(rng, groups), groups)
         assert not [name for name, item in found.items() if not item.is_out]
 
 
 def test_what_later_is_kept_out_is_not_cleared_by_lack_of_data():
     for seed in range(3):
-        _, endings, _ = company(seed, n=40)
-        columns = {"contract": np.where(endings.won, "V1", None), "status": np.where(endings.won, "a", "b")}
+        _, groups, _ = company(seed, n=40)
+        columns = {"contract": np.where(groups.won, "V1", None), "status": np.where(groups.won, "a", "b")}
         columns["noise"] = np.tile(["x", "y"], 20)
-        assert 0 < endings.won.sum() < 10
-        found = verdicts(columns, endings)
+        assert 0 < groups.won.sum() < 10
+        found = verdicts(columns, groups)
         assert found["contract"].is_out
         assert found["status"].is_out
         assert found["noise"].verdict == CANNOT_TELL
 
 
 def test_a_column_of_the_same_hand_as_a_leak_is_kept_out_with_it():
-    rng, endings, _ = company(0, losses=False)
-    contract = np.where(endings.won | (rng.random(1200) < 0.04), "V1", None)
-    remark = np.where((contract == "V1") & endings.open, rng.choice(list("xy"), 1200), None)
-    found = verdicts({"contract": contract, "remark": remark}, endings)
+    rng, groups, _ = company(0, losses=False)
+    contract = np.where(groups.won | (rng.random(1200) < 0.04), "V1", None)
+    remark = np.where((contract == "V1") & groups.open, rng.choice(list("xy"), 1200), None)
+    found = verdicts({"contract": contract, "remark": remark}, groups)
     assert found["remark"].is_out
     assert "contract" in found["remark"].reason
 
 
 def test_ids_constants_and_free_text_are_no_features():
-    rng, endings, _ = company(0)
+    rng, groups, _ = company(0)
     columns = {
         "uuid": [f"{number:x}" for number in rng.permutation(10**6)[:1200]],
         "serial": np.arange(1200) * 3 + 17.0,
         "one": "x",
-        "story": [f"{'word ' * 20}{number % 300}" for number in range(1200)],
+        "content": [f"{'word ' * 20}{number % 300}" for number in range(1200)],
     }
-    assert {name: item.code for name, item in verdicts(columns, endings).items()} == {
-        "uuid": "id", "serial": "id", "one": "constant", "story": "text",
+    assert {name: item.code for name, item in verdicts(columns, groups).items()} == {
+        "uuid": "id", "serial": "id", "one": "constant", "content": "text",
     }  # fmt: skip
 
 
 def test_names_say_which_of_two_is_meant():
-    _, endings, _ = company(0, n=60)
+    _, groups, _ = company(0, n=60)
     columns = [
-        Judged(table, name, [], Column(table, name, False, True, pd.Series([1.0] * 60)), endings)
+        Judged(table, name, [], Column(table, name, False, True, pd.Series([1.0] * 60)), groups)
         for table, name in (("leads", "Region"), ("accounts", "region"), ("leads", "call"), ("leads", "mood"))
     ]
     kinds = [Judged("events", "call", []), Judged("events", "visit", [])]

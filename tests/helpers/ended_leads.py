@@ -3,7 +3,7 @@
 import numpy as np
 
 from pipeline.audit.audit_sample import strata
-from pipeline.audit.outcome_groups import Endings
+from pipeline.audit.outcome_groups import OutcomeGroups
 
 DAYS = 900
 
@@ -20,4 +20,4 @@ def company(seed, n=1200, losses=True):
     outcome = np.where(ended <= start + np.timedelta64(DAYS, "D"), will, "open")
     ended = np.where(outcome == "open", np.datetime64("NaT", "us"), ended)
     won, lost, open_ = (outcome == word for word in ("won", "lost", "open"))
-    return rng, Endings(won, lost, open_, strata(created), rng.integers(0, 2, n), created, ended), intent
+    return rng, OutcomeGroups(won, lost, open_, strata(created), rng.integers(0, 2, n), created, ended), intent

@@ -21,7 +21,7 @@ from pipeline.identity import linkage, match_model
 from pipeline.identity.match_keys import names_agree, people_sql, same_name
 from pipeline.ingest.load import load_tables
 from pipeline.simulation.data_errors import spoil
-from pipeline.simulation.simulate import chapters
+from pipeline.simulation.simulate import territory_tables
 
 WANTED_PRECISION, WANTED_RECALL = 0.98, 0.9
 COLUMNS = ("lead_id", "system", "created_at", "known_at", "email", "phone", "name", "company_name", "title")
@@ -199,10 +199,10 @@ def test_a_deal_of_the_company_is_its_newest_leads_however_many_records_that_has
 
 def people_of(leads, seed):
     """Make up a messy company in memory: its records, and which of them are the same person's."""
-    (chapter,) = chapters(leads, 1, seed)
-    spoiled = spoil(np.random.default_rng(seed), chapter.records)
-    records = spoiled.tables["leads"].drop_duplicates("lead_id").assign(known_at=lambda rows: rows["created_at"])
-    notes = pd.concat(spoiled.notes)
+    (territory,) = territory_tables(leads, 1, seed)
+    corrupted = spoil(np.random.default_rng(seed), territory.records)
+    records = corrupted.tables["leads"].drop_duplicates("lead_id").assign(known_at=lambda rows: rows["created_at"])
+    notes = pd.concat(corrupted.notes)
     notes = notes[notes["mess"] == "same_person"]
     return records, set(zip(notes["id"], notes["lead_id"], strict=True))
 

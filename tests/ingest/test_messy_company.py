@@ -15,7 +15,7 @@ from pipeline.config.params import load_params
 from pipeline.ingest.load import load_tables
 from pipeline.ingest.quarantine import quarantined
 from pipeline.simulation.field_histories import rates_table
-from pipeline.simulation.simulate import chapters, simulate
+from pipeline.simulation.simulate import simulate, territory_tables
 
 LEADS, SEED = 1200, 5
 SECOND = timedelta(seconds=1)
@@ -31,8 +31,8 @@ class Messy:
         (folder / "params.yaml").write_text(yaml.safe_dump(content))
         self.summary = json.loads((folder / "mess.json").read_text())
         self.notes = pd.read_parquet(folder / "mess.parquet")
-        (chapter,) = chapters(LEADS, 8, SEED)
-        self.clean, truth = chapter.records, pd.read_parquet(folder / "truth.parquet")
+        (territory,) = territory_tables(LEADS, 8, SEED)
+        self.clean, truth = territory.records, pd.read_parquet(folder / "truth.parquet")
         self.lead_name = dict(zip(self.clean.leads["lead_id"], truth["lead_id"], strict=True))
         changes = pd.read_csv(folder / "crm_changes.csv", dtype=str)
         local = pd.to_datetime(changes["Changed"]).dt.tz_localize("Europe/Berlin")

@@ -127,7 +127,7 @@ def test_won_leads_of_the_same_size_are_the_rule_and_all_of_them_where_those_are
     won = WonLeadProfiles(pd.DataFrame(), [], np.zeros((0, 0)), gaps)
     spec = FeatureSpec(columns=("events.kind", "events.direction"), event_kinds=("call",), outbound_kinds=("call",))
     cadence = contact_cadence(won, spec, leads(acct_employees=[80.0, 3.0, np.nan]))
-    told = {column: [said[place] for place in cadence.segment] for column, said in cadence.said.items()}
+    told = {column: [said[place] for place in cadence.segment] for column, said in cadence.typical_gaps.items()}
     all_of_them = (8.0, "; won leads heard from us every 4 days")
     assert told["touch_outbound_recency_days"] == [
         (4.0, "; won leads of this size heard from us every 2 days"), all_of_them, all_of_them,
@@ -138,7 +138,7 @@ def test_won_leads_of_the_same_size_are_the_rule_and_all_of_them_where_those_are
 def test_a_column_that_is_hard_to_retell_lets_another_one_speak_where_that_is_true():
     better = ("touch_30d_count", "touch_recency_days")
     catalogue = [
-        entry("touch_decayed_count", "number", group="touch", text="Index {value}", told_by=better),
+        entry("touch_decayed_count", "number", group="touch", text="Index {value}", clearer_columns=better),
         entry("touch_30d_count", group="touch", text="{count} in 30 days", none="Nothing in 30 days"),
         entry("touch_recency_days", "days", group="touch", text="Last {value} ago", against="Nothing for {value}"),
     ]

@@ -189,9 +189,9 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch, blocked
 def test_an_extract_whose_bytes_were_changed_is_found_by_verify(night):
     extract = Extracts(night.folder / "archive").last()
     path = extract.folder / "raw_leads.parquet"
-    spoiled = bytearray(path.read_bytes())
-    spoiled[len(spoiled) // 2] ^= 1
-    path.write_bytes(spoiled)
+    corrupted = bytearray(path.read_bytes())
+    corrupted[len(corrupted) // 2] ^= 1
+    path.write_bytes(corrupted)
     ran = leadrev("archive", "verify", folder=night.folder)
     assert (ran.code, str(path) in ran.err) == (1, True)
 

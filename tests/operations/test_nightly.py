@@ -62,7 +62,7 @@ def test_a_step_whose_output_was_spoiled_is_done_again_from_the_same_extract(rea
     ready.run("nightly")
     before = contents(ready.folder)
     drop_rows(ready, "leads", lambda rows: rows.index < 50)
-    (ready.folder / "scores.csv").write_text("spoiled")
+    (ready.folder / "scores.csv").write_text("corrupted")
     (ready.folder / "report.html").unlink()
     ready.run("nightly")
     after = contents(ready.folder)

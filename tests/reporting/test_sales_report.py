@@ -115,7 +115,7 @@ def test_leads_at_the_top_have_their_curve_and_what_happened_until_the_file_woul
 @pytest.mark.parametrize("money", [True, False])
 def test_every_story_adds_up_as_printed(tmp_path, money):
     for lead in opened(tmp_path, 200, money).page(Filters(), limit=200):
-        told = waterfall.tell(lead)
+        told = waterfall.explain_lead(lead)
         assert told.unit == ("money" if money else "points")
         steps = [reason.weight for reason in (*told.reasons_for, *told.reasons_against)]
         assert told.typical + sum(steps) + told.other == pytest.approx(told.total, abs=1e-6)
@@ -226,7 +226,7 @@ def test_themes_lead_from_the_typical_lead_to_this_one_as_printed(tmp_path, mone
     ranking = opened(tmp_path, 120, money)
     found = lead_details.Details(tmp_path)
     for lead in ranking.page(Filters(), limit=120):
-        told = waterfall.tell(lead)
+        told = waterfall.explain_lead(lead)
         steps = waterfall.steps(told, found.themes(ranking, lead), ranking.themes)
         assert told.typical + sum(step.weight for step in steps) == pytest.approx(told.total, abs=1e-6)
         assert {step.theme for step in steps} == set(THEMES.values())

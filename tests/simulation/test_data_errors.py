@@ -11,7 +11,7 @@ from pipeline.ingest.load import load_tables
 from pipeline.simulation.corruption import CALL_CENTRE, CRM, KEYS
 from pipeline.simulation.crm_exports import CRM_COLUMNS
 from pipeline.simulation.data_errors import HAPPENED, UNREADABLE_OUTCOMES
-from pipeline.simulation.simulate import chapters, simulate
+from pipeline.simulation.simulate import simulate, territory_tables
 from pipeline.simulation.typos import NO_MAIL, NO_NUMBERS
 
 LEADS, SEED = 1500, 3
@@ -23,8 +23,8 @@ class Company:
     def __init__(self, folder):
         simulate(folder, leads=LEADS, seed=SEED, mess=True)
         self.folder = folder
-        (chapter,) = chapters(LEADS, 18, SEED)
-        self.clean, self.truth = chapter.records, pd.read_parquet(folder / "truth.parquet")
+        (territory,) = territory_tables(LEADS, 18, SEED)
+        self.clean, self.truth = territory.records, pd.read_parquet(folder / "truth.parquet")
         self.summary = json.loads((folder / "mess.json").read_text())
         self.notes = pd.read_parquet(folder / "mess.parquet")
         self.files = {}

@@ -1,4 +1,4 @@
-"""A simulated CRM as it stood at a date: a prefix of the story, with what was overwritten later as it was."""
+"""A simulated CRM as it stood at a date: a prefix of the content, with what was overwritten later as it was."""
 
 from __future__ import annotations
 

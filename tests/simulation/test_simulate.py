@@ -1,4 +1,4 @@
-"""The made-up company: its truth is true, and its story is told in its tables."""
+"""The made-up company: its truth is true, and its content is told in its tables."""
 
 import numpy as np
 import pandas as pd
@@ -9,16 +9,16 @@ from pipeline.config.params import load_params
 from pipeline.simulation import company, seasonality
 from pipeline.simulation import simulate as verb
 from pipeline.simulation.ground_truth import true_forecast
-from pipeline.simulation.simulate import chapters, simulate
+from pipeline.simulation.simulate import simulate, territory_tables
 
 
 @pytest.fixture(scope="module")
-def chapter():
-    return next(chapters(company.TERRITORY_LEADS, 18, seed=5))
+def territory():
+    return next(territory_tables(company.TERRITORY_LEADS, 18, seed=5))
 
 
 def instant(day):
-    """Instant (naive UTC) at which a local day of the story begins."""
+    """Instant (naive UTC) at which a local day of the content begins."""
     return pd.Timestamp(seasonality.to_utc(np.array([day]), np.array([0.0]))[0])
 
 
@@ -37,7 +37,7 @@ def test_same_seed_same_bytes(tmp_path, mess):
 def test_first_territory_does_not_depend_on_how_many_follow(monkeypatch):
     monkeypatch.setattr(verb, "TERRITORY_LEADS", 300)
     monkeypatch.setattr(company, "TERRITORY_LEADS", 300)
-    (alone,), (first, second) = list(chapters(300, 9, 0)), list(chapters(450, 9, 0))
+    (alone,), (first, second) = list(territory_tables(300, 9, 0)), list(territory_tables(450, 9, 0))
     for name in ("leads", "deals", "accounts", "events"):
         pd.testing.assert_frame_equal(getattr(alone.records, name), getattr(first.records, name))
         key = {"leads": "lead_id", "deals": "deal_id", "accounts": "account_id", "events": "event_id"}[name]
@@ -48,8 +48,8 @@ def test_first_territory_does_not_depend_on_how_many_follow(monkeypatch):
 
 @pytest.mark.parametrize("day", [250, 500, 700, 850, 1006])
 @pytest.mark.parametrize("ending", ["win", "lost"])
-def test_truth_is_recovered_by_what_came(chapter, day, ending):
-    truth = chapter.truth
+def test_truth_is_recovered_by_what_came(territory, day, ending):
+    truth = territory.truth
     forecast = true_forecast(truth, instant(day), [30, 90]).dropna()
     lives = truth.loc[forecast.index]
     word = {"win": "won", "lost": "lost"}[ending]
@@ -62,8 +62,8 @@ def test_truth_is_recovered_by_what_came(chapter, day, ending):
             assert abs(came[part].sum() - chance[part].sum()) < 4 * spread + 1
 
 
-def test_forecast_in_the_table_is_the_oracles_at_the_end(chapter):
-    truth = chapter.truth
+def test_forecast_in_the_table_is_the_oracles_at_the_end(territory):
+    truth = territory.truth
     again = true_forecast(truth)
     for name in ("p_win_30d", "p_win_365d", "p_lost_365d", "expected_revenue_90d", "hazard_won_per_day"):
         np.testing.assert_array_equal(truth[name], again[name])
@@ -75,15 +75,15 @@ def test_forecast_in_the_table_is_the_oracles_at_the_end(chapter):
     assert (chances["p_win_365d"] + chances["p_lost_365d"] <= 1 + 1e-12).all()
 
 
-def test_a_days_chance_is_its_hazards(chapter):
-    one = true_forecast(chapter.truth, horizons_days=[1]).dropna()
+def test_a_days_chance_is_its_hazards(territory):
+    one = true_forecast(territory.truth, horizons_days=[1]).dropna()
     total = one["hazard_won_per_day"] + one["hazard_lost_per_day"]
     chance = -np.expm1(-total) * one["hazard_won_per_day"] / total
     np.testing.assert_allclose(one["p_win_1d"], chance, rtol=1e-12)
 
 
-def test_nothing_after_as_of_goes_into_the_oracle(chapter):
-    truth, day = chapter.truth.head(3000), 600
+def test_nothing_after_as_of_goes_into_the_oracle(territory):
+    truth, day = territory.truth.head(3000), 600
     until = truth.copy()
     until["interest_switch_days"] = until["interest_switch_days"].map(lambda days: days[days < day])
     until["deal_day"] = until["deal_day"].where(until["deal_day"] < day, company.NEVER)
@@ -91,24 +91,24 @@ def test_nothing_after_as_of_goes_into_the_oracle(chapter):
     pd.testing.assert_frame_equal(true_forecast(truth, instant(day)), true_forecast(until, instant(day)))
 
 
-def test_oracle_refuses_what_it_cannot_know(chapter):
+def test_oracle_refuses_what_it_cannot_know(territory):
     with pytest.raises(ValueError, match="a year after"):
-        true_forecast(chapter.truth.head(10), horizons_days=[400])
+        true_forecast(territory.truth.head(10), horizons_days=[400])
 
 
-def test_amounts_have_their_true_mean(chapter):
-    deals = chapter.records.deals
+def test_amounts_have_their_true_mean(territory):
+    deals = territory.records.deals
     won = deals[deals["outcome"] == "won"]
-    ratio = won["amount"] / won["lead_id"].map(chapter.truth.set_index("lead_id")["amount_mean"])
+    ratio = won["amount"] / won["lead_id"].map(territory.truth.set_index("lead_id")["amount_mean"])
     assert abs(ratio.mean() - 1) < 4 * ratio.std() / np.sqrt(len(ratio))
     assert (
-        deals.set_index("lead_id")["outcome"] == chapter.truth.set_index("lead_id")["outcome"].loc[deals["lead_id"]]
+        deals.set_index("lead_id")["outcome"] == territory.truth.set_index("lead_id")["outcome"].loc[deals["lead_id"]]
     ).all()
 
 
-def test_the_company_is_as_told(chapter):
-    leads = chapter.records.leads.merge(chapter.records.accounts, on="account_id")
-    leads = leads.merge(chapter.truth[["lead_id", "outcome", "ended_at", "created_day", "end_day"]], on="lead_id")
+def test_the_company_is_as_told(territory):
+    leads = territory.records.leads.merge(territory.records.accounts, on="account_id")
+    leads = leads.merge(territory.truth[["lead_id", "outcome", "ended_at", "created_day", "end_day"]], on="lead_id")
     shares = leads["outcome"].value_counts(normalize=True)
     assert 0.08 < shares["won"] < 0.13
     assert 0.4 < shares["lost"] < 0.6
@@ -120,7 +120,7 @@ def test_the_company_is_as_told(chapter):
     days = (leads["end_day"] - leads["created_day"])[won]
     small, large = leads["employees"] < 10, leads["employees"] > 150
     assert days[small].median() * 2 < days[large].median()
-    amount = leads["lead_id"].map(chapter.records.deals.set_index("lead_id")["amount"])
+    amount = leads["lead_id"].map(territory.records.deals.set_index("lead_id")["amount"])
     assert amount[won & small].median() * 5 < amount[won & large].median()
     assert leads["employees"].quantile(0.99) > 20 * leads["employees"].median(), "sizes are heavy-tailed"
     assert (leads.groupby("kind")["outcome"].agg(lambda o: (o == "won").mean()).diff().dropna() < 0).all()
@@ -136,8 +136,8 @@ def test_quarters_end_with_a_rush_and_conversion_drifts():
     assert wins[may & (dates.year == 2026)].mean() > 1.3 * wins[may & (dates.year == 2023)].mean()
 
 
-def test_salespeople_keep_to_their_capacity(chapter):
-    events = chapter.records.events
+def test_salespeople_keep_to_their_capacity(territory):
+    events = territory.records.events
     calls = events[events["kind"].isin(["call", "call_attempt"])]
     week = seasonality.to_day(calls["occurred_at"].to_numpy()) // 7
     per_week = calls.groupby([calls["owner_id"], week]).size()
@@ -149,14 +149,14 @@ def test_salespeople_keep_to_their_capacity(chapter):
     assert per_week.max() > most / 2, "capacity is used"
 
 
-def test_gut_feeling_favours_the_big(chapter):
-    called = chapter.truth["first_round_age_days"] < company.NEVER
-    size = chapter.records.leads["account_id"].map(chapter.records.accounts.set_index("account_id")["employees"])
+def test_gut_feeling_favours_the_big(territory):
+    called = territory.truth["first_round_age_days"] < company.NEVER
+    size = territory.records.leads["account_id"].map(territory.records.accounts.set_index("account_id")["employees"])
     assert size[called].median() > 1.5 * size[~called].median()
 
 
-def test_touches_lie_within_lives_and_show_intent(chapter):
-    events, truth = chapter.records.events, chapter.truth.set_index("lead_id")
+def test_touches_lie_within_lives_and_show_intent(territory):
+    events, truth = territory.records.events, territory.truth.set_index("lead_id")
     assert 0.9 * 18 < len(events) / len(truth) < 1.1 * 18
     lead = truth.loc[events["lead_id"]]
     occurred = events["occurred_at"].to_numpy()
@@ -172,9 +172,9 @@ def test_touches_lie_within_lives_and_show_intent(chapter):
     assert (several.map(lambda channels: {"web", "phone"} <= channels)).mean() > 0.2
 
 
-def test_gaps_say_nothing_about_the_end(chapter):
-    leads = chapter.records.leads.merge(chapter.records.accounts, on="account_id")
-    won = (chapter.truth["outcome"] == "won").to_numpy()
+def test_gaps_say_nothing_about_the_end(territory):
+    leads = territory.records.leads.merge(territory.records.accounts, on="account_id")
+    won = (territory.truth["outcome"] == "won").to_numpy()
     for name in ("title", "industry", "founded_year"):
         filled = leads[name].notna().to_numpy()
         spread = np.sqrt(filled.mean() * (1 - filled.mean()) / won.sum())
@@ -196,7 +196,7 @@ def test_params_lie_beside_the_tables(tmp_path):
 
 def test_few_events_and_one_lead_are_possible(tmp_path):
     simulate(tmp_path / "one", leads=1, mess=True)
-    sparse = next(chapters(2000, 1, 0))
+    sparse = next(territory_tables(2000, 1, 0))
     assert 0.8 < len(sparse.records.events) / 2000 < 1.2
 
 

@@ -1,6 +1,6 @@
 """What a simulated company's CRM holds before a vendor's export writes it down, and the figures that are true of it.
 
-The clean records (`pipeline.simulation.crm_records`) become the story every export tells: one deal a converted lead,
+The clean records (`pipeline.simulation.crm_records`) become the content of every export: one deal a converted lead,
 and what real exports hold beside it.
 
 - **Deleted rows**: copies of won deals, ten times as dear, and of leads, which somebody threw away.
@@ -28,7 +28,7 @@ _DAY = pd.Timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class Story:
+class CrmContent:
     """The CRM's content, instants in UTC without a zone.
 
     Parameters
@@ -60,7 +60,7 @@ class Story:
         return ended.fillna(leads["created_at"])
 
 
-def tell_story(rng: np.random.Generator, records: Records) -> Story:
+def crm_content(rng: np.random.Generator, records: Records) -> CrmContent:
     """Add to a company's records what its CRM holds besides."""
     deals = _deals(rng, records.deals)
     leads = _leads(rng, records.leads, deals)
@@ -68,7 +68,7 @@ def tell_story(rng: np.random.Generator, records: Records) -> Story:
     events = records.events.assign(
         number=_number(records.events["event_id"]), lead_number=_number(records.events["lead_id"])
     )
-    return Story(leads, deals, accounts, events)
+    return CrmContent(leads, deals, accounts, events)
 
 
 def _number(ids: pd.Series) -> pd.Series:
@@ -116,27 +116,27 @@ def _accounts(clean: pd.DataFrame, deals: pd.DataFrame) -> pd.DataFrame:
     return accounts.assign(number=_number(accounts["account_id"]))
 
 
-def without_deleted(story: Story) -> Story:
-    """Tell the story of a CRM whose export leaves deleted rows out."""
-    leads, deals = story.leads, story.deals
-    return Story(
+def without_deleted(content: CrmContent) -> CrmContent:
+    """Give the content of a CRM whose export leaves deleted rows out."""
+    leads, deals = content.leads, content.deals
+    return CrmContent(
         leads[~leads["is_deleted"]].reset_index(drop=True),
         deals[~deals["is_deleted"]].reset_index(drop=True),
-        story.accounts,
-        story.events,
+        content.accounts,
+        content.events,
     )
 
 
-def as_opportunities(story: Story) -> Story:
-    """Tell the story of a company that keeps no leads of their own: each lead is a row among the deals from its start.
+def as_opportunities(content: CrmContent) -> CrmContent:
+    """Give the content of a company without leads: each is a row among the deals from its start.
 
     Returns
     -------
-    Story
+    CrmContent
         ``deals`` with a row for every lead and for every deal without one, ``outcome`` and ``closed_at`` those of the
         row; ``leads`` the same rows.
     """
-    leads, deals = story.leads[~story.leads["is_deleted"]], story.deals
+    leads, deals = content.leads[~content.leads["is_deleted"]], content.deals
     own = deals[deals["lead_number"].notna() & ~deals["is_deleted"]].set_index("number")
     rows = leads.drop(columns=["closed_at", "deal_number"])
     for name in ("amount", "opened_at", "planned_at", "stage"):
@@ -148,7 +148,7 @@ def as_opportunities(story: Story) -> Story:
     extra["lead_number"] = extra["number"].astype("Int64")
     shared = [name for name in extra.columns if name in rows.columns]
     rows = pd.concat([rows, extra[shared]], ignore_index=True)
-    return Story(rows, rows, story.accounts, story.events)
+    return CrmContent(rows, rows, content.accounts, content.events)
 
 
 def local_months(moments: pd.Series) -> pd.Series:
@@ -196,12 +196,12 @@ def _forecast_again(leads: pd.DataFrame, won: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def true_figures(story: Story, crm: str, *, opportunities_are_leads: bool, events: int) -> dict[str, Any]:
+def true_figures(content: CrmContent, crm: str, *, opportunities_are_leads: bool, events: int) -> dict[str, Any]:
     """Give the counts, sums and dates that reading the export must come to.
 
     Parameters
     ----------
-    story : Story
+    content : CrmContent
         As the export tells it.
     crm : str
     opportunities_are_leads : bool
@@ -209,8 +209,8 @@ def true_figures(story: Story, crm: str, *, opportunities_are_leads: bool, event
     events : int
         Rows of events; each leads to a lead.
     """
-    leads = story.leads[~story.leads["is_deleted"]]
-    deals = story.deals[~story.deals["is_deleted"]]
+    leads = content.leads[~content.leads["is_deleted"]]
+    deals = content.deals[~content.deals["is_deleted"]]
     won = deals[deals["outcome"] == "won"]
     alone = won[won["lead_number"].isna()]
     months = won.assign(month=local_months(won["closed_at"])).groupby("month")["amount"]
@@ -231,8 +231,8 @@ def true_figures(story: Story, crm: str, *, opportunities_are_leads: bool, event
             for month, count, amount in zip(months.groups, months.size(), months.sum(), strict=True)
         },
         "deleted": {
-            "leads": int(story.leads["is_deleted"].sum()),
-            "deals": int(story.deals["is_deleted"].sum()),
+            "leads": int(content.leads["is_deleted"].sum()),
+            "deals": int(content.deals["is_deleted"].sum()),
         },
         "forecast_again": _forecast_again(leads, won),
         "first_lead_created_on": str(local(leads["created_at"]).min().date()),
