@@ -92,7 +92,7 @@ def _missing_parts(loaded: LoadedCompany, warn: Any) -> None:
     if not tables.has("deals", "amount"):
         warn(
             "no_amounts",
-            "deals have no amount: leads are ranked by their chance to be won, and no money is forecast",
+            "deals have no amount: leads are ranked by their win probability, and no money is forecast",
             table="deals",
         )
     if not tables.has("events"):

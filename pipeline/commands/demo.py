@@ -44,7 +44,7 @@ def demo(out: Path, *, leads: int) -> None:
     # The last cutoff of the backtest lies one horizon back: it is the hold-out of a training at the data's end.
     trained = train.train(params, None, held_out=tested.evaluations[-1])
     print(trained.summary())
-    print(promotion.promote(params, trained.version, by=BY, because="first version of a made-up company", force=True))
+    print(promotion.promote(params, trained.version, by=BY, because="first version of a simulated company", force=True))
     scored = score.score(params, None, model="champion", explain="all", out=params.artifacts_folder)
     print(scored.summary())
     page = sales_report.report(params, params.artifacts_folder)

@@ -70,7 +70,7 @@ def _forecast(params: Params, result: Scores) -> list[str]:
             chance = formatting.percent(lead[f"p_win_{days}d"])
             worth = lead[f"expected_revenue_{days}d"]
             brings = f", {formatting.money(worth, currency)} expected" if worth == worth else ""
-            lines.append(f"  within {days:>3} days   {chance:>7} to be won{brings}")
+            lines.append(f"  within {days:>3} days   win probability {chance:>7}{brings}")
     if "deal_value" not in result.absent:
         low, high = (formatting.money(lead[f"deal_value_{end}"], currency) for end in ("p10", "p90"))
         lines.append(f"  if it is won     {formatting.money(lead['deal_value'], currency)} (80%: {low} to {high})")

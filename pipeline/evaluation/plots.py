@@ -13,8 +13,8 @@ BLUE, GREY = "#0072B2", "#666666"  # Okabe and Ito's palette: told apart by the 
 def calibration_figure(evaluation: Evaluation) -> Any:
     """Plot the chance to be won that was forecast against the share that was won, in groups of equally many leads."""
     figure, axes = _axes(
-        "Were the chances right?",
-        f"Forecast chance to be won within {evaluation.horizon_days} days (%)",
+        "Are the probabilities right?",
+        f"Forecast win probability within {evaluation.horizon_days} days (%)",
         "Share won (%)",
     )
     groups = evaluation.calibration

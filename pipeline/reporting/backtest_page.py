@@ -45,37 +45,37 @@ def groups(capacity: int, has_money: bool) -> dict[str, list[Column]]:
         f"share of the actual {what}, among the {capacity:,} leads that can be called",
     )  # fmt: skip
     return {
-        "Order: do the right leads come first?": [
-            Column("auc", "AUC", _decimals(3), "chance that a lead that is won stands above one that is not; 0.5 is a "
-                   "coin"),
+        "Ranking: do the right leads come first?": [
+            Column("auc", "AUC", _decimals(3), "share of pairs in which a won lead ranks above one that is not won; "
+                   "0.5 = random"),
             *tops,
             calls,
-            Column("concordance", "Concordance", _decimals(3), "chance that of two leads the one won first was given "
-                   "the higher chance; 0.5 is a coin"),
+            Column("concordance", "Concordance", _decimals(3), "share of pairs in which the lead won first "
+                   "has the higher win probability; 0.5 = random"),
         ],
-        "Chances, times and money: do they come true?": [
-            Column("wins_ratio", "Wins expected ÷ actual", _decimals(2), "expected over actual number of wins; 1 is "
+        "Probabilities, timing and money: are they right?": [
+            Column("wins_ratio", "Wins: forecast ÷ actual", _decimals(2), "forecast over actual number of wins; 1 is "
                    "right"),
-            Column("forecast_ratio", "Revenue expected ÷ actual", _decimals(2), "expected over actual revenue; 1 is "
-                   "right. Baselines with chances take the mean amount of past deals"),
+            Column("forecast_ratio", "Revenue: forecast ÷ actual", _decimals(2), "forecast over actual revenue; 1 is "
+                   "right. Baselines with probabilities take the mean amount of past deals"),
             Column("interval_coverage", "Amounts in interval", percent, "share of deal amounts inside their 80% "
                    "interval; 80% is right"),
-            Column("brier", "Brier", _decimals(4), "mean squared error of the chances; lower is better"),
+            Column("brier", "Brier", _decimals(4), "mean squared error of the probabilities; lower is better"),
             Column("ece", "Calibration error", percent, "mean distance of forecast probability and actual share; lower "
                    "is better"),
-            Column("ibs", "IBS", _decimals(4), "squared error of the chances over all times, censoring weighed; lower "
-                   "is better"),
-            Column("median_days_error", "Days off", _days, "median distance, in days, of the forecast median day of "
-                   "winning from the day it was won, over leads won within the horizon"),
-            Column("median_days_bias", "Days late", _days, "the same with its sign: above 0 they were won sooner than "
-                   "forecast"),
+            Column("ibs", "IBS", _decimals(4), "squared error of the probabilities over all times, weighted for "
+                   "censoring; lower is better"),
+            Column("median_days_error", "Timing error (days)", _days, "median distance, in days, of the forecast "
+                   "median day of winning from the day it was won, over leads won within the horizon"),
+            Column("median_days_bias", "Timing bias (days)", _days, "the same with its sign: above 0 they were won "
+                   "sooner than forecast"),
         ],
-        "Against the truth of a made-up company": [
+        "Against the known truth of a simulated company": [
             Column("true_capture_at_10", "True top tenth", percent, "share of the true expected revenue in the first "
                    "tenth of the list"),
-            Column("true_p_error_ratio", "Error of chances", _decimals(2), "mean distance from the true chances, over "
-                   "that of one chance for all; 0 is perfect, 1 is no better than one for all"),
-            Column("true_revenue_ratio", "Revenue expected ÷ true", _decimals(2), "expected over true expected "
+            Column("true_p_error_ratio", "Probability error", _decimals(2), "mean distance from the "
+                   "true probabilities, over that of one for all; 0 is perfect, 1 is no better than one for all"),
+            Column("true_revenue_ratio", "Revenue: forecast ÷ true", _decimals(2), "expected over true expected "
                    "revenue; 1 is right"),
         ],
     }  # fmt: skip
@@ -191,7 +191,7 @@ def _difference(row: Mapping[str, Any] | None, column: Column) -> tuple[str, str
     if not known(low) or not known(high):
         return write(row["difference"]) + unit, "", ""
     sign = -1 if column.key in LOWER_IS_BETTER else 1
-    word = "better" if min(sign * low, sign * high) > 0 else "worse" if max(sign * low, sign * high) < 0 else "open"
+    word = "better" if min(sign * low, sign * high) > 0 else "worse" if max(sign * low, sign * high) < 0 else "n.s."
     return write(row["difference"]) + unit, f"{write(low)} to {write(high)}", word
 
 

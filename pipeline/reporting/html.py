@@ -40,7 +40,7 @@ SORTS = {
     "this_quarter": "revenue this quarter",
     "next_quarter": "revenue next quarter",
     "later": "revenue later",
-    "chance": "chance",
+    "chance": "win probability",
     "deal_value": "deal if won",
     "soonest": "soonest",
     "name": "name",

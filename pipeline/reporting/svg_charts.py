@@ -81,7 +81,7 @@ def calibration_plot(groups: Sequence[Point], outcome: str) -> Markup:
             f'<circle class="first" cx="{x(p):.1f}" cy="{y(observed):.1f}" r="4">'
             f"<title>{escape(label)}</title></circle>"
         )
-    parts.append(f'<text x="{left + size / 2}" y="{top + size + 36}" text-anchor="middle">forecast chance</text>')
+    parts.append(f'<text x="{left + size / 2}" y="{top + size + 36}" text-anchor="middle">forecast probability</text>')
     middle = top + size / 2
     parts.append(
         f'<text x="12" y="{middle}" text-anchor="middle" transform="rotate(-90 12 {middle})">share {escape(outcome)}'
@@ -91,7 +91,7 @@ def calibration_plot(groups: Sequence[Point], outcome: str) -> Markup:
     return Markup('<svg class="plot" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
         left + size + right,
         top + size + bottom,
-        f"Forecast chance against the share {outcome}, in {len(groups)} groups of leads",
+        f"Forecast probability against the share {outcome}, in {len(groups)} groups of leads",
         drawn,
     )
 
@@ -159,7 +159,7 @@ def curve_plot(lead: Sequence[tuple[float, float]], typical: Sequence[tuple[floa
     return Markup('<svg class="plot wide" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
         left + wide + right,
         top + high + bottom,
-        f"Chance to be won over time: {final} by day {last:.0f}",
+        f"Win probability over time: {final} by day {last:.0f}",
         Markup("".join(parts)),
     )
 

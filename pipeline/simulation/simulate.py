@@ -25,7 +25,7 @@ from pipeline.simulation.touches import touches
 from pipeline.simulation.vendor_exports import VENDORS, write_export
 
 PARAMS = """\
-# A made-up company; `truth.parquet` beside this file holds each lead's true chances.
+# A simulated company; `truth.parquet` beside this file holds each lead's true chances.
 company: {company}
 currency: EUR
 seed: {seed}
@@ -107,7 +107,7 @@ def simulate(
     until: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, int]:
-    """Write a made-up company into a folder: leads, deals, accounts, events, ``truth.parquet`` and ``params.yaml``.
+    """Write a simulated company into a folder: leads, deals, accounts, events, ``truth.parquet`` and ``params.yaml``.
 
     Memory does not grow with the number of leads. The same arguments give the same bytes.
 

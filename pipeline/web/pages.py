@@ -181,12 +181,12 @@ def mail_text(ranking: Ranking, lead: dict[str, Any], explanation: waterfall.Exp
     lines = [html.title_of(lead), *([html.subtitle_of(lead)] if html.subtitle_of(lead) else []), ""]
     if lead["revenue"] is not None:
         lines.append(
-            f"Expected {horizon}: {formatting.money(lead['revenue'], currency)} (a chance of "
+            f"Expected {horizon}: {formatting.money(lead['revenue'], currency)} (win probability "
             f"{formatting.percent(lead['p_win_primary'])}, a deal of about "
             f"{formatting.money(lead['deal_value'], currency)})"
         )
     else:
-        lines.append(f"Chance to be won {horizon}: {formatting.percent(lead['p_win_primary'])}")
+        lines.append(f"Win probability {horizon}: {formatting.percent(lead['p_win_primary'])}")
     lines.append(f"Rank {lead['rank']:,} of {html.among(ranking).replace('your', 'my')} open leads")
     for title, reasons in (("For it", explanation.reasons_for), ("Against it", explanation.reasons_against)):
         if reasons:

@@ -35,7 +35,7 @@ def test_backtest_page_stands_alone_with_and_without_amounts(money):
     assert_alone(html)
     assert "with care" in html
     assert html.index("As of 14 Feb 2026") < html.index("As of 15 Nov 2025"), "the newest cutoff comes first"
-    assert ("Revenue expected ÷ actual</abbr>" in html) == money
+    assert ("Revenue: forecast ÷ actual</abbr>" in html) == money
     assert BAD not in html
     assert "&lt;script&gt;" in html, "a source with a nasty name"
     assert "<strong>better</strong> +0.040" in html

@@ -153,7 +153,7 @@
         L.grade[i] ? tag("grade " + L.grade[i]) : "", tag(text(L.source[i])), L.entry[i] === "contact" ? tag(L.entry[i]) : "",
         L.kind[i] === "expansion" ? tag(L.kind[i]) : ""),
       data.money ? number(cents(L.revenue[i]), data.primary + " days", "revenue") : "",
-      number(chance(L.chances[data.horizons.indexOf(data.primary)][i]), "Chance"),
+      number(chance(L.chances[data.horizons.indexOf(data.primary)][i]), "Win probability"),
       data.money ? [number(cents(L.this_quarter[i]), "", "optional"), number(cents(L.next_quarter[i]), "", "optional"),
         data.has.later ? number(cents(L.later[i]), "", "optional") : "", number(money(L.deal_value[i]), "If won")] : "",
       number(days(L.p50[i]), "", "optional"), h("td", { class: "why" }, reasons(i)));
@@ -170,9 +170,9 @@
       h("p", {}, L.grade[i] ? tag("grade " + L.grade[i]) : "", L.score[i] === null ? "" : tag("score " + L.score[i] + " of 99"),
         tag(text(L.owner[i])), tag(text(L.source[i])), tag(L.size[i] === null ? "" : text(L.size[i])), tag(L.kind[i]), tag(L.entry[i])),
       h("p", {}, "Rank ", h("strong", {}, digits(L.rank[i], 0)), " of " + digits(whole.leads, 0),
-        data.money ? [": ", h("strong", {}, cents(L.revenue[i])), " expected" + within + ". Chance " + p + "; if won, a deal of about " +
+        data.money ? [": ", h("strong", {}, cents(L.revenue[i])), " expected" + within + ". Win probability " + p + "; if won, a deal of about " +
           money(L.deal_value[i]) + span(L.deal_value_p10[i], L.deal_value_p90[i], (value) => money(value))]
-          : [": a chance of ", h("strong", {}, p), within],
+          : [": win probability ", h("strong", {}, p), within],
         L.p50[i] === null ? "" : ", in about " + days(L.p50[i]) + span(L.p10[i], L.p90[i], days), ".")];
     let why = h("p", { class: "quiet" }, data.explained < data.listed && i >= data.explained
       ? "To keep this file small, only the first " + digits(data.explained, 0) + " leads carry their reasons here; the others are on the pages of leadrev serve."
@@ -184,13 +184,13 @@
         h("td", { class: "n" }, weight(value, decimals)), h("td", { class: "bar-cell" }, balance(value / reach)));
       const end = (what, value, style) => h("tr", { class: style }, h("td", {}, what), h("td", { class: "n" }, data.money ? money(value, false, decimals) : digits(value, 1) + "%"), h("td", { class: "bar-cell" }));
       why = h("table", { class: "story" },
-        h("caption", {}, "From the typical lead to this one, " + (data.money ? "in expected revenue" + within : "in percentage points of its chance")),
+        h("caption", {}, "From the typical lead to this one, " + (data.money ? "in expected revenue" + within : "in percentage points of its win probability")),
         h("tbody", {}, typical === null ? "" : end("The typical lead", typical, ""), given.map(([index, value]) => line(text(index), value)),
           other === null ? "" : [line("Everything else together", other, "quiet"), end("This lead", total, "end")]));
     }
     const n = { scope: "col", class: "n" };
-    const when = h("table", {}, h("caption", {}, "Chance to be won" + (data.money ? ", and revenue expected by then" : "")),
-      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Within"), h("th", n, "Chance"), h("th", { scope: "col", class: "bar-cell" }, h("span", { class: "narrow-hide" }, "Share of all")),
+    const when = h("table", {}, h("caption", {}, "Win probability" + (data.money ? ", and revenue expected by then" : "")),
+      h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Within"), h("th", n, "Win probability"), h("th", { scope: "col", class: "bar-cell" }, h("span", { class: "narrow-hide" }, "Share of all")),
         data.money ? h("th", n, "Expected") : "")),
       h("tbody", {}, data.horizons.map((horizon, k) => h("tr", {}, h("th", { scope: "row" }, horizon + " days"),
         h("td", { class: "n" }, chance(L.chances[k][i])), h("td", { class: "bar-cell" }, bar((L.chances[k][i] || 0) / 1e5, "first")),
@@ -206,7 +206,7 @@
       h("section", {}, h("h3", {}, "When"), curve, when, spans.length ? h("p", { class: "small quiet" }, "Expected " + spans.join(", ") + ".") : "",
         flags ? h("p", { class: "small" }, "Data to look at: " + flags + ".") : "")),
       ...(drawn ? drawn.children : [h("p", { class: "quiet small" }, "To keep this file small, the first " + digits(data.drawn, 0) +
-        " leads have their chance over time and what happened here; the others have it on the pages of leadrev serve.")])];
+        " leads have their win probability over time and their activity here; the others have it on the pages of leadrev serve.")])];
   }
 
   const title = document.title, indexOf = new Map(L.id.map((id, i) => [id, i]));
