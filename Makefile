@@ -33,7 +33,7 @@ demo: install ## simulate a company and run the whole job on it, into demo/
 	$(BIN)/leadrev demo --out demo
 
 test: install ## the whole test suite
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: install ## style, docstrings, types
 	$(BIN)/ruff check .

@@ -23,7 +23,6 @@ pytestmark = [
     pytest.mark.skipif(
         CHROMIUM is None, reason="there is no Chromium on this machine (Debian: apt-get install chromium)"
     ),
-    pytest.mark.xdist_group("browser"),
 ]
 ROWS = 130
 PHONE = {"width": 390, "height": 844}
