@@ -29,6 +29,13 @@ def test_audit_page_shows_every_part_and_escapes_it():
     assert "2 won deals belong to no lead (€1,800.00)" in html
 
 
+def test_audit_page_shows_how_much_of_each_ending_a_column_kept_out_fills():
+    figures = {"verdict": "kept out", "code": "filled", "filled_won": 0.91, "filled_others": 0.02}
+    html = pages.render_audit(made_up_audit() | {"excluded": {"lead_x": "why"}, "columns": {"lead_x": figures}})
+    assert "91%" in html
+    assert "2%" in html
+
+
 @pytest.mark.parametrize("money", [True, False])
 def test_backtest_page_stands_alone_with_and_without_amounts(money):
     html = backtest_page.render_backtest(made_up_backtest(money))
