@@ -50,8 +50,8 @@ def test_csv_keeps_text_as_it_stands_and_sets_broken_lines_aside(tmp_path):
     (tmp_path / "a.csv").write_text('id,text\n007,"two\nlines"\n1,x,extra\n2\n\n3,"say ""hi"""\n')
     raw, rows = read(tmp_path, **{"from": "a.csv"})
     assert rows[["id", "text"]].to_numpy().tolist() == [["007", "two\nlines"], ["3", 'say "hi"']]
-    assert [text for _, _, text, _ in raw.corrupted] == ["1,x,extra", "2"]
-    assert raw.row_count + len(raw.corrupted) == 4
+    assert [text for _, _, text, _ in raw.spoiled] == ["1,x,extra", "2"]
+    assert raw.row_count + len(raw.spoiled) == 4
 
 
 def test_names_in_a_header_become_unique(tmp_path):
@@ -65,7 +65,7 @@ def test_json_lines_become_text_columns_and_what_is_no_object_is_set_aside(tmp_p
     raw, rows = read(tmp_path, **{"from": "a.jsonl"})
     assert rows["id"].tolist() == ["1", "x"]
     assert rows["b"][0] == '{"c":[1]}'
-    assert len(raw.corrupted) == 2
+    assert len(raw.spoiled) == 2
 
 
 def test_a_glob_gzip_and_parquet_read_as_one_table_each(tmp_path):
