@@ -336,6 +336,32 @@ def report(params: ParamsFile = Path("params.yaml"), out: Out = None, debug: Deb
 
 
 @app.command()
+def funnel(
+    params: ParamsFile = Path("params.yaml"),
+    as_of: AsOf = None,
+    by: Annotated[
+        str | None,
+        typer.Option(
+            "--by", help="source, campaign, kind, owner, team, size, industry or country. Default: source, if known."
+        ),
+    ] = None,
+    cohort: Annotated[
+        str | None, typer.Option("--cohort", metavar="month|quarter", help="By when leads came. Default: quarter.")
+    ] = None,
+    out: Out = None,
+    debug: Debug = False,
+) -> None:
+    """From inquiry to revenue: stages with chances and days, where revenue leaks, who means what by a lead.
+
+    Example: `leadrev funnel --by size --cohort month`
+    """
+    from pipeline.commands.funnel import funnel as run
+
+    loaded = _load(params)
+    typer.echo(run(loaded, as_of, by=by, cohort=cohort, out=out or loaded.artifacts_folder).summary())
+
+
+@app.command()
 def serve(
     params: ParamsFile = Path("params.yaml"),
     host: Annotated[

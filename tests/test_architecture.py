@@ -46,7 +46,8 @@ CORE = {
 }
 """What the functional core does not import besides."""
 LINES_LIMIT = 450
-"""Of any file but the command line, which is a list: a function a command."""
+COMMAND_LINES = 30
+"""The command line is a list, a function a command: its limit grows with them."""
 
 
 def module_of(path):
@@ -166,7 +167,9 @@ def test_nothing_unpickles(name):
 
 def test_files_hold_one_idea():
     lines = {name: len(path.read_text(encoding="utf-8").splitlines()) for name, path in MODULES.items()}
-    assert not {name: count for name, count in lines.items() if count > LINES_LIMIT}
+    commands = len(list((ROOT / "pipeline" / "commands").glob("[a-z]*.py")))
+    limits = {"pipeline.cli": max(LINES_LIMIT, COMMAND_LINES * commands)}
+    assert not {name: count for name, count in lines.items() if count > limits.get(name, LINES_LIMIT)}
 
 
 def test_layers_are_drawn_for_contributors():

@@ -21,7 +21,8 @@ from pipeline.common.atomic_write import write_whole
 from pipeline.common.errors import UserError
 from pipeline.common.masking import masked
 from pipeline.config.params import Params
-from pipeline.ingest.column_mapping import near_column
+from pipeline.funnel.definitions import who_meets
+from pipeline.funnel.journeys import journeys
 from pipeline.ingest.company import LoadedCompany, data_fingerprint
 from pipeline.ingest.load import load_tables
 from pipeline.ingest.quarantine import TooManyQuarantinedError, quarantined
@@ -121,23 +122,18 @@ def audit_content(loaded: LoadedCompany, as_of: datetime) -> dict[str, Any]:
 
 
 def count_definitions(loaded: LoadedCompany) -> dict[str, int]:
-    """Count the leads that meet each definition of ``data.definitions``: all of its columns, case and blanks aside.
+    """Count the leads that meet each definition of the params: all of its conditions, case and blanks aside.
 
     Raises
     ------
     UserError
-        A definition names a column that leads do not have.
+        A definition names a column that leads do not have, or a stage that is none.
     """
-    leads = loaded.tables.leads
-    counts = {"every row of leads": int(leads.count().execute())}
-    for name, rules in loaded.params.data.definitions.items():
-        meeting = leads
-        for written, values in rules.items():
-            key = f"data.definitions.{name}.{written}"
-            column = near_column(written, [*loaded.tables.present["leads"], *loaded.tables.attributes["leads"]], key)
-            wanted = [value.strip().lower() for value in values]
-            meeting = meeting.filter(meeting[column].cast("string").lower().isin(wanted))
-        counts[name] = int(meeting.count().execute())
+    counts = {"every row of leads": int(loaded.tables.leads.count().execute())}
+    definitions = loaded.params.every_definition
+    if definitions:
+        meets = who_meets(loaded, journeys(loaded, loaded.known_until), definitions, loaded.known_until)
+        counts |= {name: int(mask.sum()) for name, mask in meets.items()}
     return counts
 
 

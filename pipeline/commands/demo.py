@@ -12,7 +12,7 @@ BY = "leadrev demo"
 
 
 def demo(out: Path, *, leads: int) -> None:
-    """Simulate, check, backtest, train, promote, score and report, and play three nights; print what each says.
+    """Simulate, check, backtest, train, promote, score, report, follow the funnel, play three nights; print it all.
 
     The only command that promotes on its own, so that the one after it has a champion to score with.
 
@@ -29,7 +29,7 @@ def demo(out: Path, *, leads: int) -> None:
     with step(f"simulating {leads:,} leads"):
         simulate(out, leads=leads)
 
-    from pipeline.commands import backtest, check, score, train
+    from pipeline.commands import backtest, check, funnel, score, train
     from pipeline.commands.demo_nights import play_nights
     from pipeline.config.params import load_params
     from pipeline.model_registry import promotion
@@ -48,6 +48,8 @@ def demo(out: Path, *, leads: int) -> None:
     scored = score.score(params, None, model="champion", explain="all", out=params.artifacts_folder)
     print(scored.summary())
     page = sales_report.report(params, params.artifacts_folder)
+    print("\nFrom inquiry to revenue, and where it leaks:")
+    print(funnel.funnel(params, None, by=None, cohort=None, out=params.artifacts_folder).summary())
     print(play_nights(out / "nights", params))
     top = scored.result.scores.iloc[0]
     print(

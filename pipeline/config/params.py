@@ -25,6 +25,7 @@ from pydantic import (
 from pipeline.common.errors import UserError
 from pipeline.config.column_forms import column_form
 from pipeline.config.data_contract import TABLES, WORDS
+from pipeline.config.stage_rules import stage_rules
 from pipeline.config.yaml_loader import line_of, read_yaml
 
 
@@ -256,6 +257,9 @@ class MlflowParams(_Strict):
     model_name: Text | None = None
 
 
+Definition = dict[str, Texts]
+
+
 class Params(_Strict):
     """A whole params file.
 
@@ -273,6 +277,8 @@ class Params(_Strict):
     primary_horizon_days: int = 90
     artifacts: Text = "artifacts"
     data: DataParams
+    stages: Annotated[dict[str, Any], BeforeValidator(stage_rules)] = {}
+    definitions: Annotated[dict[str, Definition], BeforeValidator(_mapping)] = {}
     snapshots: Annotated[SnapshotsParams, BeforeValidator(_mapping)] = SnapshotsParams()
     features: Annotated[FeaturesParams, BeforeValidator(_mapping)] = FeaturesParams()
     model: Annotated[ModelParams, BeforeValidator(_mapping)] = ModelParams()
@@ -290,6 +296,11 @@ class Params(_Strict):
         if self.primary_horizon_days not in self.horizons_days:
             raise ValueError(f"primary_horizon_days: {self.primary_horizon_days} is not one of {self.horizons_days}")
         return self
+
+    @property
+    def every_definition(self) -> dict[str, Definition]:
+        """Whom each department means by a lead: ``definitions``, and those still written as ``data.definitions``."""
+        return {**self.data.definitions, **self.definitions}
 
     @property
     def folder(self) -> Path:

@@ -154,3 +154,44 @@ def to_tables(
 def random_tables(seed: int, leads_count: int = 40, events_per_lead: float = 6.0) -> Tables:
     """A small random company in a DuckDB in memory."""
     return to_tables(random_frames(seed, leads_count, events_per_lead))
+
+
+def with_another_future(frames: dict[str, pd.DataFrame], seed: int, as_of: datetime) -> dict[str, pd.DataFrame]:
+    """Add, change and remove whatever became known only after ``as_of``."""
+    rng = np.random.default_rng(seed)
+    other = random_frames(seed + 1000, leads_count=60)
+    changed = {}
+    for name, frame in frames.items():
+        stranger = other[name]
+        if frame.empty and stranger.empty:
+            changed[name] = frame
+            continue
+        if name == "deals":
+            known = lambda f: f.recorded_at.fillna(f.opened_at.fillna(f.closed_at)).fillna(datetime(1900, 1, 1))  # noqa: E731
+        elif name == "events":
+            known = lambda f: f[["known_at", "occurred_at"]].max(axis=1)  # noqa: E731
+        else:
+            known = lambda f: f.known_at.fillna(datetime(1900, 1, 1))  # noqa: E731
+        late, stranger_late = pd.to_datetime(known(frame)) > as_of, pd.to_datetime(known(stranger)) > as_of
+        kept = frame[~late].copy()
+        # What is known of a row today may tell of the future: how it will end.
+        if name == "leads":
+            ahead = pd.to_datetime(kept.closed_at) > as_of
+            kept.loc[ahead & (rng.random(len(kept)) < 0.5), ["status", "closed_at"]] = ["open", None]
+        if name == "deals":
+            ahead = kept.recorded_at.isna() & kept.opened_at.notna() & (pd.to_datetime(kept.closed_at) > as_of)
+            kept.loc[ahead, "outcome"] = rng.choice(["won", "lost"], int(ahead.sum()))
+            kept.loc[ahead, "amount"] = rng.integers(1, 10**6, int(ahead.sum())).astype(float)
+            ahead = kept.recorded_at.isna() & (kept.outcome == "open")
+            kept.loc[ahead, "amount"] = 77.0
+        strangers = stranger[stranger_late].copy()
+        for column in ("event_id", "deal_id"):
+            if column in strangers:
+                strangers[column] = "X" + strangers[column].astype(str)
+        if name == "leads":
+            strangers["lead_id"] = "X" + strangers["lead_id"]
+        changed[name] = pd.concat([kept, strangers, frame[late].sample(frac=0.3, random_state=seed)], ignore_index=True)
+        changed[name] = changed[name].sample(frac=1, random_state=seed).astype(object)
+        if name == "leads":
+            changed[name] = changed[name].drop_duplicates("lead_id")
+    return changed
