@@ -46,7 +46,7 @@ CORE = {
 }
 """What the functional core does not import besides."""
 LINES_LIMIT = 450
-COMMAND_LINES = 30
+COMMAND_LINES = 40
 """The command line is a list, a function a command: its limit grows with them."""
 
 

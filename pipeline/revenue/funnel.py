@@ -71,8 +71,9 @@ def funnel(
     numbers = pd.factorize(ways.frame["lead_id"])[0]
     won = np.zeros(len(last))
     np.add.at(won, numbers, figures.won_amount)
-    of_open = None if expected.values is None else np.zeros(len(last))
-    if of_open is not None:
+    of_open = None
+    if expected.values is not None:
+        of_open = np.zeros(len(last))
         np.add.at(of_open, numbers, expected.values)
     definitions = definitions_of(company, ways)
     meets = who_meets(company, ways, definitions, as_of)
