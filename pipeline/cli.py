@@ -92,6 +92,10 @@ def simulate(
     until: Annotated[
         str | None, typer.Option("--until", metavar="DATE", help="As the CRM stood at the beginning of that day.")
     ] = None,
+    revenue: Annotated[
+        bool,
+        typer.Option("--revenue", help="Another company: stages, campaigns, touches and arms have a known truth."),
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Make up a company's CRM with a known truth.
@@ -100,7 +104,8 @@ def simulate(
     """
     from pipeline.commands.simulate import simulate as run
 
-    made = run(out, leads=leads, events_per_lead=events_per_lead, seed=seed, mess=mess, export=export, until=until)
+    more = {"events_per_lead": events_per_lead, "mess": mess, "until": until}
+    made = run(out, leads=leads, seed=seed, export=export, revenue=revenue, **more)
     typer.echo(made)
 
 

@@ -14,7 +14,7 @@ from pipeline.common.errors import UserError
 
 COMMANDS = {
     "demo": ("--leads", "--out"),
-    "simulate": ("--out", "--leads", "--events-per-lead", "--seed", "--mess", "--export", "--until"),
+    "simulate": ("--out", "--leads", "--events-per-lead", "--seed", "--mess", "--export", "--until", "--revenue"),
     "init": ("--crm", "--out"),
     "check": ("--params", "--out"),
     "features": ("--params", "--as-of", "--out"),
