@@ -1,8 +1,8 @@
 """A company with a known way to revenue, as files: its CRM, and everything that reports are held against.
 
 ``simulate_revenue`` writes `pipeline.simulation.revenue_story` down as tables: leads with the history of their
-lifecycle, deals of several contacts with their lines, renewals, events, owners with quotas, campaigns with costs, contents,
-experiments.
+lifecycle, deals of several contacts with their lines, renewals, events, owners with quotas, campaigns with costs,
+contents, experiments.
 ``truth.json`` holds what is true of stages, campaigns, touches, contents and arms; ``truth_leads.parquet`` each lead's
 chances. Nothing that would happen after the end of the data is in the tables.
 """
