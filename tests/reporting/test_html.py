@@ -30,8 +30,8 @@ def test_audit_page_shows_every_part_and_escapes_it():
 
 
 def test_audit_page_shows_how_much_of_each_ending_a_column_kept_out_fills():
-    figures = {"verdict": "kept out", "code": "filled", "filled_won": 0.91, "filled_others": 0.02}
-    html = pages.render_audit(made_up_audit() | {"excluded": {"lead_x": "why"}, "columns": {"lead_x": figures}})
+    figures = {"key": "lead_x", "verdict": "kept out", "code": "filled", "filled_won": 0.91, "filled_others": 0.02}
+    html = pages.render_audit(made_up_audit() | {"excluded": {"lead_x": "why"}, "columns": [figures]})
     assert "91%" in html
     assert "2%" in html
 
