@@ -132,12 +132,31 @@ def _check_needed(raw: RawTable, mapped: dict[str, str], *, is_linked: bool) -> 
             continue  # versions of deals that another source holds
         if not any(name in mapped for name in group):
             wanted = " or ".join(group)
+            if (raw.table, group) == ("changes", ("table",)):
+                raise UserError(
+                    f"{raw.key}.columns: {raw.label} does not say whose changes it holds; say it, e.g. `columns: "
+                    f"{{table: {{constant: {_likely_table(raw, mapped)}}}}}` (leads, deals or accounts), or name the "
+                    f"column that does. It has: {', '.join(raw.columns)}."
+                )
             near = near_miss(group[0], raw.columns).removesuffix(".")
             raise UserError(
                 f"{raw.key}.columns: {raw.label} has no column {wanted}, which {raw.table} need{near}; say which one "
                 f"it is, e.g. `columns: {{{group[0]}: {next(iter(raw.columns), 'theirs')}}}`. "
                 f"It has: {', '.join(raw.columns)}."
             )
+
+
+def _likely_table(raw: RawTable, mapped: dict[str, str]) -> str:
+    """Guess whose changes a source holds, by what its column of ids and its file are called."""
+    text = f"{mapped.get('row_id', '')} {raw.label}".lower()
+    for table, words in {
+        "deals": ("opportunit", "deal"),
+        "leads": ("lead",),
+        "accounts": ("account", "compan"),
+    }.items():
+        if any(word in text for word in words):
+            return table
+    return "deals"
 
 
 def near_column(written: str, columns: list[str], key: str) -> str:

@@ -12,11 +12,9 @@ from pipeline.common.errors import UserError
 from pipeline.common.sql import literal, quoted
 from pipeline.config.column_forms import names_in
 from pipeline.config.params import near_miss
+from pipeline.ingest.outcome_flags import FALSE_WORDS, TRUE_WORDS, as_booleans, flag_pair
 from pipeline.ingest.parsing import clean_sql
 from pipeline.ingest.sources import RawTable
-
-TRUE_WORDS = ("true", "t", "1", "yes", "y", "x", "on", "wahr", "ja", "sim", "oui", "si", "sí", "vero", "verdadero")
-FALSE_WORDS = ("false", "f", "0", "no", "n", "off", "falsch", "nein", "não", "nao", "non", "falso")
 
 
 def derive_columns(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> None:
@@ -28,7 +26,19 @@ def derive_columns(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> None
         A column that params name is not in the source; the message names the dotted key and the nearest column.
     """
     made: dict[str, str] = {}
-    for ours, form in raw.source.columns.items():
+    for ours, said in raw.source.columns.items():
+        form = said
+        pair = (
+            flag_pair(connection, raw, said)
+            if (raw.table, ours) == ("deals", "outcome") and isinstance(said, str)
+            else None
+        )
+        if pair is not None:
+            form = pair
+            raw.notes.append(
+                f"{raw.label}: deals.outcome is read from '{pair['won']}' and '{pair['closed']}' together: what is not "
+                "closed is open, whatever else is said of it"
+            )
         names = tuple(find_column(raw, written, f"columns.{ours}") for written in names_in(form))
         raw.origins[ours] = names
         if isinstance(form, dict) and "split" in form:
@@ -45,7 +55,7 @@ def derive_columns(connection: duckdb.DuckDBPyConnection, raw: RawTable) -> None
             made[label] = _first_filled_sql(raw, names)
         else:
             texts = {flag: clean_sql(name, raw.columns[name]) for flag, name in zip(form, names, strict=True)}
-            made[label] = _outcome_sql(texts, dict(zip(form, names, strict=True)), raw.source.values.get(ours, {}))
+            made[label] = _outcome_sql(texts, dict(zip(form, names, strict=True)), _flag_words(raw, ours, form, names))
     if not made:
         return
     listed = ", ".join(f"{sql} AS {quoted(label)}" for label, sql in made.items())
@@ -86,6 +96,13 @@ def _first_filled_sql(raw: RawTable, names: tuple[str, ...]) -> str:
     if len(types) == 1 and types != {"VARCHAR"}:
         return f"coalesce({', '.join(map(quoted, names))})"
     return f"coalesce({', '.join(clean_sql(name, raw.columns[name]) for name in names)})"
+
+
+def _flag_words(raw: RawTable, ours: str, flags: dict[str, str], names: tuple[str, ...]) -> dict[str, list[str]]:
+    """Give what params say of each flag's words, as the flag's column writes them."""
+    words = raw.source.values.get(ours, {})
+    typed = {flag: raw.columns[name] for flag, name in zip(flags, names, strict=True)}
+    return words | {flag: as_booleans(words)[flag] for flag in words if typed.get(flag) == "BOOLEAN"}
 
 
 def _outcome_sql(texts: dict[str, str], names: dict[str, str], words: dict[str, list[str]]) -> str:

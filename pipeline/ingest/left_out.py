@@ -10,7 +10,7 @@ import duckdb
 from pipeline.common.sql import literal, quoted
 from pipeline.config.data_contract import DELETED_NAMES
 from pipeline.ingest.column_mapping import Mapping
-from pipeline.ingest.derived_columns import FALSE_WORDS, TRUE_WORDS
+from pipeline.ingest.outcome_flags import FALSE_WORDS, TRUE_WORDS
 from pipeline.ingest.parsing import clean_sql
 
 

@@ -16,6 +16,7 @@ from pipeline.common.masking import shape
 from pipeline.common.sql import quoted
 from pipeline.config.data_contract import WORDS as WORD_LISTS
 from pipeline.config.outcome_words import likely_outcome, likely_status
+from pipeline.ingest.outcome_flags import FALSE_WORDS, TRUE_WORDS
 from pipeline.ingest.sources import PLACE, ROW, RawTable
 from pipeline.ingest.staging import BAD_COLUMN, BAD_VALUE, LEFT_OUT, REASON, Staged
 
@@ -139,6 +140,12 @@ def is_left_out(reason: str) -> bool:
 LIKELY = {"outcome": likely_outcome, "status": likely_status}
 
 
+_ONE_FLAG = (
+    "A flag does not tell open from lost: give both in data.sources.deals, e.g. columns: {outcome: {closed: IsClosed, "
+    'won: IsWon}}; where every deal is closed, say values: {outcome: {won: ["true"], lost: ["false"]}}.'
+)
+
+
 def unreadable_words(connection: duckdb.DuckDBPyConnection, table: str) -> list[tuple[str, str]]:
     """Name every word that nobody can read, column by column, ready to paste into params with the likely reading.
 
@@ -164,6 +171,9 @@ def unreadable_words(connection: duckdb.DuckDBPyConnection, table: str) -> list[
         for word, _ in rows:
             pasted.setdefault((likely(word) if likely else None) or default, []).append(word)
         listed = ", ".join(f"{word} ({n:,})" for word, n in rows)
+        if column == "outcome" and {word.lower() for word, _ in rows} <= {*TRUE_WORDS, *FALSE_WORDS}:
+            found_words.append((column, f"{table}.outcome: is read from a column of flags: {listed}. {_ONE_FLAG}"))
+            continue
         values = ", ".join(f"{ours}: {json.dumps(words, ensure_ascii=False)}" for ours, words in pasted.items())
         found_words.append((
             column,

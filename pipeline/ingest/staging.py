@@ -18,6 +18,7 @@ from pipeline.ingest.column_mapping import Mapping
 from pipeline.ingest.column_survey import survey
 from pipeline.ingest.currencies import named_currency
 from pipeline.ingest.left_out import deleted_sql
+from pipeline.ingest.outcome_flags import as_booleans
 from pipeline.ingest.parsing import Conventions, clean_sql, id_sql, long_deal_id_sql, word_sql
 from pipeline.ingest.sources import PLACE, ROW
 from pipeline.ingest.time_formats import time_sql
@@ -337,6 +338,7 @@ def value_sql(
         SQL of the system's name, to put before ids.
     """
     type_ = TABLES[table][name]
+    words = as_booleans(words) if column_type == "BOOLEAN" else words
     if type_ == TIME:
         first = {"first_day": FIRST_START} if name == "valid_from" else {}
         return time_sql(column, column_type, convention, **first)
@@ -364,6 +366,7 @@ def _attribute(theirs: str | None, types: dict[str, str], values: dict[str, dict
         return number_sql(theirs, types[theirs], Conventions())
     text = clean_sql(theirs, types[theirs], EMPTY)
     words = next((words for name, words in values.items() if name.lower() == theirs.lower()), {})
+    words = as_booleans(words) if types[theirs] == "BOOLEAN" else words
     return word_sql(text, {word.strip().lower(): ours for ours, listed in words.items() for word in listed}, text)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from pipeline.common.sql import literal
 from pipeline.config.outcome_words import likely_outcome, likely_status
-from pipeline.ingest.derived_columns import FALSE_WORDS
+from pipeline.ingest.outcome_flags import FALSE_WORDS
 from pipeline.onboarding.draft import SourceDraft, money_of
 from pipeline.onboarding.profile import TableProfile, is_true_sql
 from pipeline.onboarding.recognise import Match

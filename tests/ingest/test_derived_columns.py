@@ -162,3 +162,46 @@ def test_a_form_that_is_none_is_refused_with_the_forms_there_are(tmp_path, colum
 def test_a_column_that_a_form_names_and_nobody_has_is_named(tmp_path):
     with pytest.raises(UserError, match=r"columns.closed_at: no column 'won_tme' in deals\.csv"):
         load_company(tmp_path, sources={"deals": {"columns": {"closed_at": ["won_tme", "closed_at"]}}})
+
+
+@pytest.mark.parametrize(
+    ("named", "won", "lost"), [("IsWon", "1", "0"), ("IsWon", "true", "false"), ("is_closed", "Yes", "No")]
+)
+@pytest.mark.parametrize("mapped", [True, False])
+def test_one_flag_is_read_together_with_the_other(tmp_path, named, won, lost, mapped):
+    closed_name, won_name = ("is_closed", "hs_is_closed_won") if named == "is_closed" else ("IsClosed", named)
+    states = {"D1": (won, won), "D2": (won, lost), "D3": (lost, lost)}
+    rows = [
+        {"deal_id": deal, "lead_id": f"L{n}", "closed_at": f"2024-02-0{n}", closed_name: closed, won_name: is_won}
+        for n, (deal, (closed, is_won)) in enumerate(states.items(), 1)
+    ]
+    values = {"values": {"outcome": {"won": [won], "lost": [lost]}}} if mapped else {}
+    deals, loaded = deals_of(tmp_path, rows, {"outcome": named}, **values)
+    assert {deal: outcome for deal, (outcome, _, _) in deals.items()} == {"D1": "won", "D2": "lost", "D3": "open"}
+    notes = [note for mapping in loaded.mappings for note in mapping.raw.notes]
+    assert any("what is not closed is open" in note for note in notes)
+
+
+def test_a_flag_alone_is_asked_about(tmp_path):
+    rows = [{"deal_id": "D1", "lead_id": "L1", "closed_at": "2024-02-01", "IsWon": "true"}]
+    with pytest.raises(UserError, match=r"closed: IsClosed, won: IsWon"):
+        deals_of(tmp_path, rows, {"outcome": "IsWon"})
+
+
+def test_words_of_the_file_are_known_where_a_query_makes_them_booleans(tmp_path):
+    (tmp_path / "d.csv").write_text("id,lead,result,ended\nD1,L1,yes,2024-02-01\nD2,L2,no,2024-02-02\n")
+    source = {
+        "from": None,
+        "sql": "SELECT id AS deal_id, lead AS lead_id, result AS outcome, ended AS closed_at FROM 'd.csv'",
+        "values": {"outcome": {"won": ["Yes"], "lost": ["no"]}},
+    }
+    loaded = load_company(tmp_path, leads=LEADS, sources={"deals": source}, data={"timezone": "UTC"})
+    found = dict(loaded.connection.execute("SELECT deal_id, outcome FROM deals").fetchall())
+    assert found == {"D1": "won", "D2": "lost"}
+
+
+def test_changes_without_a_table_are_told_how_to_say_it(tmp_path):
+    changes = [{"OpportunityId": "D1", "Field": "Amount", "At": "2024-02-01", "Old": "1", "New": "2"}]
+    columns = {"row_id": "OpportunityId", "field": "Field", "changed_at": "At", "old_value": "Old", "new_value": "New"}
+    with pytest.raises(UserError, match=r"columns: \{table: \{constant: deals\}\}"):
+        load_company(tmp_path, changes=changes, sources={"changes": {"columns": columns}})
