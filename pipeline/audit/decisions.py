@@ -18,6 +18,7 @@ from pipeline.audit.outcome_groups import FILLED_LEAST, GROUP_LEAST, Finding, Ou
 from pipeline.audit.pii import personal_data
 from pipeline.audit.single_feature_auc import single_column_auc
 from pipeline.common.errors import UserError
+from pipeline.config.crm_facts import knows_future
 
 ERROR = 0.01
 """Family-wise: the chance that an audit names even one column that has nothing to do with how leads end."""
@@ -32,6 +33,8 @@ WORDS_SHARE_LIMIT = 0.5
 """Words that stand with more of the won (lost) leads than this are the outcome, not words of an honest column."""
 DOMINATING_AUC, DOMINATING_LEAD, DOMINATING_ERRORS = 0.75, 0.15, 5.0
 """A column dominates with such an AUC alone, so far ahead of the next one, and so many standard errors above 0.5."""
+NAMED_AUC = 0.65
+"""A column that some CRM works out from the outcome, by its name, is kept out where it tells so much."""
 NEVER_FEATURES = ("mail addresses", "phone numbers")
 CLEARED, KEPT_OUT, CANNOT_TELL, VOUCHED = "cleared", "kept out", "cannot tell yet", "vouched for"
 
@@ -58,6 +61,8 @@ class Judged:
         Whether the sign that decided is beyond what honest columns reach.
     words : dict of str to str
         Words of the column that are set aside, and why; the column itself stays in.
+    witness : str
+        What is known of a column of that name in exports of some CRM, where that speaks against it.
     """
 
     table: str
@@ -71,6 +76,7 @@ class Judged:
     reason: str = ""
     is_sure: bool = True
     words: dict[str, str] = field(default_factory=dict)
+    witness: str = ""
 
     @property
     def is_out(self) -> bool:
@@ -145,7 +151,8 @@ def judge_columns(part: Audited) -> tuple[list[Judged], int]:
             findings = [finding for finding in findings if finding.code not in HARMLESS]
         if column.name in AT_CREATION and not column.is_attribute:
             findings = [finding for finding in findings if finding.code != "value" or finding.ending == "won"]
-        judged.append(Judged(column.table, column.name, findings, column, part.groups))
+        witness = knows_future(column.name) if column.is_attribute else None
+        judged.append(Judged(column.table, column.name, findings, column, part.groups, witness=witness or ""))
         tests += made
     return judged, tests
 
@@ -169,6 +176,9 @@ def decide(columns: list[Judged], kinds: list[Judged], tests: int) -> None:
 
 def _weigh(item: Judged, chance: float) -> None:
     doubtful = None
+    if item.witness and (finding := _second_sign(item)) is not None:
+        item.verdict, item.code, item.reason = KEPT_OUT, finding.code, f"{finding.reason}; {item.witness}"
+        return
     for finding in item.findings:
         if finding.log_chance <= chance and finding.is_sure:
             item.verdict, item.code, item.reason = KEPT_OUT, finding.code, finding.reason
@@ -188,6 +198,18 @@ def _weigh(item: Judged, chance: float) -> None:
     elif doubtful is not None:
         item.verdict, item.code = CANNOT_TELL, doubtful.code
         item.reason = f"cannot tell yet, there are too few: {doubtful.reason}"
+
+
+def _second_sign(item: Judged) -> Finding | None:
+    """Find a sign that is enough where the column's name speaks against it too: no name alone keeps a column out."""
+    for finding in item.findings:
+        if finding.log_chance <= math.log(DOUBT) and finding.code not in HARMLESS:
+            return finding
+    auc, error = item.auc_alone
+    if auc is not None and auc >= NAMED_AUC and auc - 0.5 >= DOMINATING_ERRORS * error:
+        noun = item.groups.row_noun if item.groups else "leads"
+        return Finding("telling", f"alone tells won {noun} from the others (AUC {auc:.2f})")
+    return None
 
 
 def _set_words_aside(item: Judged, chance: float) -> None:

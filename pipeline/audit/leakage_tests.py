@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from pipeline.audit.closing_period import closing_period_findings
 from pipeline.audit.outcome_groups import FILLED_LEAST, GROUP_LEAST, Finding, Flags, OutcomeGroups
 from pipeline.audit.post_outcome_tests import post_outcome_findings
 from pipeline.audit.single_feature_auc import single_column_findings
@@ -36,6 +37,8 @@ so rarely by chance) lies above."""
 DOUBTFUL_ODDS, HONEST_ODDS, DOUBTFUL_CHANCE = 40.0, 10.0, 0.01
 """In doubt: the estimate lies above the first, and the lower limit above what honest fields often have."""
 VALUE_LEAST, VALUE_SHARE_LEAST, VALUES_LIMIT = 20, 0.05, 20
+RESETS_COUNT = 3
+"""Values of a column, the most frequent first, of which it is asked whether an outcome resets it to them."""
 DISTINCT_SHARE, DISTINCT_LEAST, TEXT_LENGTH = 0.9, 50, 60
 NAMED_PURITY = 0.6
 GROUP_WORDS = {
@@ -73,7 +76,7 @@ def signs(values: pd.Series, groups: OutcomeGroups) -> tuple[list[Finding], int]
         return [Finding("constant", "has one value only")], 0
     found: list[Finding] = []
     tests = 0
-    for part in (_fill_signs, _value_signs, post_outcome_findings, single_column_findings):
+    for part in (_fill_signs, closing_period_findings, _value_signs, post_outcome_findings, single_column_findings):
         made = list(part(values, filled, groups))
         tests += len(made)
         found += sorted((finding for finding in made if finding is not None), key=_plainness)
@@ -145,13 +148,22 @@ def nested(rows: Flags, others: Flags, other_name: str, groups: OutcomeGroups) -
 def _fill_signs(values: pd.Series, filled: Flags, groups: OutcomeGroups) -> Iterator[Finding | None]:
     yield from stands_only(filled, groups, "filled", "filled")
     yield from _contrasts(filled, groups, "filled")
-    if pd.api.types.is_numeric_dtype(values) and filled.sum() >= FILLED_LEAST:
-        # A field that everybody has and only the outcome moves, as a total of invoices does.
-        usual = values[filled].mode().iloc[0]
-        moved = filled & (values != usual).to_numpy()
-        if 0.5 <= 1 - moved.sum() / filled.sum() < 1 and values[filled].nunique() > 2:
-            yield from stands_only(moved, groups, f"differs from {usual:g}", "value")
-            yield from _contrasts(moved, groups, f"other than {usual:g}")
+    if not filled.sum() >= FILLED_LEAST or pd.api.types.is_datetime64_any_dtype(values):
+        return
+    # A field that everybody has and only the outcome moves, as a total of invoices does, or that one outcome resets, as
+    # an expected revenue does.
+    is_number = pd.api.types.is_numeric_dtype(values)
+    counts = values[filled].value_counts()
+    if len(counts) <= (2 if is_number else VALUES_LIMIT):
+        return
+    order = sorted(counts.index[: 5 * RESETS_COUNT], key=lambda value: (-counts[value], str(value)))
+    for usual in order[:RESETS_COUNT]:
+        if counts[usual] < max(FILLED_LEAST, VALUE_SHARE_LEAST * filled.sum()):
+            break
+        moved = filled & (values != usual).to_numpy(dtype=bool)
+        shown = f"{usual:g}" if is_number else f"'{masked(str(usual))}'"
+        yield from stands_only(moved, groups, f"differs from {shown}", "value")
+        yield from _contrasts(moved, groups, f"other than {shown}")
 
 
 def _contrasts(rows: Flags, groups: OutcomeGroups, what: str) -> Iterator[Finding | None]:

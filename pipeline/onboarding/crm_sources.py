@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from pipeline.common.sql import literal
+from pipeline.config.crm_facts import folded
 from pipeline.config.data_contract import TABLES
 from pipeline.config.outcome_words import likely_status
 from pipeline.onboarding.draft import Draft, SourceDraft
-from pipeline.onboarding.facts import folded
 from pipeline.onboarding.outcomes import name_sources, read_outcome, read_status, read_words
 from pipeline.onboarding.profile import is_true_sql, joined_share
 from pipeline.onboarding.recognise import Match, is_loader_column, loader_of, names_of

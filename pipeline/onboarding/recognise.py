@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from pipeline.common.errors import UserError
-from pipeline.onboarding.facts import Crm, Record, folded, known_crms
+from pipeline.config.crm_facts import Crm, Record, folded, known_crms
 from pipeline.onboarding.profile import TableProfile
 
 LOADERS = {

@@ -24,6 +24,10 @@ def honest_columns(rng, groups, intent):
         "kept_long_ago": np.where(age > 600, rng.choice(list("ab"), n), None),
         "asked_lately": np.where(age < 100, rng.choice(list("ab"), n), None),
         "trend": age + rng.normal(size=n),
+        "month_it_came": groups.created.astype("datetime64[M]").astype(str),
+        "list_of_the_season": np.char.add("list ", ((-age // 120).astype(int) + rng.integers(0, 2, n)).astype(str)),
+        "often_the_default": np.where(rng.random(n) < 0.4, 10.0, rng.integers(1, 5000, n)),
+        "counter": np.argsort(np.argsort(groups.created)) + rng.integers(0, 3, n).astype(float),
         "mostly_zero": np.where(rng.random(n) < 0.1, rng.exponential(5, n), 0.0),
     }
 
@@ -36,6 +40,8 @@ def leaking_columns(rng, groups):
         share = np.select([won, lost], [of_won, of_lost], of_open)
         return np.where(rng.random(n) < share, rng.choice(list("abc"), n), None)
 
+    planned = groups.created.max() + rng.integers(1, 90, n).astype("timedelta64[D]")
+    closing = pd.Series(np.where(np.isnat(groups.ended), planned, groups.ended) - np.timedelta64(12, "h"))
     lived = (groups.ended - groups.created) / np.timedelta64(1, "D")
     return {
         "noisy": filled(0.95, 0.03, 0.03),
@@ -45,6 +51,12 @@ def leaking_columns(rng, groups):
         "code": np.where(won & (rng.random(n) < 0.6), "K7", rng.choice(["K1", "K2"], n)),
         "invoices": np.where(won & (rng.random(n) < 0.5), rng.exponential(100, n), 0.0),
         "roll_up": (rng.poisson(4, n) + np.where(won, rng.poisson(15, n), 0)).astype(float),
+        "expected_revenue": np.where(lost | (rng.random(n) < 0.3), 0.0, rng.lognormal(9, 1, n)),
+        "forecast_text": np.where(lost | (rng.random(n) < 0.2), "omitted", rng.integers(100, 150, n).astype(str)),
+        "closing_month": closing.dt.strftime("%Y-%m").to_numpy(),
+        "closing_quarter": closing.dt.quarter.to_numpy(float),
+        "fiscal_period": ("FY" + (closing + pd.DateOffset(months=4)).dt.to_period("Q").astype(str)).to_numpy(),
+        "closing_as_number": closing.dt.strftime("%Y%m%d").astype(float).to_numpy(),
         "flag": won.astype(float),
         "days_open": np.where(np.isnan(lived), 400.0, lived),
         "modified": np.where(open_, groups.created, groups.ended),
@@ -71,11 +83,17 @@ def test_honest_columns_are_cleared_however_strong_or_rare(losses):
         assert not [(item.name, item.reason) for item in named if item.code != "few"]
 
 
+NEED_LOSSES = {"expected_revenue", "forecast_text"}
+
+
 @pytest.mark.parametrize("losses", [True, False])
 def test_leaks_are_named_however_noisy(losses):
     for seed in range(3):
         rng, groups, _ = company(seed, losses=losses)
-        found = verdicts(leaking_columns(rng, groups), groups)
+        columns = leaking_columns(rng, groups)
+        found = verdicts(
+            {name: values for name, values in columns.items() if losses or name not in NEED_LOSSES}, groups
+        )
         assert not [name for name, item in found.items() if not item.is_out]
 
 

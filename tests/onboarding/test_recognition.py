@@ -6,8 +6,8 @@ import sqlite3
 import pytest
 
 from pipeline.common.errors import UserError
+from pipeline.config.crm_facts import known_crms
 from pipeline.config.data_contract import TABLES
-from pipeline.onboarding.facts import known_crms
 from pipeline.onboarding.places import find_places
 from pipeline.onboarding.propose import proposed
 from pipeline.onboarding.recognise import names_of

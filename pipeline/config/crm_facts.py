@@ -169,3 +169,13 @@ def known_crms() -> dict[str, Crm]:
         Crm.model_validate(yaml.safe_load(path.read_text(encoding="utf-8"))) for path in sorted(FOLDER.glob("*.yaml"))
     )
     return {crm.crm: crm for crm in found}
+
+
+@cache
+def knows_future(name: str) -> str | None:
+    """Say why a column of some CRM's export knows the future, by its name alone; None if no CRM has one called so."""
+    for crm in known_crms().values():
+        for record in crm.records:
+            if record.table in ("leads", "deals", "accounts") and (why := crm.knows_future(record, name)):
+                return f"{crm.title} exports have {name}: {why}"
+    return None
