@@ -23,9 +23,10 @@ SHORTEST_DAYS = 1e-6
 def labels(snapshots: ir.Table, outcomes: ir.Table, cutoff: datetime, timezone: str = "UTC") -> ir.Table:
     """Say how and after how many days each snapshot's lead ended, as far as was known at the cutoff.
 
-    Won and lost compete. A lead still open at the cutoff is censored there, one that ended with nobody knowing how at
-    its end. An end that had happened before ``as_of`` but was heard of only later counts when it was heard of: that is
-    when a scoring job would have seen it.
+    Won and lost compete; a lead that joined another's deal has left without money of its own, as a lost one. A lead
+    still open at the cutoff is censored there, one that ended with nobody knowing how at its end. An end that had
+    happened before ``as_of`` but was heard of only later counts when it was heard of: that is when a scoring job would
+    have seen it.
 
     Parameters
     ----------
@@ -54,7 +55,7 @@ def labels(snapshots: ir.Table, outcomes: ir.Table, cutoff: datetime, timezone: 
         "lead_id",
         "episode",
         "as_of",
-        event=ibis.cases((is_won, WON), (rows.outcome == "lost", LOST), else_=0).cast("int64"),
+        event=ibis.cases((is_won, WON), (rows.outcome.isin(["lost", "joined"]), LOST), else_=0).cast("int64"),
         duration_days=ibis.greatest(wall_clock.days_between(rows.as_of, rows.end, timezone), SHORTEST_DAYS),
         amount=ibis.ifelse(is_won, rows.amount, ibis.null("float64")),
     )

@@ -1,7 +1,10 @@
 """How leads live and end: as known on one date, and as a scoring job would have seen them day by day.
 
 A lead is won at its first won deal; it is lost when its status is lost, or when all its deals are lost and none is
-open; it has ended with nobody knowing how where its closing, or that of one of its deals, cannot be read.
+open; it has ended with nobody knowing how where its closing, or that of one of its deals, cannot be read. A lead that
+is one of several contacts of a deal, and not the one whose deal it is, has *joined*: it ends without money, once the
+deal is there, so that the deal is won once. A renewal that names only a company is no lead's, and no lead of new
+business takes an expansion so: what customers buy again is a stream of its own.
 
 A lead seen open again after it was seen lost begins a new *episode* (1, 2, …): a deal was opened after its status was
 lost, a lost deal or a deal after lost ones stands open, or the history of its status says so. Each episode has an
@@ -19,6 +22,8 @@ from features import point_in_time
 from features.schema import TIME, Tables
 from features.versions import as_they_were, closing_dates, deal_versions
 
+WITHOUT_DEAL = ("unknown", "joined")
+"""Closings of leads that are neither won nor lost."""
 DEAL_COLUMNS = ("deal_id", "system", "account_id", "outcome", "opened_at", "closed_at", "amount", "owner_id", "kind")
 
 
@@ -31,10 +36,13 @@ def _attached(tables: Tables) -> ir.Table:
     named = versions.filter(versions.lead_id.notnull() | versions.account_id.isnull())
     unnamed = versions.filter(versions.lead_id.isnull() & versions.account_id.notnull()).drop("lead_id")
     candidates = leads.filter(leads.account_id.notnull()).select(
-        "lead_id", "account_id", made_at="created_at", heard_at="known_at"
+        "lead_id", "account_id", made_at="created_at", heard_at="known_at", lead_kind="kind"
     )
     version = ["deal_id", "system", "known_from", "known_until"]
     pairs = unnamed.join(candidates, "account_id")
+    # A customer who renews, or buys more, was not won by a lead of new business.
+    of_customer = (pairs.kind == "renewal") | ((pairs.kind == "expansion") & (pairs.lead_kind == "new_business"))
+    pairs = pairs.filter(~ibis.coalesce(of_customer, False))
     heard_at = ibis.coalesce(pairs.heard_at, point_in_time.instant(point_in_time.ALWAYS))
     pairs = pairs.mutate(start=ibis.greatest(pairs.known_from, heard_at))
     pairs = pairs.filter(
@@ -182,8 +190,8 @@ def outcomes(tables: Tables, known_at: datetime, amount_window_days: int = 90) -
     ibis table
         One row per episode of a lead known then: ``lead_id, episode, episode_started_at`` (seen open from then on; null
         where it never was), ``account_id, owner_id, created_at, lead_known_at, outcome`` ('open', 'won', 'lost',
-        'unknown'), ``ended_at, end_known_at, amount`` (float64; null where nobody wrote one down), ``won_deals_count,
-        closed_before_created`` (by more than its day: entered after the fact).
+        'joined', 'unknown'), ``ended_at, end_known_at, amount`` (float64; null where nobody wrote one down),
+        ``won_deals_count, closed_before_created`` (by more than its day: entered after the fact).
     """
     spells = open_spells(tables)
     spells = spells.filter(point_in_time.known_by(spells.known_from, known_at))
@@ -209,8 +217,9 @@ def _outcomes_at(tables: Tables, moments: ir.Table, amount_window_days: int) -> 
         reopened_count=(closings.outcome == "reopened").sum(),
         status_lost_at=closings.closed_at.min(where=closings.outcome == "lost"),
         status_lost_known_at=closings.known_from.min(where=closings.outcome == "lost"),
-        lead_unknown_at=closings.closed_at.min(where=closings.outcome == "unknown"),
-        lead_unknown_known_at=closings.known_from.min(where=closings.outcome == "unknown"),
+        lead_unknown_at=closings.closed_at.min(where=closings.outcome.isin(WITHOUT_DEAL)),
+        lead_unknown_known_at=closings.known_from.min(where=closings.outcome.isin(WITHOUT_DEAL)),
+        unreadable_count=(closings.outcome == "unknown").sum(),
     )
     deals = deals.join(when, "lead_id")
     deals = deals.filter(point_in_time.current_at(deals, deals.moment))
@@ -247,9 +256,12 @@ def _outcomes_at(tables: Tables, moments: ir.Table, amount_window_days: int) -> 
     lost_at = ibis.least(ibis.coalesce(state.status_lost_at, never), deals_lost_at)
     unknown_at = ibis.least(ibis.coalesce(state.lead_unknown_at, never), ibis.coalesce(state.deal_unknown_at, never))
     state = state.mutate(lost_at=lost_at, unknown_at=unknown_at)
+    # Whose deal another lead's is has no end of its own, whatever is said of it besides.
+    is_joined = (ibis.coalesce(state.unreadable_count, 0) == 0) & (state.lead_unknown_at < never)
+    is_joined &= state.deal_unknown_at.isnull()
     outcome = ibis.cases(
-        (state.won_at.notnull(), "won"), (state.unknown_at < never, "unknown"), (state.lost_at < never, "lost"),
-        else_="open",
+        (state.won_at.notnull(), "won"), (is_joined, "joined"), (state.unknown_at < never, "unknown"),
+        (state.lost_at < never, "lost"), else_="open",
     )  # fmt: skip
     lost_known_at = ibis.ifelse(
         state.status_lost_at == state.lost_at, state.status_lost_known_at, state.deals_lost_known_at
@@ -260,12 +272,12 @@ def _outcomes_at(tables: Tables, moments: ir.Table, amount_window_days: int) -> 
     state = state.mutate(outcome=outcome)
     ended_at = ibis.cases(
         (state.outcome == "won", state.won_at),
-        (state.outcome == "unknown", state.unknown_at),
+        (state.outcome.isin(WITHOUT_DEAL), state.unknown_at),
         (state.outcome == "lost", state.lost_at),
     )
     end_known_at = ibis.cases(
         (state.outcome == "won", state.won_known_at),
-        (state.outcome == "unknown", unknown_known_at),
+        (state.outcome.isin(WITHOUT_DEAL), unknown_known_at),
         (state.outcome == "lost", lost_known_at),
     )
     state = state.mutate(ended_at=ended_at, end_known_at=end_known_at)
@@ -321,7 +333,7 @@ def _open_spells(tables: Tables) -> ir.Table:
         won=zero,
         open=zero,
         lost=zero,
-        unknown=(closings.outcome == "unknown").cast("int64"),
+        unknown=closings.outcome.isin(WITHOUT_DEAL).cast("int64"),
         status_lost=(closings.outcome == "lost").cast("int64"),
         reopened=(closings.outcome == "reopened").cast("int64"),
     )

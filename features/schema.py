@@ -33,17 +33,39 @@ EVENTS = {
     "occurred_at": TIME, "known_at": TIME, "kind": "string", "direction": "string", "channel": "string",
     "topic": "string", "campaign": "string", "owner_id": "string", "system": "string", "found_by": "string",
 }  # fmt: skip
-CLOSINGS = {"lead_id": "string", "closed_at": TIME, "known_at": TIME}
+CLOSINGS = {"lead_id": "string", "closed_at": TIME, "known_at": TIME, "outcome": "string"}
 CHANGES = {
     "table": "string", "row_id": "string", "field": "string", "changed_at": TIME, "known_at": TIME,
     "old_value": "string", "new_value": "string",
 }  # fmt: skip
 OWNERS = {"owner_id": "string", "name": "string", "team": "string", "territory": "string", "system": "string"}
 RATES = {"currency": "string", "valid_from": TIME, "rate": RATE}
+CAMPAIGNS = {
+    "campaign": "string", "name": "string", "channel": "string", "started_at": TIME, "ended_at": TIME, "cost": MONEY,
+    "currency": "string", "system": "string",
+}  # fmt: skip
+CONTENTS = {
+    "content_id": "string", "title": "string", "topic": "string", "stage": "string", "url": "string",
+    "system": "string",
+}  # fmt: skip
+EXPERIMENTS = {
+    "experiment": "string", "lead_id": "string", "arm": "string", "assigned_at": TIME, "probability": "float64",
+    "system": "string",
+}  # fmt: skip
+DEAL_LINES = {
+    "deal_id": "string", "product": "string", "amount": MONEY, "kind": "string", "term_months": "float64",
+    "system": "string",
+}  # fmt: skip
+QUOTAS = {
+    "owner_id": "string", "starts_on": TIME, "ends_on": TIME, "amount": MONEY, "currency": "string",
+    "system": "string",
+}  # fmt: skip
+SPLITS = {"deal_id": "string", "owner_id": "string", "share": "float64", "system": "string"}
 
 SCHEMAS = {
     "leads": LEADS, "deals": DEALS, "accounts": ACCOUNTS, "events": EVENTS, "closings": CLOSINGS, "changes": CHANGES,
-    "owners": OWNERS, "rates": RATES,
+    "owners": OWNERS, "rates": RATES, "campaigns": CAMPAIGNS, "contents": CONTENTS, "experiments": EXPERIMENTS,
+    "deal_lines": DEAL_LINES, "quotas": QUOTAS, "splits": SPLITS,
 }  # fmt: skip
 
 
@@ -66,7 +88,8 @@ class Tables:
     leads, deals, accounts, events : ibis table
         As `SCHEMAS` types them, and behind those columns the company's own attributes.
     closings : ibis table
-        Leads that were closed with an outcome nobody can read: no longer open, censored at ``closed_at``.
+        Leads that ended without a deal of their own: no longer open from ``closed_at`` on. ``outcome`` is 'unknown'
+        (nobody can read how; also where it is null) or 'joined' (the lead is a further contact of another lead's deal).
     changes : ibis table
         Histories of columns: ``field`` is a column of ``table`` by its name here, the values are text that casts to
         that column's type. `versions.as_they_were` and `versions.deal_versions` read them.
@@ -74,6 +97,9 @@ class Tables:
         Salespeople, as they stand now: for showing and grouping, never a feature.
     rates : ibis table
         What one unit of a currency is worth in the company's, from ``valid_from`` on.
+    campaigns, contents, experiments, deal_lines, quotas, splits : ibis table
+        What campaigns cost; what is offered to read; who was drawn for what; what deals are made of; targets; shares of
+        deals. Never features.
     present : dict of str to frozenset of str
         The columns that the company's own tables have; an empty set for a table that it does not have. Of ``changes``
         the columns that have a history, as ``table.column``.
@@ -89,6 +115,12 @@ class Tables:
     changes: ir.Table
     owners: ir.Table
     rates: ir.Table
+    campaigns: ir.Table
+    contents: ir.Table
+    experiments: ir.Table
+    deal_lines: ir.Table
+    quotas: ir.Table
+    splits: ir.Table
     present: dict[str, frozenset[str]]
     attributes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     _derived: dict[str, ir.Table] = field(default_factory=dict, init=False, repr=False, compare=False)

@@ -289,7 +289,8 @@ def closing_dates(tables: Tables) -> ir.Table:
     Returns
     -------
     ibis table
-        ``lead_id, outcome`` ('lost' by its status, 'unknown' where nobody can read it), ``closed_at, known_from,
+        ``lead_id, outcome`` ('lost' by its status, 'unknown' where nobody can read it, 'joined' where the lead is a
+        further contact of another lead's deal), ``closed_at, known_from,
         known_until`` (`NEVER`, unless the history of the status says that the lead was taken up again).
     """
     leads = tables.leads
@@ -315,7 +316,7 @@ def closing_dates(tables: Tables) -> ir.Table:
     unknown = closings.select(
         "lead_id",
         "closed_at",
-        outcome=ibis.literal("unknown", "string"),
+        outcome=ibis.coalesce(closings.outcome, "unknown"),
         known_from=ibis.greatest(closings.closed_at, closings.known_at),
         known_until=instant(NEVER),
     )

@@ -147,6 +147,17 @@ def _reading(loaded: LoadedCompany, counts: dict[str, int], reconciliation: Reco
             table="leads",
             count=n,
         )
+    lines = loaded.counts.get("deal_lines", {}).get("sums") or {}
+    if n := lines.get("deals", 0) - lines.get("equal", 0):
+        first = lines["differing"][0]
+        example = f"{first['deal_id']}: {first['lines']:,.2f} of {first['amount']:,.2f}"
+        text = (
+            f"the lines of {n:,} of {lines['deals']:,} deals do not add up to the deal (together "
+            f"{lines['difference']:,.2f} {loaded.params.currency}; e.g. {example}): the deal's own amount counts"
+        )
+        warn("lines_differ", text, table="deal_lines", count=n)
+    if n := lines.get("orphans"):
+        warn("lines_without_deal", f"{n:,} lines of deals lead to no deal", table="deal_lines", count=n)
     late = _one(loaded, f"SELECT count(*) FROM leads WHERE created_at > TIMESTAMP '{loaded.known_until}'")
     if late:
         warn(

@@ -94,7 +94,7 @@ def audit(loaded: LoadedCompany, as_of: datetime) -> AuditResult:
         What ``audit.keep`` or ``known_at_creation`` vouch for is never excluded, but warned of.
     """
     known = lifecycle.standings(loaded.tables, as_of, loaded.params.data.amount_window_days).cache()
-    counts = dict.fromkeys(("open", "won", "lost", "unknown"), 0)
+    counts = dict.fromkeys(("open", "won", "lost", "joined", "unknown"), 0)
     counts |= dict(known.group_by("outcome").agg(n=known.count()).to_pandas().itertuples(index=False, name=None))
     leads = audited_leads(loaded, known, as_of)
     accounts = audited_accounts(loaded, known, as_of)

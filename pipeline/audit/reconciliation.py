@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from features import lifecycle, point_in_time
 from pipeline.common.sql import literal, quoted
 from pipeline.config.data_contract import TABLES
+from pipeline.ingest.counted_money import PARTS, counted_sql
 from pipeline.ingest.exchange_rates import at_closing_sql, converted_sql
 from pipeline.ingest.left_out import deleted_sql
 from pipeline.ingest.parsing import Conventions, id_sql
 from pipeline.ingest.planned_dates import is_later_sql
 from pipeline.ingest.sources import ROW
+from pipeline.ingest.stage_sources import several_systems
 from pipeline.ingest.staging import CHANGED, REASON, column_sql, session_zone
 from pipeline.ingest.time_formats import time_sql
 
@@ -194,6 +196,11 @@ def reconcile(loaded: LoadedCompany) -> Reconciliation:
             with session_zone(connection, mapping.timezone or zone):
                 connection.execute(f"{made} {_source_sql(loaded, place)}")
             made = "INSERT INTO arrived BY NAME"
+    if "deal_lines" in loaded.staged or set(PARTS) & loaded.staged["deals"].present:
+        connection.execute(
+            f"CREATE OR REPLACE TEMP TABLE arrived AS SELECT arrived.* REPLACE ({counted_sql(params.money.counts)} AS "
+            "amount) FROM arrived LEFT JOIN line_sums ON line_sums.deal_id = arrived.loaded_id"
+        )
     # As in loading: the last change orders the rows of a deal, and a date that lay ahead of it was a plan.
     recorded = "coalesce(recorded_at, CASE WHEN count(*) OVER (PARTITION BY deal_id) > 1 THEN changed END)"
     closed = (
@@ -279,14 +286,29 @@ def _source_sql(loaded: LoadedCompany, place: int) -> str:
     """Won or not, when and for how much: each row of one source of deals."""
     mapping = loaded.mappings[place]
     agreed = loaded.conventions[place]
-    names = ("deal_id", "outcome", "closed_at", "recorded_at", "amount", "currency")
+    names = ("deal_id", "outcome", "closed_at", "recorded_at", "amount", "currency", *PARTS)
     prefix = literal(mapping.raw.source.system or "")
     columns = [
         f"CAST({column_sql('deals', mapping, agreed, name, TABLES['deals'][name], prefix)[0]} AS {type_}) AS {name}"
         for name, type_ in zip(
-            names, ("VARCHAR", "VARCHAR", "TIMESTAMP", "TIMESTAMP", "DECIMAL(18, 4)", "VARCHAR"), strict=True
+            names,
+            (
+                "VARCHAR",
+                "VARCHAR",
+                "TIMESTAMP",
+                "TIMESTAMP",
+                "DECIMAL(18, 4)",
+                "VARCHAR",
+                "DECIMAL(18, 4)",
+                "DECIMAL(18, 4)",
+                "DOUBLE",
+            ),
+            strict=True,
         )
     ]
+    system = prefix if several_systems(loaded.params) else None
+    loaded_id = column_sql("deals", mapping, agreed, "deal_id", "string", system)[0]
+    columns.append(f"CAST({loaded_id} AS VARCHAR) AS loaded_id")
     changed = "CAST(NULL AS TIMESTAMP)"
     if mapping.changed:
         changed = time_sql(mapping.changed, mapping.raw.columns[mapping.changed], agreed[CHANGED])

@@ -170,7 +170,9 @@ def summary(result: CheckResult) -> str:
     outcomes = content["outcomes"]
     lines.append(
         "Leads: "
-        + ", ".join(f"{outcomes[word]:,} {word}" for word in ("open", "won", "lost", "unknown") if outcomes[word])
+        + ", ".join(
+            f"{outcomes[word]:,} {word}" for word in ("open", "won", "lost", "joined", "unknown") if outcomes.get(word)
+        )
     )
     lines += [f"  {name}: {n:,}" for name, n in content["definitions"].items()]
     lines += [f"Kept out of the model: {column}: {reason}" for column, reason in content["excluded"].items()]

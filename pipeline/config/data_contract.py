@@ -18,13 +18,17 @@ TABLES: dict[str, dict[str, str]] = {
     },
     "owners": {"owner_id": "string", "name": "string", "team": "string", "territory": "string"},
     "rates": {"currency": "string", "valid_from": "timestamp(6)", "rate": RATE},
+    **{
+        table: {name: type_ for name, type_ in SCHEMAS[table].items() if name != "system"}
+        for table in ("campaigns", "contents", "experiments", "deal_lines", "quotas", "splits")
+    },
 }  # fmt: skip
 """Contract column and its type, for each table a company may give."""
 
 TABLES["leads"] |= {"deal_id": "string", "no_call": "string", "no_email": "string"}
 TABLES["deals"] |= {
     "forecast_category": "string", "campaign": "string", "recurring_amount": MONEY, "one_off_amount": MONEY,
-    "term_months": "float64",
+    "term_months": "float64", "primary_contact_id": "string",
 }  # fmt: skip
 TABLES["owners"] |= {
     "email": "string", "manager_id": "string", "active": "string", "valid_from": "timestamp(6)",
@@ -44,6 +48,12 @@ NEEDED: dict[str, tuple[tuple[str, ...], ...]] = {
     "changes": (("table",), ("row_id",), ("field",), ("changed_at",), ("new_value",)),
     "owners": (("owner_id",),),
     "rates": (("currency",), ("valid_from",), ("rate",)),
+    "campaigns": (("campaign",),),
+    "contents": (("content_id",),),
+    "experiments": (("experiment",), ("lead_id",), ("arm",), ("assigned_at",)),
+    "deal_lines": (("deal_id",), ("amount",)),
+    "quotas": (("owner_id",), ("starts_on",), ("ends_on",), ("amount",)),
+    "splits": (("deal_id",), ("owner_id",), ("share",)),
 }
 """For each table, groups of columns of which one must be there."""
 
@@ -56,11 +66,17 @@ WORDS: dict[tuple[str, str], dict[str, tuple[str, ...]]] = {
     ("deals", "kind"): {
         "new_business": ("new_business", "new business", "new"),
         "expansion": ("expansion", "existing business", "upsell"),
-        "renewal": ("renewal",),
+        "renewal": ("renewal", "renew"),
+    },
+    ("deal_lines", "kind"): {
+        "recurring": ("recurring", "subscription", "license", "licence"),
+        "one_off": ("one_off", "one-off", "one off", "one-time"),
+        "services": ("services", "service"),
     },
     ("leads", "kind"): {
         "new_business": ("new_business", "new business", "new"),
         "expansion": ("expansion", "existing business", "upsell"),
+        "renewal": ("renewal", "renew"),
     },
     ("leads", "entry"): {
         "hand_raised": ("hand_raised", "hand raised", "inbound"),

@@ -129,6 +129,12 @@ class SourcesParams(_Strict):
     changes: Sources = []
     owners: Sources = []
     rates: Sources = []
+    campaigns: Sources = []
+    contents: Sources = []
+    experiments: Sources = []
+    deal_lines: Sources = []
+    quotas: Sources = []
+    splits: Sources = []
 
     @model_validator(mode="after")
     def _contract_names(self) -> SourcesParams:
@@ -161,6 +167,12 @@ class DataParams(_Strict):
     definitions: Annotated[dict[str, dict[str, Texts]], BeforeValidator(_mapping)] = {}
     identity: Annotated[IdentityParams, BeforeValidator(_mapping)] = IdentityParams()
     sources: SourcesParams
+
+
+class MoneyParams(_Strict):
+    """What revenue means: all that was sold, or what recurs in a year."""
+
+    counts: Literal["bookings", "arr"] = "bookings"
 
 
 class SnapshotsParams(_Strict):
@@ -277,6 +289,7 @@ class Params(_Strict):
     primary_horizon_days: int = 90
     artifacts: Text = "artifacts"
     data: DataParams
+    money: Annotated[MoneyParams, BeforeValidator(_mapping)] = MoneyParams()
     stages: Annotated[dict[str, Any], BeforeValidator(stage_rules)] = {}
     definitions: Annotated[dict[str, Definition], BeforeValidator(_mapping)] = {}
     snapshots: Annotated[SnapshotsParams, BeforeValidator(_mapping)] = SnapshotsParams()

@@ -21,7 +21,10 @@ from pipeline.ingest.column_mapping import Mapping
 from pipeline.ingest.parsing import Conventions
 from pipeline.ingest.staging import Staged
 
-LOADED = ("leads", "deals", "accounts", "events", "changes", "owners", "rates")
+LOADED = (
+    "leads", "deals", "accounts", "events", "changes", "owners", "rates", "campaigns", "contents", "experiments",
+    "deal_lines", "quotas", "splits",
+)  # fmt: skip
 
 
 @dataclass(eq=False)

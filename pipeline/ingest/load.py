@@ -24,6 +24,7 @@ from pipeline.config.trusted_hosts import require_named_host
 from pipeline.identity.linkage import link_records
 from pipeline.ingest.as_of import _utc, parse_as_of
 from pipeline.ingest.company import LOADED, LoadedCompany
+from pipeline.ingest.counted_money import count_money
 from pipeline.ingest.deal_linking import fill_versions
 from pipeline.ingest.event_linking import link_events
 from pipeline.ingest.exchange_rates import convert, converted_sql
@@ -99,6 +100,7 @@ def load_tables(params: Params, night: NightExtract | None = None, *, without: C
     links = link_rows(connection, staged, mappings, qualify=qualify)
     fill_versions(connection, staged["deals"])
     unread = read_changes(connection, staged, mappings, conventions, qualify=qualify)
+    lines = count_money(connection, staged, params)
     versions = lead_history(connection, staged["leads"])
     planned = close_when_recorded(connection, params.data.timezone)
     if (observed := observed_so_far(params, night, folder)) is not None:
@@ -119,7 +121,7 @@ def load_tables(params: Params, night: NightExtract | None = None, *, without: C
     counts = count_rows(connection, staged, raws)
     for table, name, found in (
         ("events", "linked", linked), ("changes", "unread", unread), ("deals", "planned", planned),
-        ("leads", "versions", versions),
+        ("leads", "versions", versions), ("deal_lines", "sums", lines),
     ):  # fmt: skip
         if found:
             counts[table][name] = found
@@ -190,21 +192,23 @@ def _make_views(connection: duckdb.DuckDBPyConnection, staged: dict[str, Staged]
 
 
 def _make_closings(connection: duckdb.DuckDBPyConnection) -> None:
-    """Leads that have ended with nobody knowing how: by a status that cannot be read, or lost at no date.
+    """Leads that have ended without a deal of their own: nobody knows how, or they joined another lead's deal.
+
+    Nobody knows how where a status cannot be read, or says lost at no date.
 
     Where there is no date at all, the lead is censored at its creation: it tells nothing, and is not scored.
     """
     connection.execute(
         f"""
         CREATE TABLE closings AS
-        SELECT lead_id, closed_at, max(known_at) AS known_at FROM (
-            SELECT leads.lead_id, leads.created_at AS closed_at, leads.created_at AS known_at
+        SELECT lead_id, closed_at, max(known_at) AS known_at, min(outcome) AS outcome FROM (
+            SELECT leads.lead_id, leads.created_at AS closed_at, leads.created_at AS known_at, 'unknown' AS outcome
             FROM staged_deals AS deals JOIN leads ON deals.lead_id = leads.lead_id
             WHERE deals.{REASON} IS NOT NULL AND NOT {left_out_sql("deals.")}
               AND deals.outcome IN ('won', 'lost')
               AND coalesce(deals.closed_at, deals.recorded_at, deals.opened_at) IS NULL
             UNION ALL
-            SELECT lead_id, coalesce(closed_at, created_at), coalesce(recorded_at, closed_at, created_at)
+            SELECT lead_id, coalesce(closed_at, created_at), coalesce(recorded_at, closed_at, created_at), 'unknown'
             FROM staged_leads
             WHERE {REASON} IS NULL AND ((status = 'lost' AND closed_at IS NULL AND lead_id NOT IN (
                     SELECT row_id FROM told_changes WHERE "table" = 'leads' AND field = 'status'))
@@ -214,11 +218,13 @@ def _make_closings(connection: duckdb.DuckDBPyConnection) -> None:
                     SELECT lead_id FROM staged_deals
                     WHERE {REASON} IS NULL AND lead_id IS NOT NULL AND outcome IN ('won', 'lost')))
             UNION ALL
-            -- A deal of several leads is won once: the others end with it.
-            SELECT shared.lead_id, deals.closed_at, coalesce(deals.recorded_at, deals.closed_at)
+            -- A deal of several leads is won once: the others join it when it is opened.
+            SELECT shared.lead_id, greatest(coalesce(deals.opened_at, deals.closed_at), leads.created_at),
+                greatest(coalesce(deals.opened_at, deals.closed_at), leads.created_at, leads.known_at), 'joined'
             FROM shared_deals AS shared JOIN staged_deals AS deals ON deals.rowid = shared.place
             JOIN leads ON leads.lead_id = shared.lead_id
-            WHERE deals.{REASON} IS NULL AND deals.outcome IN ('won', 'lost') AND shared.lead_id <> deals.lead_id
+            WHERE deals.{REASON} IS NULL AND coalesce(deals.opened_at, deals.closed_at) IS NOT NULL
+              AND (deals.opened_at IS NOT NULL OR deals.outcome IN ('won', 'lost')) AND shared.lead_id <> deals.lead_id
               AND shared.lead_id NOT IN (
                     SELECT lead_id FROM staged_deals WHERE {REASON} IS NULL AND lead_id IS NOT NULL)
         ) GROUP BY lead_id, closed_at ORDER BY lead_id, closed_at

@@ -113,7 +113,11 @@ def _follow_merges(connection: duckdb.DuckDBPyConnection, staged: dict[str, Stag
 def _split_cells(
     connection: duckdb.DuckDBPyConnection, staged: dict[str, Staged], mappings: Sequence[Mapping], *, qualify: bool
 ) -> None:
-    """Give a row that names several leads (contacts) one of them: the newest that was there; the first, if none is."""
+    """Give a row that names several leads (contacts) one of them.
+
+    The one whose contact is the deal's primary one; else the newest that was there; the first, if none is. A lead is
+    named by its own id or by its contact's.
+    """
     for mapping in mappings:
         table = mapping.raw.table
         for column, mark in mapping.raw.splits.items():
@@ -127,12 +131,20 @@ def _split_cells(
                 f"{when} AS moment, string_split(substr({column}, {len(prefix) + 1}), {literal(mark)}) AS parts "
                 f"FROM staged_{table} WHERE contains({column}, {literal(mark)})))"
             )
+            is_primary = "false"
+            if table == "deals" and "primary_contact_id" in staged["deals"].present:
+                is_primary = f"contact_id = (SELECT primary_contact_id FROM staged_{table} WHERE rowid = place)"
+            keys = f"SELECT lead_id, {column} AS key, created_at, contact_id FROM staged_leads WHERE {REASON} IS NULL"
+            if column == "lead_id" and _has(staged, "leads", "contact_id"):
+                keys += (
+                    f" UNION ALL SELECT lead_id, contact_id, created_at, contact_id FROM staged_leads WHERE {REASON} "
+                    "IS NULL AND contact_id IS NOT NULL AND contact_id IS DISTINCT FROM lead_id"
+                )
             ranked = (
                 f"SELECT place, coalesce(lead_id, id) AS lead_id, row_number() OVER (PARTITION BY place ORDER BY "
-                "lead_id IS NULL, created_at > moment, created_at DESC, number, lead_id) AS rank, "
-                "lead_id IS NOT NULL AS is_there "
-                f"FROM __parts LEFT JOIN (SELECT lead_id, {column} AS key, created_at FROM staged_leads "
-                f"WHERE {REASON} IS NULL) ON key = id WHERE id <> {literal(prefix)}"
+                f"lead_id IS NULL, created_at > moment, NOT coalesce({is_primary}, false), created_at DESC, number, "
+                "lead_id) AS rank, lead_id IS NOT NULL AS is_there "
+                f"FROM __parts LEFT JOIN ({keys}) ON key = id WHERE id <> {literal(prefix)}"
             )
             connection.execute(f"CREATE OR REPLACE TEMP TABLE __ranked AS {ranked}")
             if table == "deals":

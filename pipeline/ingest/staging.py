@@ -12,7 +12,7 @@ import duckdb
 from features.empty_words import EMPTY
 from features.schema import MONEY, RATE, TIME
 from pipeline.common.sql import literal, quoted
-from pipeline.config.data_contract import EVENT_KEYS, TABLES, WORDS
+from pipeline.config.data_contract import EVENT_KEYS, NEEDED, TABLES, WORDS
 from pipeline.ingest.amount_formats import number_sql, unit_sql
 from pipeline.ingest.column_mapping import Mapping
 from pipeline.ingest.column_survey import survey
@@ -25,6 +25,7 @@ from pipeline.ingest.time_formats import time_sql
 
 IDS = frozenset({
     "lead_id", "deal_id", "account_id", "contact_id", "owner_id", "event_id", "parent_id", "row_id", "manager_id",
+    "primary_contact_id", "content_id",
 })  # fmt: skip
 BAD_COLUMN, BAD_VALUE, REASON = "__bad_column", "__bad_value", "__reason"
 """Columns that say why a row cannot be used."""
@@ -32,8 +33,10 @@ CHANGED, MERGED, CONTENT = "__changed", "__merged", "__content"
 """When a row was last changed; the record that it was merged into; a fingerprint of all it holds."""
 UNIQUE_KEYS = {
     "leads": "lead_id", "deals": "deal_id", "accounts": "account_id", "events": "event_id", "owners": "owner_id",
-    "rates": "currency",
+    "rates": "currency", "contents": "content_id",
 }  # fmt: skip
+PLAIN_TABLES = ("campaigns", "contents", "experiments", "deal_lines", "quotas", "splits")
+"""Tables of which a row is usable once it has what it needs."""
 LEFT_OUT = ("duplicate", "older version", "exact copy", "deleted", "merged")
 """How the reasons of rows begin that are out of use rightly: something else says what they said, or nothing should."""
 FIRST_START = "1900-01-01"
@@ -414,6 +417,13 @@ def _checks(table: str, agreed: dict[str, Conventions]) -> list[tuple[str, str, 
         return [*needed, missing("changed_at"), unreadable("changed_at", "date"), recorded]
     if table == "owners":
         return [missing("owner_id")]
+    if table in PLAIN_TABLES:
+        found = []
+        for name in (name for group in NEEDED[table] for name in group):
+            found.append(missing(name))
+            if TABLES[table][name] in _KINDS:
+                found.append(unreadable(name, "date" if TABLES[table][name] == TIME else "number"))
+        return found
     if table == "rates":
         not_above_0 = (
             "rate",

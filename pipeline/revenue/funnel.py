@@ -22,6 +22,7 @@ from pipeline.revenue.expected_revenue import expected_revenue
 from pipeline.revenue.ideal_prospect import ideal_prospect
 from pipeline.revenue.leaks import leaks
 from pipeline.revenue.stage_rates import Figures, segment_codes, stage_rows
+from pipeline.revenue.won_revenue import won_revenue
 
 COHORTS = ("month", "quarter")
 
@@ -87,6 +88,7 @@ def funnel(
         "by": by,
         "cohort": cohort or "quarter",
         "leads": len(last),
+        "revenue": won_revenue(company, ways, as_of),
         "rows": rows,
         "existing_business": {"leads": int((~is_new[ways.frame["is_last"].to_numpy()]).sum()), "rows": existing},
         "definitions": sides(meets, won, of_open),

@@ -38,8 +38,6 @@ DEFINITIONS = {
     "marketing": {"stage": "mql", "kind": "new_business"},
     "sales": {"stage": "sal", "kind": "new_business"},
 }
-READ = ("leads", "deals", "accounts", "events", "changes", "owners")
-"""Tables that the params name; the others lie beside them."""
 
 
 def simulate_revenue(out: Path, *, leads: int = 20_000, seed: int = 0) -> dict[str, int]:
@@ -71,7 +69,7 @@ def simulate_revenue(out: Path, *, leads: int = 20_000, seed: int = 0) -> dict[s
         "stages": STAGE_RULES, "definitions": DEFINITIONS,
         "data": {
             "timezone": "UTC", "known_until": f"{story.FIRST_DAY + DAYS}T00:00",
-            "sources": {name: {"from": f"{name}.parquet"} for name in READ},
+            "sources": {name: {"from": f"{name}.parquet"} for name in tables},
         },
     }  # fmt: skip
     params["data"]["sources"]["deals"]["columns"] = {"lead_id": {"column": "contacts", "split": ";"}}  # type: ignore[index]
