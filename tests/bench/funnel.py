@@ -1,7 +1,7 @@
 """How often the funnel's 90% intervals hold the true stage rates, over small companies whose rates are known.
 
-Each company is a draw of `pipeline.simulation.revenue_story`, cut off where its data end; the truth is the share of leads
-that take a step within so many days, over a company of which nothing is cut off. Leads of one account decide together,
+Each company is a draw of `pipeline.simulation.revenue_story`, cut off where its data end; the truth is the share of all
+leads that take a step within so many days, where nothing is cut off. Leads of one account decide together,
 and the youngest have hardly begun: what a plain share of leads, taken as independent, would do stands beside it.
 """
 
