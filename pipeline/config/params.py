@@ -25,6 +25,7 @@ from pydantic import (
 from pipeline.common.errors import UserError
 from pipeline.config.column_forms import column_form
 from pipeline.config.data_contract import TABLES, WORDS
+from pipeline.config.near_names import check_names, near_miss
 from pipeline.config.stage_rules import stage_rules
 from pipeline.config.yaml_loader import line_of, read_yaml
 
@@ -140,10 +141,10 @@ class SourcesParams(_Strict):
     def _contract_names(self) -> SourcesParams:
         for table in type(self).model_fields:
             for source in getattr(self, table):
-                _check_names(f"{table}.columns", source.columns, TABLES[table])
+                check_names(f"{table}.columns", source.columns, TABLES[table])
                 for column, words in source.values.items():
                     if (table, column) in WORDS:
-                        _check_names(f"{table}.values.{column}", words, WORDS[table, column])
+                        check_names(f"{table}.values.{column}", words, WORDS[table, column])
         return self
 
 
@@ -248,7 +249,7 @@ class NightlyParams(_Strict):
 
     @model_validator(mode="after")
     def _contract_names(self) -> NightlyParams:
-        _check_names("sources", self.sources, SourcesParams.model_fields)
+        check_names("sources", self.sources, SourcesParams.model_fields)
         return self
 
     def max_age_hours(self, table: str) -> float | None:
@@ -358,19 +359,6 @@ class Params(_Strict):
             return f"leadrev-{plain}"
         # Letters that a name in the registry may not have: the name's own digest keeps companies apart.
         return "-".join(part for part in ("leadrev", plain, sha256(self.company.encode()).hexdigest()[:8]) if part)
-
-
-def near_miss(word: str, known: Any) -> str:
-    """``"; did you mean 'x'?"`` where a known word is close, else a full stop."""
-    folded = {str(name).lower(): str(name) for name in known}
-    close = difflib.get_close_matches(str(word).lower(), folded, n=1, cutoff=0.6)
-    return f"; did you mean '{folded[close[0]]}'?" if close else "."
-
-
-def _check_names(where: str, given: Any, known: Any) -> None:
-    for name in given:
-        if name not in known:
-            raise ValueError(f"{where}.{name}: unknown name{near_miss(name, known)} Allowed: {', '.join(known)}")
 
 
 def _fields_at(keys: tuple[Any, ...]) -> list[str]:

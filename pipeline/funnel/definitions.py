@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from features import point_in_time
 from features.versions import as_they_were
 from pipeline.common.errors import UserError
-from pipeline.config.params import near_miss
+from pipeline.config.near_names import near_miss
 from pipeline.funnel.journeys import NOT_REACHED, Journeys
 from pipeline.ingest.column_mapping import near_column
 from pipeline.ingest.company import LoadedCompany

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pipeline.common.errors import UserError
 from pipeline.config.data_contract import CHANGED_NAMES, DERIVED, MERGED_NAMES, NEEDED, TABLES, USUAL_NAMES
-from pipeline.config.params import near_miss
+from pipeline.config.near_names import near_miss
 from pipeline.ingest.derived_columns import find_column
 from pipeline.ingest.sources import RawTable
 

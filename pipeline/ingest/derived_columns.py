@@ -11,7 +11,7 @@ import duckdb
 from pipeline.common.errors import UserError
 from pipeline.common.sql import literal, quoted
 from pipeline.config.column_forms import names_in
-from pipeline.config.params import near_miss
+from pipeline.config.near_names import near_miss
 from pipeline.ingest.outcome_flags import FALSE_WORDS, TRUE_WORDS, as_booleans, flag_pair
 from pipeline.ingest.parsing import clean_sql
 from pipeline.ingest.sources import RawTable
