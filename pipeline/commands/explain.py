@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.common import formatting
 from pipeline.common.dates import local_iso
+from pipeline.common.degradation import Degradation
 from pipeline.common.errors import UserError
 from pipeline.config.params import Params
 from pipeline.identity.linkage import canonical_id
@@ -15,7 +16,8 @@ from pipeline.ingest.load import company_at
 from pipeline.insights.lead_insights import prepare_insights
 from pipeline.model_registry.mlflow_registry import Registry
 from pipeline.scoring.forecast import Scores, forecast_leads
-from pipeline.scoring.quality_flags import FLAGS
+from pipeline.scoring.quality_flags import FLAGS, notices
+from pipeline.scoring.since_training import attribute_names, other_settings, since_training
 
 
 def explain(params: Params, lead_id: str, as_of: str | None, *, model: str) -> str:
@@ -44,17 +46,22 @@ def explain(params: Params, lead_id: str, as_of: str | None, *, model: str) -> s
     """
     version, stored = Registry(params).load(model)
     stored.check_horizons(params, version)
-    company, instant = company_at(params, as_of)
+    other_settings(params, stored, version)
+    company, instant = company_at(params, as_of, attribute_names(stored))
+    changed = since_training(company, stored, version, params)
+    changed.require_usable()
     lead_id = canonical_id(company.connection, lead_id)
-    result = forecast_leads(company, stored, instant, version=version, explained=None, lead_id=lead_id)
+    result = forecast_leads(
+        company, stored, instant, version=version, explained=None, lead_id=lead_id, degraded=changed.degraded
+    )
     if not len(result.scores):
         leads = company.tables.leads
         known = leads.filter(leads.lead_id == lead_id).count().to_pandas()
         why = f"not open as of {local_iso(instant, params.data.timezone)}" if known else "in no row of the leads table"
         raise UserError(f"lead {lead_id!r} is {why}; `leadrev score` lists the leads that are open")
-    insights = prepare_insights(company, stored, instant, result.matrix, 1, params.artifacts_folder)
-    found = [insights.of(block).to_pylist()[0] for block in result.explain(stored)]
-    return "\n".join([*_forecast(params, result), *_insights(found[0], params), *_notes(result)])
+    insights = prepare_insights(company, stored, instant, result.matrix, 1, params.artifacts_folder, changed.degraded)
+    found = [insights.of(block).to_pylist()[0] for block in result.explain(stored, changed.degraded)]
+    return "\n".join([*_forecast(params, result), *_insights(found[0], params), *_notes(result, changed.degraded)])
 
 
 def _forecast(params: Params, result: Scores) -> list[str]:
@@ -116,9 +123,10 @@ def _insights(found: Mapping[str, Any], params: Params) -> list[str]:
     return lines
 
 
-def _notes(result: Scores) -> list[str]:
+def _notes(result: Scores, degraded: Sequence[Degradation]) -> list[str]:
     flags = json.loads(result.scores["data_quality_flags"].iloc[0])
-    notes = [*(f"{column}: {why}" for column, why in result.absent.items()), *(FLAGS.get(flag, flag) for flag in flags)]
+    texts = FLAGS | notices(degraded)
+    notes = [*(f"{column}: {why}" for column, why in result.absent.items()), *(texts.get(flag, flag) for flag in flags)]
     return [*([""] if notes else []), *(f"Note: {note}" for note in notes)]
 
 

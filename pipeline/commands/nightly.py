@@ -27,7 +27,6 @@ from pipeline.ingest.load import load_tables, written_end
 from pipeline.ingest.night_extract import NightExtract, reading_fingerprint
 from pipeline.ingest.observed_changes import write_changes, write_states
 from pipeline.ingest.quarantine import quarantined
-from pipeline.ingest.source_profile import compare
 from pipeline.model_registry.mlflow_registry import Registry
 from pipeline.model_registry.model_artifact import StoredModel
 from pipeline.operations import freshness
@@ -35,11 +34,7 @@ from pipeline.operations.steps import Outcome, Records, Step, key_of, machine_fa
 from pipeline.reporting.sales_report import report
 from pipeline.scoring.artifacts import MANIFEST, score_company
 from pipeline.scoring.forecast import Loaded, forecast_leads, margins_table
-
-NEW_WORDS_LIMIT = 0.1
-"""Share of rows since training that may hold new words before the column counts as another one."""
-UNREADABLE_LIMIT = 0.05
-"""Share of rows that may be unreadable, beyond that at training, before the column counts as another one."""
+from pipeline.scoring.since_training import attribute_names, other_settings, since_training
 
 
 @dataclass(frozen=True)
@@ -123,7 +118,7 @@ class Night:
         if self._company is None:
             entry = self.entry()
             extract = NightExtract.of(entry, taken_at(entry), self.extracts.before(self.date))
-            self._company = load_tables(self.params, extract)
+            self._company = load_tables(self.params, extract, names=self._spelling())
         return self._company
 
     def model(self, which: str) -> tuple[str, StoredModel]:
@@ -133,7 +128,15 @@ class Night:
         if version not in self._models:
             self._models[version] = registry.load(version)[1]
             self._models[version].check_horizons(self.params, version)
+            other_settings(self.params, self._models[version], version)
         return version, self._models[version]
+
+    def _spelling(self) -> dict[str, tuple[str, ...]]:
+        """Give the columns as the champion spells them; without a champion as they are."""
+        try:
+            return attribute_names(self.model("champion")[1])
+        except UserError:  # said where it is to forecast
+            return {}
 
     def read_sources(self) -> Entry:
         """Read every source into a new extract, and seal it if the sources are what params ask for."""
@@ -143,7 +146,7 @@ class Night:
             t for t in type(self.params.data.sources).model_fields if nightly.on_stale(t) == "degrade"
         )
         extract = NightExtract(chain.begin(name), self.taken_at, False, before, degrading)
-        self._company = load_tables(self.params, extract)
+        self._company = load_tables(self.params, extract, names=self._spelling())
         facts = freshness.source_facts(self._company, self.taken_at, extract.carried)
         degraded = freshness.judge(facts, nightly, self.taken_at, self.good_rows())
         extract.write_list()
@@ -221,28 +224,17 @@ def forecast(night: Night) -> Outcome:
 
 def _since_training(night: Night, stored: StoredModel, version: str) -> tuple[list[str], list[Degradation]]:
     """Say what the tables no longer are that they were at training, and which of it the forecasts cannot rely on."""
-    trained = datetime.fromisoformat(stored.facts.trained_as_of).replace(tzinfo=None)
-    spec, lines, changed = stored.spec, [], []
-    own = {f"leads.{n}" for n, _ in spec.lead_attributes} | {f"accounts.{n}" for n, _ in spec.account_attributes}
-    for change in compare(night.company(), stored.facts.profile, trained):
-        name = f"{change.table}.{change.column}"
-        if change.kind == "gone" and (name in own or spec.has(name)):
-            raise RunFailedError(
-                f"data.sources.{change.table}: the column {change.column} is gone, which model version {version} "
-                "needs; bring it back, or train a model without it (`leadrev train`, `leadrev promote`)"
-            )
-        limit = {"type": -1.0, "unreadable": UNREADABLE_LIMIT, "words": NEW_WORDS_LIMIT}.get(change.kind, 1.0)
-        if change.share <= limit:
-            lines.append(change.text)
-            continue
-        rule = night.params.nightly.sources.get(change.table)
+    found = since_training(night.company(), stored, version, night.params)
+    if found.refusals:
+        raise RunFailedError(found.refusals[0])
+    for one in found.degraded:
+        rule = night.params.nightly.sources.get(one.table)
         if rule is not None and rule.on_stale == "stop":
             raise RunFailedError(
-                f"data.sources.{change.table}: {change.text}; train again, or let the night go on "
-                f"(nightly.sources.{change.table}.on_stale: degrade)"
+                f"data.sources.{one.table}: {one.why}; train again, or let the night go on "
+                f"(nightly.sources.{one.table}.on_stale: degrade)"
             )
-        changed.append(Degradation(change.table, change.text, (change.column,)))
-    return [*lines, *(one.why for one in changed)], changed
+    return [*found.lines, *(one.why for one in found.degraded)], found.degraded
 
 
 def archive(night: Night) -> Outcome:

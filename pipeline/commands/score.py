@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +16,7 @@ from pipeline.ingest.load import company_at
 from pipeline.model_registry.mlflow_registry import Registry
 from pipeline.scoring.artifacts import MANIFEST, score_company
 from pipeline.scoring.forecast import Loaded, Scores
+from pipeline.scoring.since_training import attribute_names, other_settings, since_training
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Scored:
     as_of: datetime
     version: str
     folder: Path
+    warnings: Sequence[str] = ()
 
     def summary(self) -> str:
         """Say what was scored, in a few lines."""
@@ -39,6 +42,7 @@ class Scored:
                 f"Expected revenue within {self.params.primary_horizon_days} days: "
                 f"{money(total, self.params.currency)}, {top / total:.0%} of it from the top tenth of the leads"
             )
+        lines += [f"Warning: {text}: what rests on it cannot be relied on; train again" for text in self.warnings]
         lines += [f"Empty: {column}: {why}" for column, why in self.result.absent.items()]
         return "\n".join([*lines, f"Written: {self.folder}/scores.parquet, scores.csv, attributions, {MANIFEST}"])
 
@@ -81,10 +85,13 @@ def score(
     registry = Registry(params)
     version, stored = registry.load(model)
     stored.check_horizons(params, version)
-    company, instant = company_at(params, as_of)
-    model_of_today = Loaded(company, stored, version, instant)
+    other_settings(params, stored, version)
+    company, instant = company_at(params, as_of, attribute_names(stored))
+    changed = since_training(company, stored, version, params)
+    changed.require_usable()
+    model_of_today = Loaded(company, stored, version, instant, changed.degraded)
     result = score_company(model_of_today, explained=most, out=out, previous=previous or out)
-    return Scored(result, params, instant, version, out)
+    return Scored(result, params, instant, version, out, [one.why for one in changed.degraded])
 
 
 def explained_count(explain: str) -> int | None:

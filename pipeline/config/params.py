@@ -215,6 +215,12 @@ class BacktestParams(_Strict):
     capacity_calls: int = Field(default=100, ge=1, le=10_000_000)
 
 
+class ScoreParams(_Strict):
+    """What a forecast takes for granted."""
+
+    new_words_share_limit: float = Field(default=0.1, ge=0, le=1)
+
+
 class ServeParams(_Strict):
     """How the web page is reached, and what an owner who sees only own leads is shown besides."""
 
@@ -298,6 +304,7 @@ class Params(_Strict):
     model: Annotated[ModelParams, BeforeValidator(_mapping)] = ModelParams()
     audit: Annotated[AuditParams, BeforeValidator(_mapping)] = AuditParams()
     backtest: Annotated[BacktestParams, BeforeValidator(_mapping)] = BacktestParams()
+    score: Annotated[ScoreParams, BeforeValidator(_mapping)] = ScoreParams()
     serve: Annotated[ServeParams, BeforeValidator(_mapping)] = ServeParams()
     nightly: Annotated[NightlyParams, BeforeValidator(_mapping)] = Field(default_factory=NightlyParams)
     mlflow: Annotated[MlflowParams, BeforeValidator(_mapping)] = MlflowParams()

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,13 @@ _KNOWN_AT = {
 }
 
 
-def load_tables(params: Params, night: NightExtract | None = None, *, without: Collection[str] = ()) -> LoadedCompany:
+def load_tables(
+    params: Params,
+    night: NightExtract | None = None,
+    *,
+    without: Collection[str] = (),
+    names: Mapping[str, Collection[str]] | None = None,
+) -> LoadedCompany:
     """Read every source of a company into canonical tables.
 
     Nothing is dropped in silence: for each table, rows loaded and rows quarantined together are the rows of its
@@ -66,6 +72,8 @@ def load_tables(params: Params, night: NightExtract | None = None, *, without: C
         The extract that the sources are read through.
     without : collection of str
         Tables that are not read, as if the company had none.
+    names : mapping of str to collection of str, optional
+        For tables, the company's own columns as a model spells them: another case is the same column.
 
     Returns
     -------
@@ -94,7 +102,7 @@ def load_tables(params: Params, night: NightExtract | None = None, *, without: C
     connection.execute(f"SET TimeZone = {literal(params.data.timezone)}")
     read = read_source if night is None else night.read
     staged, mappings, conventions = stage_sources(
-        connection, params, [table for table in LOADED if table not in without], read, folder
+        connection, params, [table for table in LOADED if table not in without], read, folder, names or {}
     )
     qualify = several_systems(params)
     links = link_rows(connection, staged, mappings, qualify=qualify)
@@ -266,8 +274,18 @@ def _known_until(connection: duckdb.DuckDBPyConnection, now: datetime) -> dateti
     return newest
 
 
-def company_at(params: Params, as_of: str | None) -> tuple[LoadedCompany, datetime]:
+def company_at(
+    params: Params, as_of: str | None, names: Mapping[str, Collection[str]] | None = None
+) -> tuple[LoadedCompany, datetime]:
     """Read the company and ``--as-of``: by default where the data end, and never long after, when silence looks open.
+
+    Parameters
+    ----------
+    params : Params
+    as_of : str, optional
+        As the user wrote it.
+    names : mapping, optional
+        As for `load_tables`.
 
     Raises
     ------
@@ -276,7 +294,7 @@ def company_at(params: Params, as_of: str | None) -> tuple[LoadedCompany, dateti
     """
     instant = None if as_of is None else parse_as_of(as_of, params)  # before anything is read
     with step("reading and checking the sources"):
-        company = load_tables(params)
+        company = load_tables(params, names=names)
     if instant is None:
         return company, company.known_until
     if instant > company.known_until + timedelta(days=SILENT_DAYS):

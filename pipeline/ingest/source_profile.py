@@ -38,7 +38,7 @@ class ColumnChange:
     text : str
         What is told of it, with counts; words of the business only, nothing personal.
     share : float
-        Of rows since training that hold a new word, or of all rows that can no longer be read.
+        Of rows since training (or of all, if that is more) that hold a new word, or that can no longer be read.
     """
 
     table: str
@@ -48,8 +48,15 @@ class ColumnChange:
     share: float = 0.0
 
 
-def profile(company: LoadedCompany) -> dict[str, Any]:
-    """Say what tables look like: ``columns`` (``table.column`` to type), ``unreadable`` (share) and ``words``."""
+def profile(company: LoadedCompany, as_of: datetime | None = None) -> dict[str, Any]:
+    """Say what tables look like: ``columns`` (``table.column`` to type), ``unreadable`` (share) and ``words``.
+
+    Parameters
+    ----------
+    company : LoadedCompany
+    as_of : datetime, optional
+        UTC, without a zone: words that came later count as unseen.
+    """
     columns: dict[str, str] = {}
     unreadable: dict[str, float] = {}
     words: dict[str, list[str]] = {}
@@ -67,8 +74,11 @@ def profile(company: LoadedCompany) -> dict[str, Any]:
         unreadable |= {f"{table}.{name}": n / count["loaded"] for name, n in sorted(count["unreadable"].items())}
         own = [name for name, type_ in staged.attributes.items() if type_ == "VARCHAR"] if table != "deals" else []
         for name in [*(name for name in WORD_COLUMNS[table] if name in staged.present), *own]:
+            known = f"($as_of IS NULL OR coalesce({_DATED.get(table, 'NULL')} <= $as_of, true))"
             found = company.connection.execute(
-                f"SELECT DISTINCT {quoted(name)} FROM {table} WHERE {quoted(name)} IS NOT NULL LIMIT {WORDS_LIMIT + 1}"
+                f"SELECT DISTINCT {quoted(name)} FROM {table} WHERE {quoted(name)} IS NOT NULL AND {known} "
+                f"LIMIT {WORDS_LIMIT + 1}",
+                {"as_of": as_of},
             ).fetchall()
             listed = sorted(word for (word,) in found)
             if len(listed) <= WORDS_LIMIT and all(len(word) <= _WORD_LENGTH and "@" not in word for word in listed):
@@ -130,4 +140,7 @@ def _new_words(company: LoadedCompany, name: str, known: list[str], trained_as_o
     # A company's own column may hold anything, names of people too: its words are counted, not told.
     where = f": {listed}{more}" if column in WORD_COLUMNS[table] else f", in {sum(n for _, n, _ in unseen):,} rows"
     text = f"{name} has {len(unseen)} new word{'s' if len(unseen) > 1 else ''} since training{where}"
-    return [ColumnChange(table, column, "words", text, sum(recent for *_, recent in unseen) / max(since, 1))]
+    # A word that was renamed in the source is new in old rows too.
+    every = sum(n for _, n, _ in rows)
+    share = max(sum(recent for *_, recent in unseen) / max(since, 1), sum(n for _, n, _ in unseen) / max(every, 1))
+    return [ColumnChange(table, column, "words", text, share)]

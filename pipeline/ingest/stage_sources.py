@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from collections.abc import Mapping as MappingOf
 from pathlib import Path
 
 import duckdb
@@ -26,6 +27,7 @@ def stage_sources(
     tables: Sequence[str],
     read: Callable[..., RawTable],
     scratch: Path,
+    names: MappingOf[str, Collection[str]],
 ) -> tuple[dict[str, Staged], list[Mapping], list[dict[str, Conventions]]]:
     """Read the sources of some tables and type them.
 
@@ -39,6 +41,8 @@ def stage_sources(
         `pipeline.ingest.sources.read_source`, or what reads as it does.
     scratch : Path
         A folder for temporary files.
+    names : mapping of str to collection of str
+        For tables, own columns as they are to be spelt, whatever the case in the source.
 
     Returns
     -------
@@ -59,6 +63,7 @@ def stage_sources(
             key = source_key(table, place, len(sources))
             raw = read(connection, table, key, source, params.folder, scratch, params.data.folders)
             derive_columns(connection, raw)
+            _spell(raw, names.get(table, ()))
             is_linked = "leads" in staged and "deal_id" in staged["leads"].present
             of_table.append(with_deleted(connection, map_columns(raw, is_linked=is_linked)))
         if of_table:
@@ -70,6 +75,15 @@ def stage_sources(
             mappings += of_table
             conventions += agreed
     return staged, mappings, conventions
+
+
+def _spell(raw: RawTable, names: Collection[str]) -> None:
+    """Spell a source's own columns as a model does: for the database the case of a name says nothing."""
+    spelt = {name.lower(): name for name in names}
+    mapped = {name for origins in raw.origins.values() for name in origins}
+    raw.columns = {
+        name if name in mapped else spelt.get(name.lower(), name): type_ for name, type_ in raw.columns.items()
+    }
 
 
 def source_key(table: str, place: int, count: int) -> str:

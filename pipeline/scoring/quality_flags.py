@@ -70,7 +70,7 @@ def notices(degraded: Sequence[Degradation]) -> dict[str, str]:
     for one in degraded:
         found.setdefault(f"unreliable_{one.table}", []).append(f"{one.source}: {one.why}")
     return {
-        code: f"some of tonight's data cannot be relied on, and no reason is drawn from it ({'; '.join(texts)})"
+        code: f"some of today's data cannot be relied on, and no reason is drawn from it ({'; '.join(texts)})"
         for code, texts in found.items()
     }
 

@@ -121,7 +121,7 @@ def learn(
         data_fingerprint=data_fingerprint(company),
         source_fingerprint=source_fingerprint(),
         excluded=findings.excluded,
-        profile=profile(company),
+        profile=profile(company, as_of),
         audit_failed=findings.refusal,
     )
     return Training(StoredModel(forecaster, spec, facts), X, y, findings)

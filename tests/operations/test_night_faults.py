@@ -140,7 +140,7 @@ def test_a_column_the_model_needs_that_is_gone_stops_the_night_in_one_line(night
     pd.read_parquet(path).drop(columns=["source", "landing_page"]).to_parquet(path)
     ran = leadrev("nightly", folder=night.folder)
     assert ran.code == 1
-    assert "the column source is gone, which model version 1 needs" in ran.mistakes[-1]
+    assert "the column source is gone, which model version 1 (trained as of" in ran.mistakes[-1]
     assert results(night) == before
 
 
