@@ -27,7 +27,7 @@ def stage_sources(
     tables: Sequence[str],
     read: Callable[..., RawTable],
     scratch: Path,
-    names: MappingOf[str, Collection[str]],
+    names: MappingOf[str, Collection[str]] | None = None,
 ) -> tuple[dict[str, Staged], list[Mapping], list[dict[str, Conventions]]]:
     """Read the sources of some tables and type them.
 
@@ -41,7 +41,7 @@ def stage_sources(
         `pipeline.ingest.sources.read_source`, or what reads as it does.
     scratch : Path
         A folder for temporary files.
-    names : mapping of str to collection of str
+    names : mapping of str to collection of str, optional
         For tables, own columns as they are to be spelt, whatever the case in the source.
 
     Returns
@@ -63,7 +63,7 @@ def stage_sources(
             key = source_key(table, place, len(sources))
             raw = read(connection, table, key, source, params.folder, scratch, params.data.folders)
             derive_columns(connection, raw)
-            _spell(raw, names.get(table, ()))
+            _spell(raw, (names or {}).get(table, ()))
             is_linked = "leads" in staged and "deal_id" in staged["leads"].present
             of_table.append(with_deleted(connection, map_columns(raw, is_linked=is_linked)))
         if of_table:
