@@ -50,9 +50,12 @@ class OneModel:
         return []
 
     def load(self, which: str):
-        facts = SimpleNamespace(profile=self.profile, trained_as_of="2026-01-01T00:00:00Z")
+        facts = SimpleNamespace(
+            profile=self.profile, trained_as_of="2026-01-01T00:00:00Z", currency="EUR", timezone="Europe/Berlin",
+            fiscal_year_start_month=1,
+        )  # fmt: skip
         spec = SimpleNamespace(lead_attributes=(("timeframe", "category"),), account_attributes=(),
-                               has=lambda name: name == "leads.source")  # fmt: skip
+                               columns=("leads.source",), has=lambda name: name == "leads.source")  # fmt: skip
         return "1", SimpleNamespace(facts=facts, spec=spec, check_horizons=lambda params, version: None)
 
 
