@@ -8,10 +8,8 @@ import re
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from zoneinfo import available_timezones
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -23,42 +21,11 @@ from pydantic import (
 )
 
 from pipeline.common.errors import UserError
-from pipeline.config.column_forms import column_form
 from pipeline.config.data_contract import TABLES, WORDS
 from pipeline.config.near_names import check_names, near_miss
+from pipeline.config.param_types import ColumnForm, Text, Texts, Zone, blank_as_mapping, listed
 from pipeline.config.stage_rules import stage_rules
 from pipeline.config.yaml_loader import line_of, read_yaml
-
-
-def _listed(value: Any) -> Any:
-    """Read one value where a list is wanted as a list of one, and nothing as an empty list."""
-    return [] if value is None else value if isinstance(value, list) else [value]
-
-
-def _as_text(value: Any) -> Any:
-    """Give a number as the text the data would write: YAML reads ``1`` as no text."""
-    return str(value) if isinstance(value, int | float) else value
-
-
-def _mapping(value: Any) -> Any:
-    """Read a key left blank as an empty mapping."""
-    return {} if value is None else value
-
-
-Text = Annotated[str, BeforeValidator(_as_text), Field(min_length=1)]
-Texts = Annotated[list[Text], BeforeValidator(_listed)]
-ColumnForm = Annotated[Any, BeforeValidator(column_form)]
-
-
-def _time_zone(value: str) -> str:
-    if value not in available_timezones():
-        raise ValueError(
-            f"no time zone is called '{value}'{near_miss(value, available_timezones())} An example: Europe/Berlin"
-        )
-    return value
-
-
-Zone = Annotated[str, AfterValidator(_time_zone)]
 
 
 class _Strict(BaseModel):
@@ -105,8 +72,8 @@ class Source(_Strict):
     crm: Literal["salesforce", "hubspot", "dynamics", "pipedrive", "zoho", "odoo", "bitrix"] | None = None
     timezone: Zone | None = None
     deleted: Text | None = None
-    columns: Annotated[dict[str, ColumnForm], BeforeValidator(_mapping)] = {}
-    values: Annotated[dict[str, dict[str, Texts]], BeforeValidator(_mapping)] = {}
+    columns: Annotated[dict[str, ColumnForm], BeforeValidator(blank_as_mapping)] = {}
+    values: Annotated[dict[str, dict[str, Texts]], BeforeValidator(blank_as_mapping)] = {}
     ignore: Texts = []
     known_at_creation: Texts = []
 
@@ -117,7 +84,7 @@ class Source(_Strict):
         return self
 
 
-Sources = Annotated[list[Source], BeforeValidator(_listed)]
+Sources = Annotated[list[Source], BeforeValidator(listed)]
 
 
 class SourcesParams(_Strict):
@@ -165,8 +132,8 @@ class DataParams(_Strict):
     hosts: Texts = []
     amount_window_days: int = Field(default=90, ge=0, le=3650)
     quarantined_share_limit: float = Field(default=0.2, ge=0, le=1)
-    definitions: Annotated[dict[str, dict[str, Texts]], BeforeValidator(_mapping)] = {}
-    identity: Annotated[IdentityParams, BeforeValidator(_mapping)] = IdentityParams()
+    definitions: Annotated[dict[str, dict[str, Texts]], BeforeValidator(blank_as_mapping)] = {}
+    identity: Annotated[IdentityParams, BeforeValidator(blank_as_mapping)] = IdentityParams()
     sources: SourcesParams
 
 
@@ -185,7 +152,7 @@ class SnapshotsParams(_Strict):
 class FeaturesParams(_Strict):
     """What is looked at."""
 
-    windows_days: Annotated[list[Annotated[int, Field(ge=1, le=3650)]], BeforeValidator(_listed)] = Field(
+    windows_days: Annotated[list[Annotated[int, Field(ge=1, le=3650)]], BeforeValidator(listed)] = Field(
         default=[7, 30, 90], min_length=1
     )
 
@@ -248,7 +215,7 @@ class NightlySource(_Strict):
 class NightlyParams(_Strict):
     """What a night takes for granted, and how long it keeps what it read."""
 
-    sources: Annotated[dict[str, NightlySource], BeforeValidator(_mapping)] = {}
+    sources: Annotated[dict[str, NightlySource], BeforeValidator(blank_as_mapping)] = {}
     rows_drop_limit: float = Field(default=0.2, ge=0, le=1)
     keep_extract_days: int = Field(default=30, ge=1, le=3650)
     keep_runs_days: int = Field(default=90, ge=1, le=3650)
@@ -290,24 +257,24 @@ class Params(_Strict):
     seed: int = Field(default=0, ge=0, lt=2**31)
     engine: Literal["duckdb", "pyspark"] = "duckdb"
     fiscal_year_start_month: int = Field(default=1, ge=1, le=12)
-    horizons_days: Annotated[list[Annotated[int, Field(ge=1, le=3650)]], BeforeValidator(_listed)] = Field(
+    horizons_days: Annotated[list[Annotated[int, Field(ge=1, le=3650)]], BeforeValidator(listed)] = Field(
         default=[30, 90, 180, 365], min_length=1
     )
     primary_horizon_days: int = 90
     artifacts: Text = "artifacts"
     data: DataParams
-    money: Annotated[MoneyParams, BeforeValidator(_mapping)] = MoneyParams()
+    money: Annotated[MoneyParams, BeforeValidator(blank_as_mapping)] = MoneyParams()
     stages: Annotated[dict[str, Any], BeforeValidator(stage_rules)] = {}
-    definitions: Annotated[dict[str, Definition], BeforeValidator(_mapping)] = {}
-    snapshots: Annotated[SnapshotsParams, BeforeValidator(_mapping)] = SnapshotsParams()
-    features: Annotated[FeaturesParams, BeforeValidator(_mapping)] = FeaturesParams()
-    model: Annotated[ModelParams, BeforeValidator(_mapping)] = ModelParams()
-    audit: Annotated[AuditParams, BeforeValidator(_mapping)] = AuditParams()
-    backtest: Annotated[BacktestParams, BeforeValidator(_mapping)] = BacktestParams()
-    score: Annotated[ScoreParams, BeforeValidator(_mapping)] = ScoreParams()
-    serve: Annotated[ServeParams, BeforeValidator(_mapping)] = ServeParams()
-    nightly: Annotated[NightlyParams, BeforeValidator(_mapping)] = Field(default_factory=NightlyParams)
-    mlflow: Annotated[MlflowParams, BeforeValidator(_mapping)] = MlflowParams()
+    definitions: Annotated[dict[str, Definition], BeforeValidator(blank_as_mapping)] = {}
+    snapshots: Annotated[SnapshotsParams, BeforeValidator(blank_as_mapping)] = SnapshotsParams()
+    features: Annotated[FeaturesParams, BeforeValidator(blank_as_mapping)] = FeaturesParams()
+    model: Annotated[ModelParams, BeforeValidator(blank_as_mapping)] = ModelParams()
+    audit: Annotated[AuditParams, BeforeValidator(blank_as_mapping)] = AuditParams()
+    backtest: Annotated[BacktestParams, BeforeValidator(blank_as_mapping)] = BacktestParams()
+    score: Annotated[ScoreParams, BeforeValidator(blank_as_mapping)] = ScoreParams()
+    serve: Annotated[ServeParams, BeforeValidator(blank_as_mapping)] = ServeParams()
+    nightly: Annotated[NightlyParams, BeforeValidator(blank_as_mapping)] = Field(default_factory=NightlyParams)
+    mlflow: Annotated[MlflowParams, BeforeValidator(blank_as_mapping)] = MlflowParams()
     _folder: Path = PrivateAttr(Path("."))
 
     @model_validator(mode="after")
