@@ -135,14 +135,13 @@ def group_curves(
     shown, reached = _figures(duration, event, bounds, horizons)
     edges = _grid(duration[event == LEFT], horizons)
     boot = _replicates(duration, event, group, groups_count, cluster, weights, edges, horizons, reached)
-    watched = [
-        _known_count(duration, event, group, cluster, groups_count, horizon)
-        for horizon in [*(np.full(groups_count, h) for h in horizons), reached]
-    ]
-    columns = [
-        _jeffreys(shown[:, place], boot[:, place], watched[place], np.diff(bounds), level)
-        for place in range(len(horizons) + 1)
-    ]
+    counts = np.diff(bounds)
+    columns = []
+    for place, horizon in enumerate([*(np.full(groups_count, h) for h in horizons), reached]):
+        worth = _worth(shown[:, place], boot[:, place], counts)
+        if (bare := np.isfinite(shown[:, place]) & np.isnan(worth)).any():
+            worth[bare] = _known_count(duration, event, group, cluster, groups_count, horizon, bare)[bare]
+        columns.append(_jeffreys(shown[:, place], worth, level))
     ones = _replicates(
         duration, event, group, groups_count, cluster, np.ones((len(weights), 1), np.float32), edges, horizons, reached
     )
@@ -273,18 +272,29 @@ def spread(replicates: Floats) -> Floats:
 
 
 def _known_count(
-    duration: Floats, event: Integers, group: Integers, cluster: Integers, groups_count: int, horizon: Floats
+    duration: Floats,
+    event: Integers,
+    group: Integers,
+    cluster: Integers,
+    groups_count: int,
+    horizon: Floats,
+    wanted: NDArray[np.bool_],
 ) -> Integers:
-    """Count the clusters of each group of which somebody is known to have left by the horizon, or not to have."""
-    is_known = (event != CENSORED) | (duration >= horizon[group])
-    pairs = np.unique(group[is_known] * (int(cluster.max(initial=0)) + 1) + cluster[is_known])
-    return np.bincount(pairs // (int(cluster.max(initial=0)) + 1), minlength=groups_count)
+    """Count the clusters of some groups of which somebody is known to have left by the horizon, or not to have."""
+    is_known = wanted[group] & ((event != CENSORED) | (duration >= horizon[group]))
+    many = int(cluster.max(initial=0)) + 1
+    pairs = np.unique(group[is_known] * many + cluster[is_known])
+    return np.bincount(pairs // many, minlength=groups_count)
 
 
-def _jeffreys(value: Floats, boot: Floats, known: Integers, counts: Integers, level: float) -> Interval:
+def _worth(value: Floats, boot: Floats, counts: Integers) -> Floats:
+    """Say how many independent leads the replicates' variance is worth; NaN where they do not vary."""
     with np.errstate(divide="ignore", invalid="ignore"):
         worth = value * (1 - value) / spread(boot) ** 2
-    worth = np.where(np.isfinite(worth) & (worth > 0), np.minimum(worth, counts), known)
+    return np.where(np.isfinite(worth) & (worth > 0), np.minimum(worth, counts), np.nan)
+
+
+def _jeffreys(value: Floats, worth: Floats, level: float) -> Interval:
     tail = (1 - level) / 2
     has = np.isfinite(value) & (worth > 0)
     low, high = np.full(len(value), np.nan), np.full(len(value), np.nan)

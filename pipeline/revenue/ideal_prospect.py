@@ -52,10 +52,11 @@ def ideal_prospect(figures: Figures, among: NDArray[np.bool_]) -> dict[str, Any]
     is_won = np.isfinite(amounts)
     deal_all = float(np.nanmean(amounts)) if is_won.any() else np.nan
     found = []
+    numbered = {name: pd.factorize(values[rows]) for name, values in traits.items()}
     for first, second in combinations(traits, 2):
-        pairs = pd.MultiIndex.from_arrays([traits[first][rows], traits[second][rows]])
-        group, labels = pd.factorize(pairs)
-        group = group.astype(np.int64)
+        (ours, words), (theirs, others) = numbered[first], numbered[second]
+        labels = [(one, other) for one in words for other in others]
+        group = (ours * len(others) + theirs).astype(np.int64)
         base, _ = group_figures(duration, event, group, len(labels), HORIZONS_DAYS)
         leads = np.bincount(group, minlength=len(labels))
         won = np.bincount(group[event == 1], minlength=len(labels))

@@ -21,7 +21,9 @@ from models.aalen_johansen import CENSORED, COMPETING, LEFT, GroupCurves, group_
 from pipeline.funnel.journeys import NOT_REACHED, Journeys
 
 HORIZONS_DAYS = (30.0, 90.0, 365.0)
-REPLICATES = 200
+REPLICATES, LEAST_REPLICATES = 200, 50
+MOST_DRAWS = 20_000_000
+"""Past so many leads times replicates there are fewer replicates: with so many leads intervals are narrow anyway."""
 LEVEL = 0.9
 VALUES_SHOWN = 30
 """Segments with a row of their own; the rest are shown together."""
@@ -58,7 +60,8 @@ class Figures:
     def weights(self) -> NDArray[np.float32]:
         """How often each account counts in each replicate."""
         clusters = int(self.ways.frame["cluster"].max()) + 1 if len(self.ways) else 1
-        return poisson_weights(clusters, REPLICATES, self.seed)
+        replicates = max(LEAST_REPLICATES, min(REPLICATES, MOST_DRAWS // max(len(self.ways), 1)))
+        return poisson_weights(clusters, replicates, self.seed)
 
     @cached_property
     def entered(self) -> Integers:

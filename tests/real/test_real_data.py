@@ -2,6 +2,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from funnel_sums import assert_sums_hold
 
 from features import lifecycle, snapshots
 from pipeline.audit.leakage_audit import audit
@@ -9,6 +10,7 @@ from pipeline.audit.reconciliation import reconcile
 from pipeline.config.params import load_params
 from pipeline.ingest.as_of import parse_as_of
 from pipeline.ingest.load import load_tables
+from pipeline.revenue.funnel import funnel
 
 REAL = Path(__file__).parent
 DATA = REAL / "../../../shared/data"
@@ -79,3 +81,50 @@ def test_activities_that_happen_with_the_decision_are_named(tmp_path):
     (tmp_path / "bpi.yaml").write_text(text)
     company = load_tables(load_params(tmp_path / "bpi.yaml"))
     assert {"A_REGISTERED", "A_ACTIVATED", "O_ACCEPTED"} <= set(audit(company, company.known_until).excluded)
+
+
+def stage_rows(content):
+    return {row["stage"]: row for row in content["rows"] if (row["cohort"], row["segment"]) == ("all", "all")}
+
+
+def test_the_funnel_of_bpi_2012_is_the_one_counted_in_sql(bpi2012, tmp_path):
+    """Counts by SQL over the log; chances and days by an independent Aalen-Johansen in pandas, once, by hand."""
+    content = funnel(bpi2012, bpi2012.known_until, by=None, cohort="month", scores=tmp_path)
+    assert_sums_hold(content)
+    rows = stage_rows(content)
+    log = DATA / "bpi2012/events.parquet"
+    counted = bpi2012.connection.execute(
+        "SELECT activity, count(DISTINCT case_id) FROM read_parquet($1) GROUP BY ALL", [str(log.resolve())]
+    ).fetchall()
+    names = {"submitted": "A_SUBMITTED", "pre-accepted": "A_PREACCEPTED", "accepted": "A_ACCEPTED",
+             "offer sent": "O_SENT", "sent back": "O_SENT_BACK", "approved": "A_APPROVED"}  # fmt: skip
+    assert {stage: rows[stage]["entered"] for stage in names} == {
+        stage: dict(counted)[activity] for stage, activity in names.items()
+    }
+    by_hand = {  # entered, advanced, lost, there, within 30 days, ever, median days
+        "submitted": (13087, 7367, 5720, 0, 0.562925, 0.562925, 0.000509),
+        "pre-accepted": (7367, 5113, 2185, 69, 0.694191, 0.694191, 0.171867),
+        "accepted": (5113, 5015, 95, 3, 0.980833, 0.980833, 0.002186),
+        "offer sent": (5015, 3254, 1530, 231, 0.642344, 0.663662, 9.066223),
+        "sent back": (3254, 3209, 1, 44, 0.999688, 0.999688, 2.198477),
+        "validated": (3209, 2246, 911, 52, 0.706583, 0.710573, 0.784090),
+    }
+    for stage, (entered, advanced, lost, there, month, ever, days) in by_hand.items():
+        row = rows[stage]
+        assert (row["entered"], row["advanced"], row["lost"], row["there"]) == (entered, advanced, lost, there)
+        assert row["chance"]["30d"]["value"] == pytest.approx(month, abs=1e-6)
+        assert row["chance"]["ever"]["value"] == pytest.approx(ever, abs=1e-6)
+        assert row["median_days"]["value"] == pytest.approx(days, abs=1e-6)
+
+
+def test_the_funnel_of_olist_holds_its_sums_and_says_what_is_absent(olist, tmp_path):
+    content = funnel(olist, olist.known_until, by="source", cohort="quarter", scores=tmp_path)
+    assert_sums_hold(content)
+    rows = stage_rows(content)
+    assert content["stages"] == ["inquiry", "won"]
+    assert (rows["inquiry"]["entered"], rows["inquiry"]["advanced"], rows["inquiry"]["there"]) == (8000, 842, 7158)
+    assert "opened_at" in content["notes"]["stage opportunity"]
+    assert "nobody is known to have left" in content["notes"]["lost"]
+    money = content["revenue"]
+    assert money["total"] == pytest.approx(float(reconcile(olist).total.revenue["loaded"]))
+    assert money["new_business"] == money["total"]
