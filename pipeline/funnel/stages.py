@@ -91,12 +91,8 @@ def undated(company: LoadedCompany, rule: Rule, key: str) -> str | None:
             return "there are no events; name them in data.sources.events"
         if rule.direction and not tables.has("events", "direction"):
             return "events have no direction; give data.sources.events a column direction (inbound, outbound)"
-    if (
-        isinstance(rule, Deal)
-        and rule.what == "opened"
-        and not ({"opened_at", "recorded_at"} & tables.present["deals"])
-    ):
-        return "deals do not say when they were opened; give them a column opened_at, or versions by recorded_at"
+    if isinstance(rule, Deal) and rule.what == "opened" and not _seen_open(company):
+        return "no deal says when it was opened; give deals a column opened_at, or versions by recorded_at"
     if isinstance(rule, Deal) and rule.what == "stage":
         if not tables.has("deals", "stage"):
             return "deals have no column stage; map one in data.sources.deals.columns"
@@ -145,6 +141,13 @@ def in_own_words(rule: Rule) -> str:
     times = "first" if rule.count == 1 else f"{rule.count} times"
     within = f" within {rule.within_days} days" if rule.within_days and rule.count > 1 else ""
     return f"{times} {what}{within}" + (f" after {rule.after}" if rule.after else "")
+
+
+def _seen_open(company: LoadedCompany) -> bool:
+    """Whether any deal says when it was opened, or was recorded while it was open."""
+    deals = company.tables.deals
+    open_version = (deals.outcome == "open") & deals.recorded_at.notnull()
+    return bool((deals.opened_at.notnull() | open_version).any().execute())
 
 
 def _keyed(rule: Rule, key: str) -> Iterator[tuple[str, Rule]]:

@@ -91,10 +91,10 @@ def _sentences(content: Content) -> Iterator[str]:
     if weakest:
         yield weakest
     for leak in content["leaks"][:1]:
-        said = f"{word(leak['segment']['value'])} ({leak['segment']['by']})"
+        said = f"{leak['segment']['by']} {word(leak['segment']['value'])}"
         lost = f", which cost {_range(leak['revenue'], currency)}" if leak["revenue"] else ""
         yield (
-            f"The largest leak: leads of {said} get from {leak['stage']} to {leak['next']} {percent(leak['chance'])} "
+            f"The largest leak: leads with {said} get from {leak['stage']} to {leak['next']} {percent(leak['chance'])} "
             f"of the time where all leads do {percent(leak['average'])}{lost}."
         )
     worth = max(content["disagreements"], key=lambda one: one["revenue_expected"] or one["revenue_won"], default=None)
