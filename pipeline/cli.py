@@ -429,7 +429,11 @@ def feedback(
     from pipeline.archive.feedback import export
 
     count = export(_load(params).artifacts_folder, out)
-    typer.echo(f"{count:,} answers written to {out}; to learn from them, name it among data.sources.events")
+    from pipeline.common.formatting import count as counted
+
+    typer.echo(
+        f"{counted(count, 'answer', 'answers')} written to {out}; to learn from them, name it among data.sources.events"
+    )
 
 
 @app.command()

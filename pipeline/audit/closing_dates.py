@@ -9,6 +9,7 @@ import pandas as pd
 
 from features import lifecycle, point_in_time
 from features.wall_clock import local
+from pipeline.common.formatting import count as counted
 from pipeline.ingest.company import LoadedCompany
 
 SHOWN = 5
@@ -108,7 +109,7 @@ def _never_open(rows: pd.DataFrame, loaded: LoadedCompany) -> list[dict[str, Any
     parts = [f"{same_day:,} closed on the day they came"] if same_day else []
     parts += [f"{early:,} before it"] if early else []
     text = (
-        f"{n:,} of {len(won):,} won leads were never open at a day's end"
+        f"{n:,} of {counted(len(won), 'won lead', 'won leads')} {'was' if n == 1 else 'were'} never open at a day's end"
         + (f" ({', '.join(parts)})" if parts else "")
         + ": nothing can be learnt from them, as no forecast could have been made; they count in revenue"
     )

@@ -18,6 +18,7 @@ from pipeline.audit.decisions import Judged
 from pipeline.audit.drift import drift_warning, shifts
 from pipeline.audit.reading_warnings import reading_warnings
 from pipeline.audit.reconciliation import Reconciliation
+from pipeline.common.formatting import count as counted
 from pipeline.common.masking import masked
 from pipeline.identity.contact_keys import email_key_sql, phone_key_sql
 from pipeline.ingest.company import LoadedCompany
@@ -66,7 +67,7 @@ def data_warnings(
     if counts["won"] < FEW_WINS:
         warn(
             "few_won",
-            f"only {counts['won']:,} leads are won; below {FEW_WINS} a model learns little",
+            f"only {counted(counts['won'], 'lead is', 'leads are')} won; below {FEW_WINS} a model learns little",
             count=counts["won"],
         )
     if not counts["lost"]:
@@ -109,12 +110,18 @@ def _reading(loaded: LoadedCompany, counts: dict[str, int], reconciliation: Reco
         for note in mapping.raw.notes:
             warn("reading", note, table=mapping.raw.table)
     for column, n in loaded.counts.get("changes", {}).get("unread", {}).items():
-        warn("unread_changes", f"changes: {n:,} are of {column}, which nobody reads", table="changes", count=n)
+        warn(
+            "unread_changes",
+            f"changes: {counted(n, 'is', 'are')} of {column}, which nobody reads",
+            table="changes",
+            count=n,
+        )
     for table, count in loaded.counts.items():
         for column, n in count["unreadable"].items():
             warn(
                 "unreadable",
-                f"{table}.{column}: {n:,} values cannot be read and are left empty",
+                f"{table}.{column}: {counted(n, 'value that cannot be read is', 'values that cannot be read are')} "
+                "left empty",
                 table=table,
                 column=column,
                 count=n,
@@ -137,13 +144,14 @@ def _reading(loaded: LoadedCompany, counts: dict[str, int], reconciliation: Reco
     foreign = reconciliation.total.deals["unconverted"]
     if foreign:
         text = (
-            f"{foreign:,} won deals are in another currency than {loaded.params.currency} and count without an amount"
+            f"{counted(foreign, 'won deal is', 'won deals are')} in another currency than {loaded.params.currency} and "
+            f"{'counts' if foreign == 1 else 'count'} without an amount"
         )
         warn("currency", text, table="deals", count=foreign)
     if n := counts["unknown"]:
         warn(
             "ended_unknown",
-            f"{n:,} leads have ended with nobody knowing how or when: they are not scored",
+            f"{counted(n, 'lead has', 'leads have')} ended with nobody knowing how or when: not scored",
             table="leads",
             count=n,
         )
@@ -162,7 +170,7 @@ def _reading(loaded: LoadedCompany, counts: dict[str, int], reconciliation: Reco
     if late:
         warn(
             "future",
-            f"{late:,} leads are created after data.known_until and are not known yet",
+            f"{counted(late, 'lead is', 'leads are')} created after data.known_until and not known yet",
             table="leads",
             count=late,
         )
@@ -179,7 +187,8 @@ def _stale(loaded: LoadedCompany, as_of: datetime, counts: dict[str, int], warn:
     n = int(old.count().execute())
     if n:
         silent = f" and silent for {SILENT_DAYS}" if loaded.tables.has("events") else ""
-        text = f"{n:,} of {counts['open']:,} open leads are older than {STALE_DAYS} days{silent}: who closes them?"
+        among = counted(counts["open"], "open lead", "open leads")
+        text = f"{n:,} of {among} {'is' if n == 1 else 'are'} older than {STALE_DAYS} days{silent}: who closes them?"
         warn("stale_open", text, table="leads", count=n)
 
 
@@ -195,7 +204,7 @@ def _duplicates(loaded: LoadedCompany, warn: Any) -> None:
         if n:
             warn(
                 "duplicates",
-                f"{n:,} leads share their {column} with an earlier one",
+                f"{counted(n, 'lead shares its', 'leads share their')} {column} with an earlier one",
                 table="leads",
                 column=column,
                 count=int(n),
@@ -243,7 +252,8 @@ def _sentinels(columns: list[Judged], warn: Any) -> None:
             shown = f"{value:g}" if isinstance(value, float) else f"'{masked(str(value))}'"
             warn(
                 "sentinel",
-                f"{key}: {n:,} values are {shown}, which seems to stand for nothing; it is left as it is",
+                f"{key}: {counted(n, 'value is', 'values are')} {shown}, which seems to stand for nothing; "
+                "it is left as it is",
                 column=key,
                 count=int(n),
             )

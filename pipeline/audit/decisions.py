@@ -258,8 +258,8 @@ def _demand(item: Judged) -> None:
     filled, won = int(column.values.notna().sum()), int(groups.won.sum())
     alike = int(column.values.value_counts(dropna=False).max()) if len(column.values) else 0
     for count, least, counted in (
-        (won, GROUP_LEAST, f"only {won:,} {groups.row_noun} are won so far"),
-        (filled, FILLED_LEAST, f"filled for only {filled:,} {groups.row_noun} so far"),
+        (won, GROUP_LEAST, f"only {won:,} of the {groups.row_noun} {'is' if won == 1 else 'are'} won so far"),
+        (filled, FILLED_LEAST, f"filled for only {filled:,} of the {groups.row_noun} so far"),
         (
             len(column.values) - alike,
             FILLED_LEAST,

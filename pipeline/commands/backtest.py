@@ -19,6 +19,7 @@ from models.bootstrap import LeadDraws, interval
 from pipeline.common.atomic_write import write_whole
 from pipeline.common.dates import days_later, iso, local_iso
 from pipeline.common.errors import UserError
+from pipeline.common.formatting import count as counted
 from pipeline.common.formatting import money, to_instant
 from pipeline.common.progress import step
 from pipeline.config.params import Params
@@ -248,7 +249,8 @@ def summary(result: Backtest) -> str:
         brought = f", {money(revenue, result.params.currency)}" if revenue is not None else ""
         lines += [
             "",
-            f"As of {local_iso(to_instant(evaluation.cutoff), zone)}: {evaluation.open_count:,} leads open; "
+            f"As of {local_iso(to_instant(evaluation.cutoff), zone)}: "
+            f"{counted(evaluation.open_count, 'lead', 'leads')} open; "
             f"{evaluation.won_count:,} of them "
             f"won within {evaluation.horizon_days} days{brought}",
             *(f"  Note: {note}" for note in evaluation.notes.values()),

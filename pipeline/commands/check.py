@@ -19,6 +19,7 @@ from pipeline.audit.reading_warnings import warning_rows
 from pipeline.audit.source_counts import counts_table, source_counts
 from pipeline.common.atomic_write import write_whole
 from pipeline.common.errors import UserError
+from pipeline.common.formatting import count as counted
 from pipeline.common.masking import masked
 from pipeline.config.params import Params
 from pipeline.funnel.definitions import who_meets
@@ -163,7 +164,8 @@ def summary(result: CheckResult) -> str:
     lines += counts_table(content["sources"])
     for table, count in content["counts"].items():
         lines.append(
-            f"{table}: {count['rows']:,} rows, {count['loaded']:,} loaded, {count['quarantined']:,} quarantined"
+            f"{table}: {counted(count['rows'], 'row', 'rows')}, {count['loaded']:,} loaded, "
+            f"{count['quarantined']:,} quarantined"
         )
         lines += [f"  {n:,} × {reason}" for reason, n in count["reasons"].items()]
     lines.append(f"Identity: {content['identity']['text']}")

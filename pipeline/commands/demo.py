@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+from pipeline.common.formatting import count as counted
 from pipeline.common.progress import step
 
 BY = "leadrev demo"
@@ -26,7 +27,7 @@ def demo(out: Path, *, leads: int) -> None:
     started = time.perf_counter()
     from pipeline.simulation.simulate import simulate
 
-    with step(f"simulating {leads:,} leads"):
+    with step(f"simulating {counted(leads, 'lead', 'leads')}"):
         simulate(out, leads=leads)
 
     from pipeline.commands import backtest, check, funnel, score, train

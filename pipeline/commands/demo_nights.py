@@ -9,6 +9,7 @@ import pandas as pd
 import yaml
 
 from pipeline.archive.extracts import CHANGES, Extracts
+from pipeline.common.formatting import count as counted
 from pipeline.common.formatting import money
 from pipeline.common.progress import step
 from pipeline.config.params import Params, load_params
@@ -62,7 +63,11 @@ def _seen(params: Params) -> str:
     changes = pd.read_parquet(nights[-1].folder / CHANGES)
     counts = (changes["table"] + "." + changes["field"]).value_counts()
     listed = ", ".join(f"{count} × {name}" for name, count in counts.head(4).items())
-    return f"{len(changes)} changes since the night before ({listed})" if len(changes) else "no changes"
+    return (
+        f"{counted(len(changes), 'change', 'changes')} since the night before ({listed})"
+        if len(changes)
+        else "no changes"
+    )
 
 
 def _moved(folder: Path, params: Params) -> list[str]:

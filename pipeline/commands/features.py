@@ -14,6 +14,7 @@ from pipeline.audit.leakage_audit import audit
 from pipeline.common.atomic_write import check_writable, written_whole
 from pipeline.common.dates import local_iso
 from pipeline.common.errors import UserError
+from pipeline.common.formatting import count as counted
 from pipeline.common.progress import step
 from pipeline.config.params import Params
 from pipeline.ingest.load import company_at
@@ -69,7 +70,7 @@ def describe_features(params: Params, as_of: str | None) -> str:
     entries = catalogue.entries(spec)
     name_width, unit_width = (max(len(getattr(entry, part)) for entry in entries) + 2 for part in ("name", "unit"))
     indent = " " * (2 + name_width + unit_width)
-    lines = [f"{len(entries)} features, as of {local_iso(instant, params.data.timezone)}"]
+    lines = [f"{counted(len(entries), 'feature', 'features')}, as of {local_iso(instant, params.data.timezone)}"]
     for theme in catalogue.THEMES:
         own = [entry for entry in entries if entry.theme == theme]
         if own:

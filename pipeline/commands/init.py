@@ -114,7 +114,7 @@ def init(given: Sequence[str], out: Path, *, crm: str | None = None, ask: Ask | 
 def _found(draft: Draft) -> list[str]:
     lines = [f"Recognised: {draft.crm}" if draft.crm else "No CRM recognised: read by what the tables hold"]
     for source in draft.sources:
-        parts = [f"{len(source.columns)} columns read"]
+        parts = [f"{counted(len(source.columns), 'column', 'columns')} read"]
         parts += [f"{len(source.ignore)} left out"] if source.ignore else []
         parts += [f"{len(source.attributes)} for the audit to judge"] if source.attributes else []
         lines.append(f"  {source.table} from {source.profile.label}: {', '.join(parts)}")

@@ -21,6 +21,7 @@ from pipeline.common.atomic_write import check_writable, finish_moves, sha256_of
 from pipeline.common.dates import iso
 from pipeline.common.degradation import Degradation
 from pipeline.common.errors import RunFailedError, UserError
+from pipeline.common.formatting import count as counted
 from pipeline.config.params import Params
 from pipeline.ingest.company import LoadedCompany
 from pipeline.ingest.load import load_tables, written_end
@@ -176,8 +177,8 @@ def check_freshness(night: Night) -> Outcome:
     facts, before = entry.seal["facts"], night.extracts.before(night.date)
     degraded = freshness.judge(facts, night.params.nightly, taken_at(entry), night.good_rows())
     changes = pq.ParquetFile(entry.folder / CHANGES).metadata.num_rows
-    since = f"{changes:,} changes since {before.seal['night']}" if before else "the first one"
-    lines = [f"{len(facts)} sources in the extract {entry.name}, {since}"]
+    since = f"{counted(changes, 'change', 'changes')} since {before.seal['night']}" if before else "the first one"
+    lines = [f"{counted(len(facts), 'source', 'sources')} in the extract {entry.name}, {since}"]
     lines += freshness.changed_columns(facts, before.seal["facts"]) if before else []
     lines += [f"{one.source} is {one.why}" for one in degraded]
     record = {"extract": entry.digest, "degraded": [vars(one) for one in degraded]}
@@ -193,7 +194,8 @@ def load_and_check(night: Night) -> Outcome:
     loaded = sum(count["loaded"] for count in company.counts.values())
     unusable = sum(count["quarantined"] for count in company.counts.values())
     return Outcome(
-        f"{loaded:,} rows loaded, {unusable:,} quarantined", loaded, [night.folder / "quarantine.parquet"],
+        f"{counted(loaded, 'row', 'rows')} loaded, {unusable:,} quarantined", loaded,
+        [night.folder / "quarantine.parquet"],
         {"as_of": iso(company.known_until)},
     )  # fmt: skip
 
@@ -214,7 +216,7 @@ def forecast(night: Night) -> Outcome:
                 )  # fmt: skip
                 pq.write_table(margins_table(shadow, night.model(other)[1]), staging.path(f"margins_{other}.parquet"))
     count = len(result.scores)
-    lines.insert(0, f"{count:,} leads with model version {version}")
+    lines.insert(0, f"{counted(count, 'lead', 'leads')} with model version {version}")
     lines += [f"challenger {other} in the shadow" for other in challengers]
     written = [MANIFEST, *json.loads((night.folder / MANIFEST).read_bytes())["files"]]
     files = [night.folder / name for name in [*written, *(f"margins_{other}.parquet" for other in challengers)]]

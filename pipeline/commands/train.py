@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.common.dates import days_later, iso, local_iso
 from pipeline.common.errors import UserError
+from pipeline.common.formatting import count as counted
 from pipeline.common.formatting import known, to_instant
 from pipeline.common.progress import step
 from pipeline.config.params import Params
@@ -42,7 +43,8 @@ class Trained:
         lines = [
             f"Version {self.version} of {self.params.model_name} learned from what was known at "
             f"{local_iso(self.as_of, zone)}: "
-            f"{facts.lead_count:,} leads, {facts.won_count:,} won, seen {facts.snapshot_count:,} times while open"
+            f"{counted(facts.lead_count, 'lead', 'leads')}, {facts.won_count:,} won, "
+            f"seen {facts.snapshot_count:,} times while open"
         ]
         lines += [f"Kept out: {column}: {why}" for column, why in facts.excluded.items()]
         lines += [f"Note: {note}" for note in self.training.stored.forecaster.notes_.values()]

@@ -14,6 +14,7 @@ from typing import Any
 from scipy.stats import binom
 
 from models.small_samples import FEW_WINS_OF_SEGMENT, FEW_WINS_TO_JUDGE, LEAST_WINS_TO_JUDGE
+from pipeline.common.formatting import count as counted
 from pipeline.common.formatting import known
 from pipeline.evaluation.verdict_evidence import Evidence, names, wins
 
@@ -193,10 +194,10 @@ def _facts(evidence: Evidence) -> Iterator[str]:
     yield f"over {evidence.dates} it ranks with an AUC of {own['auc']:.2f}{evidence.beside('auc', '.2f')}"
     yield f"its top tenth holds {own['capture_at_10']:.0%} of the {what}{evidence.beside('capture_at_10', '.0%')}"
     if known(own["wins_ratio"]):
-        again = f" ({evidence.won_leads:,} leads, as the periods after the dates overlap)"
-        counted = wins(evidence.wins) + (again if evidence.won_leads < evidence.wins else "")
+        again = f" ({counted(evidence.won_leads, 'lead', 'leads')}, as the periods after the dates overlap)"
+        how_many = wins(evidence.wins) + (again if evidence.won_leads < evidence.wins else "")
         revenue = f", and {own['forecast_ratio']:.2f} times the revenue" if known(own["forecast_ratio"]) else ""
-        yield f"it expected {own['wins_ratio']:.2f} times the actual {counted}{revenue}"
+        yield f"it expected {own['wins_ratio']:.2f} times the actual {how_many}{revenue}"
 
 
 def _watch(segments: Sequence[Mapping[str, Any]]) -> list[str]:

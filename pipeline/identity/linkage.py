@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 
 from features.firmographics import FREE_MAIL
+from pipeline.common.formatting import count as counted
 from pipeline.identity.canonical_views import show_one_lead
 from pipeline.identity.match_keys import names_agree, people_sql, same_name
 
@@ -71,7 +72,9 @@ class Identity:
         if self.why_not:
             return f"{records_text}, each a lead of its own: {self.why_not}"
         why = ", ".join(f"{n:,} × {reason}" for reason, n in joined.items())
-        return f"{records_text} are {self.counts['people']:,} leads" + (f"; joined to another: {why}" if why else "")
+        return f"{records_text} are {counted(self.counts['people'], 'lead', 'leads')}" + (
+            f"; joined to another: {why}" if why else ""
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """As ``audit.json`` holds it."""

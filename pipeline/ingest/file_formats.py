@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pipeline.common.errors import UserError
+from pipeline.common.formatting import count as counted
 from pipeline.ingest.report_layout import footer_length, header_row
 from pipeline.ingest.unpacking_limits import check_expansion
 
@@ -146,7 +147,7 @@ def _archive(path: Path, part: str, key: str, scratch: Path) -> Unpacked:
         if not part and len(tables) > 1:
             some = ", ".join(sorted(tables)[:12])
             raise UserError(
-                f"{key}.from: {path.name} holds {len(tables)} tables: {some}. Say which one, e.g. "
+                f"{key}.from: {path.name} holds {counted(len(tables), 'table', 'tables')}: {some}. Say which one, e.g. "
                 f"{path.name}/{sorted(tables)[0]}."
             )
         name = folded.get(part.lower()) if part else next(iter(tables))
@@ -271,7 +272,7 @@ def _written(path: Path, rows: list[list[str]], scratch: Path, notes: Sequence[s
     if header:
         notes.append(f"{path.name}: the header was read in row {header + 1}; what stands above it are titles")
     if end < len(body):
-        notes.append(f"{path.name}: {len(body) - end} rows at its end are no rows of the table")
+        notes.append(f"{path.name}: {counted(len(body) - end, 'row', 'rows')} at its end are no rows of the table")
     target = _free(scratch, f"{path.name}.csv" if path.suffix.lower() != ".csv" else path.name)
     with open(target, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)

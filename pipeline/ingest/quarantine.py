@@ -12,6 +12,7 @@ import duckdb
 import pandas as pd
 
 from pipeline.common.errors import UserError
+from pipeline.common.formatting import count as counted
 from pipeline.common.masking import shape
 from pipeline.common.sql import quoted
 from pipeline.config.data_contract import WORDS as WORD_LISTS
@@ -204,9 +205,10 @@ def check_shares(connection: duckdb.DuckDBPyConnection, counts: dict[str, dict[s
                 value = shape(value)  # a line that slipped may hold a name where a date should stand
             where = f" (e.g. {value!r} in {example[0][0]}, row {example[0][1]})" if example else ""
             unreadable = unreadable_words(connection, table)
+            rows = counted(count["rows"], "row", "rows")
             raise TooManyQuarantinedError(
-                f"data.sources.{table}: {unusable or count['quarantined']:,} of {count['rows']:,} rows cannot be "
-                f"used, more than "
+                f"data.sources.{table}: {unusable or count['quarantined']:,} of {rows} "
+                f"cannot be used, more than "
                 f"data.quarantined_share_limit ({limit:.0%}) allows; {n:,} of them: {reason}{where}. "
                 f"{''.join(f'{text} ' for _, text in unreadable)}Mend the source or its mapping, or raise the limit.",
                 quarantined(connection),

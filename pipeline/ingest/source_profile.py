@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from features.schema import SCHEMAS
+from pipeline.common.formatting import count as counted
 from pipeline.ingest.company import LoadedCompany
 from pipeline.ingest.databases import quoted
 
@@ -135,10 +136,14 @@ def _new_words(company: LoadedCompany, name: str, known: list[str], trained_as_o
     since = sum(recent for _, _, recent in rows)
     if not unseen:
         return []
-    listed = ", ".join(f"'{word[:_WORD_LENGTH]}' {n:,} rows" for word, n, _ in unseen[:3])
+    listed = ", ".join(f"'{word[:_WORD_LENGTH]}' {counted(n, 'row', 'rows')}" for word, n, _ in unseen[:3])
     more = f" and {len(unseen) - 3} more" if len(unseen) > 3 else ""
     # A company's own column may hold anything, names of people too: its words are counted, not told.
-    where = f": {listed}{more}" if column in WORD_COLUMNS[table] else f", in {sum(n for _, n, _ in unseen):,} rows"
+    where = (
+        f": {listed}{more}"
+        if column in WORD_COLUMNS[table]
+        else f", in {counted(sum(n for _, n, _ in unseen), 'row', 'rows')}"
+    )
     text = f"{name} has {len(unseen)} new word{'s' if len(unseen) > 1 else ''} since training{where}"
     # A word that was renamed in the source is new in old rows too.
     every = sum(n for _, n, _ in rows)

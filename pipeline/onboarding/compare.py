@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from pipeline.common.formatting import count as counted
 from pipeline.onboarding.draft import Draft, SourceDraft
 from pipeline.onboarding.write_params import CHECK, SEAL
 
@@ -33,10 +34,13 @@ def whats_new(draft: Draft, content: dict[str, Any], text: str) -> list[str]:
     for source in draft.sources:
         place = source.profile.place
         if (source.table, place.written) not in known and place.written not in froms:
-            lines.append(f"a new table, {source.profile.label} ({source.profile.row_count:,} rows): {source.table}")
+            lines.append(
+                f"a new table, {source.profile.label} "
+                f"({counted(source.profile.row_count, 'row', 'rows')}): {source.table}"
+            )
     for profile, why in draft.unused:
         if profile.label not in text:
-            lines.append(f"a new table, {profile.label} ({profile.row_count:,} rows), not read: {why}")
+            lines.append(f"a new table, {profile.label} ({counted(profile.row_count, 'row', 'rows')}), not read: {why}")
     if SEAL in text:
         lines += _columns(draft, froms, text)
     for source in draft.sources:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pipeline.common.formatting import count as counted
 from pipeline.common.sql import literal
 from pipeline.config.outcome_words import likely_outcome, likely_status
 from pipeline.onboarding.draft import Draft, SourceDraft
@@ -64,7 +65,9 @@ def draft_by_contents(draft: Draft, profiles: Sequence[TableProfile]) -> None:
     if leads is None:
         key = keys[deals.relation]
         lead_source = _leads(
-            deals, key, f"{deals.row_count:,} rows; each deal is its own lead, as no table is pointed to"
+            deals,
+            key,
+            f"{counted(deals.row_count, 'row', 'rows')}; each deal is its own lead, as no table is pointed to",
         )
         if key is not None:
             lead_source.map("deal_id", key)
@@ -192,7 +195,9 @@ def _how_sure(what: str, join: Join | None) -> str:
 
 
 def _deals(profile: TableProfile, outcome: OutcomeColumn, keys: dict[str, str | None]) -> SourceDraft:
-    source = SourceDraft("deals", profile, f"{profile.row_count:,} rows; its {outcome.column} holds outcomes")
+    source = SourceDraft(
+        "deals", profile, f"{counted(profile.row_count, 'row', 'rows')}; its {outcome.column} holds outcomes"
+    )
     if key := keys[profile.relation]:
         source.map("deal_id", key, "each value once")
     source.map("outcome", outcome.column, _sure(outcome.sure, "its words"))
@@ -250,7 +255,9 @@ def _sure(share: float, why: str) -> str:
 
 
 def _leads(profile: TableProfile, key: str | None, about: str) -> SourceDraft:
-    source = SourceDraft("leads", profile, about if "rows" in about else f"{profile.row_count:,} rows; {about}")
+    source = SourceDraft(
+        "leads", profile, about if "rows" in about else f"{counted(profile.row_count, 'row', 'rows')}; {about}"
+    )
     if key is not None:
         source.map("lead_id", key, "each value once")
     times = [name for name in _times(profile) if profile.profiles[name].filled_share > 0.9]
@@ -319,7 +326,9 @@ def _account(
         return None
     is_people = table_hint("owners", profile.place.name) > 0 and not table_hint("accounts", profile.place.name)
     table, ours = ("owners", "owner_id") if is_people else ("accounts", "account_id")
-    found = SourceDraft(table, profile, f"{profile.row_count:,} rows; {_how_sure(table, pointing[0][1])}")
+    found = SourceDraft(
+        table, profile, f"{counted(profile.row_count, 'row', 'rows')}; {_how_sure(table, pointing[0][1])}"
+    )
     found.map(ours, pointing[0][1].key, "each value once")
     for source, join in pointing:
         source.map(ours, join.column, f"{join.share:.0%} are ids of {profile.label}")
@@ -341,7 +350,9 @@ def _events(
     found = [(by[join.to.relation], join) for join in joins[profile.relation] if join.to.relation in by]
     if not found or not _times(profile):
         return None
-    source = SourceDraft("events", profile, f"{profile.row_count:,} rows; {_how_sure('events', found[0][1])}")
+    source = SourceDraft(
+        "events", profile, f"{counted(profile.row_count, 'row', 'rows')}; {_how_sure('events', found[0][1])}"
+    )
     for ours, join in found:
         source.map(ours, join.column, f"{join.share:.0%} are ids of {join.to.label}")
     if key is not None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from pipeline.common.formatting import count as counted
 from pipeline.common.sql import literal
 from pipeline.config.crm_facts import folded
 from pipeline.config.data_contract import TABLES
@@ -107,7 +108,7 @@ def _plain(match: Match, *, as_leads: bool = False) -> SourceDraft:
     """Map what the facts say, and sort the other columns into left out and to be judged."""
     record, profile = match.record, match.profile
     loader = loader_of(profile)
-    about = f"{match.label}{f' as {loader} loads it' if loader else ''}, {profile.row_count:,} rows"
+    about = f"{match.label}{f' as {loader} loads it' if loader else ''}, {counted(profile.row_count, 'row', 'rows')}"
     source = SourceDraft(record.table or "", profile, about, crm=match.crm.crm)
     specs = dict(record.columns)
     if as_leads and record.as_leads:
@@ -173,7 +174,7 @@ def _leads(match: Match, matches: Sequence[Match], deals: Sequence[Match]) -> So
                 source.doubt(
                     ours,
                     f"{match.crm.title} keeps no date at which a lead was lost; {column} is the nearest, and too late "
-                    f"where somebody changed a lost lead afterwards ({rows:,} leads)",
+                    f"where somebody changed a lost lead afterwards ({counted(rows, 'lead', 'leads')})",
                 )
     _sort_out(source, match)
     return source

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from pipeline.common.formatting import count as counted
 from pipeline.onboarding.draft import REASONS, Draft, MappedColumn, SourceDraft
 
 CHECK = "# CHECK:"
@@ -58,7 +59,11 @@ def params_text(draft: Draft) -> str:
     if draft.unused:
         lines += ["", "    # Not read:"]
         for profile, why in draft.unused:
-            lines += _comment(f"{profile.label} ({profile.row_count:,} rows): {why}", "    #   ", hanging="    #     ")
+            lines += _comment(
+                f"{profile.label} ({counted(profile.row_count, 'row', 'rows')}): {why}",
+                "    #   ",
+                hanging="    #     ",
+            )
     body = "\n".join(line.rstrip() for line in lines) + "\n"
     return f"{body}\n{SEAL}{_digest(body)}\n"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pipeline.archive.extracts import Extracts
 from pipeline.archive.forecasts import Forecasts
+from pipeline.common.formatting import count as counted
 from pipeline.config.params import Params
 
 
@@ -30,5 +31,5 @@ def verify(params: Params) -> tuple[list[str], str]:
             last = f", the last is {entries[-1].name} ({entries[-1].digest})" if entries else ""
             parts.append(f"{len(entries)} {name}{last}")
     if findings:
-        return findings, f"The archive was changed: {len(findings)} findings"
+        return findings, f"The archive was changed: {counted(len(findings), 'finding', 'findings')}"
     return [], f"The archive is as it was sealed: {'; '.join(parts)}"

@@ -15,6 +15,7 @@ from features.schema import TIME
 from pipeline.archive.chain import Entry
 from pipeline.common.degradation import Degradation
 from pipeline.common.errors import RunFailedError, UserError
+from pipeline.common.formatting import count as counted
 from pipeline.config.params import NightlyParams
 from pipeline.ingest.column_mapping import Mapping as Columns
 from pipeline.ingest.company import LoadedCompany
@@ -136,7 +137,7 @@ def _wrong(
             )
     if rows_before and fact["rows"] < rows_before * (1 - nightly.rows_drop_limit):
         return (
-            f"shrunken: {fact['rows']:,} rows, {rows_before:,} on the last good night, a drop of "
+            f"shrunken: {counted(fact['rows'], 'row', 'rows')}, {rows_before:,} on the last good night, a drop of "
             f"{1 - fact['rows'] / rows_before:.0%} (nightly.rows_drop_limit: {nightly.rows_drop_limit:g})"
         )
     return None
@@ -147,7 +148,7 @@ def changed_columns(facts: Mapping[str, Mapping[str, Any]], before: Mapping[str,
     lines = []
     for source, fact in facts.items():
         if source not in before:
-            lines.append(f"{source}: is read for the first time, {fact['rows']:,} rows")
+            lines.append(f"{source}: is read for the first time, {counted(fact['rows'], 'row', 'rows')}")
             continue
         now, then = fact["columns"], before[source]["columns"]
         parts = []

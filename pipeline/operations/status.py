@@ -12,6 +12,7 @@ from pipeline.archive import runs
 from pipeline.archive.extracts import Extracts
 from pipeline.archive.forecasts import Forecasts
 from pipeline.common.errors import UserError
+from pipeline.common.formatting import count as counted
 from pipeline.config.params import Params
 
 LATE_HOURS = 36
@@ -62,7 +63,8 @@ def _forecasts(folder: Path) -> str:
     except (OSError, ValueError):
         return f"none in {folder}"
     state = manifest.get("state", "complete")
-    return f"{manifest['rows']:,} leads as of {manifest['as_of']}, model version {manifest['model_version']}, {state}"
+    leads = counted(manifest["rows"], "lead", "leads")
+    return f"{leads} as of {manifest['as_of']}, model version {manifest['model_version']}, {state}"
 
 
 def _sources(params: Params) -> str:
@@ -73,7 +75,7 @@ def _sources(params: Params) -> str:
     if entry is None:
         return "none read yet"
     parts = [
-        f"{name} {fact['rows']:,} rows"
+        f"{name} {counted(fact['rows'], 'row', 'rows')}"
         + (f", newest {fact['newest'][:16].replace('T', ' ')}" if fact["newest"] else "")
         for name, fact in entry.seal["facts"].items()
     ]
@@ -92,7 +94,8 @@ def _archive(params: Params) -> str:
     whole = sum(entry.is_whole() for entry in extracts)
     since = nights[0].seal["night"]
     return (
-        f"{len(nights)} nights since {since}, the last of {sizes[0] / 1e6:,.1f} MB; {whole} extracts kept, the last of "
+        f"{counted(len(nights), 'night', 'nights')} since {since}, "
+        f"the last of {sizes[0] / 1e6:,.1f} MB; {whole} extracts kept, the last of "
         f"{sizes[-1] / 1e6:,.1f} MB"
     )
 

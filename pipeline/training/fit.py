@@ -17,6 +17,7 @@ from models.forecaster import LeadForecaster
 from pipeline.audit.leakage_audit import AuditResult, audit
 from pipeline.common.dates import iso, local_iso
 from pipeline.common.errors import UserError
+from pipeline.common.formatting import count as counted
 from pipeline.config.params import Params
 from pipeline.ingest.company import LoadedCompany, data_fingerprint
 from pipeline.ingest.source_profile import profile
@@ -83,7 +84,7 @@ def learn(
     won_count = int(known.loc[known["event"] == WON, ["lead_id", "episode"]].drop_duplicates().shape[0])
     if won_count == 0:
         raise UserError(
-            f"nothing to learn from: of {known['lead_id'].nunique():,} leads seen open before "
+            f"nothing to learn from: of {counted(known['lead_id'].nunique(), 'lead', 'leads')} seen open before "
             f"{local_iso(as_of, params.data.timezone)}, none was "
             "won by then; choose a later --as-of, or look at `leadrev check` for deals that were not loaded"
         )

@@ -17,6 +17,7 @@ import pandas as pd
 from models.forecaster import LeadForecaster
 from models.time_folds import Fold, log_losses, time_folds
 from pipeline.common.errors import UserError
+from pipeline.common.formatting import count as counted
 from pipeline.config.params import ModelParams, Params
 from pipeline.model_registry.model_artifact import source_fingerprint
 from pipeline.training.fit import Training
@@ -84,7 +85,9 @@ class Tuned:
     def summary(self) -> str:
         """Say what was found, and what to write into the params file."""
         given, chosen = self.trials[0], self.chosen
-        tried = f"Tuned: {len(self.trials)} settings tried on {self.folds_count} folds in time order"
+        tried = (
+            f"Tuned: {counted(len(self.trials), 'setting', 'settings')} tried on {self.folds_count} folds in time order"
+        )
         if chosen is given:
             return f"{tried}; none beats the settings given beyond noise (log loss {given.loss:.5f}): these are kept"
         changed = {name: value for name, value in chosen.settings.items() if value != given.settings[name]}
