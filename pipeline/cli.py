@@ -367,6 +367,40 @@ def funnel(
 
 
 @app.command()
+def campaigns(
+    params: ParamsFile = Path("params.yaml"),
+    as_of: AsOf = None,
+    since: Annotated[
+        str | None,
+        typer.Option("--since", metavar="DATE", help="Only leads created, and costs spent, since that date."),
+    ] = None,
+    attribution: Annotated[
+        str | None,
+        typer.Option(
+            "--attribution", help="first, last, linear, position, time_decay or model. Default: campaigns.attribution."
+        ),
+    ] = None,
+    condition: Annotated[
+        str | None,
+        typer.Option("--filter", metavar="CONDITION", help="What hiding the leads that do not meet it would cost."),
+    ] = None,
+    out: Out = None,
+    debug: Debug = False,
+) -> None:
+    """Which campaigns earned revenue, at what cost; and what a filter of the leads would throw away.
+
+    Example: `leadrev campaigns --since 2025-07-01 --filter "employees >= 5000"`
+    """
+    from pipeline.commands.campaigns import campaigns as run
+
+    loaded = _load(params)
+    result = run(
+        loaded, as_of, since=since, attribution=attribution, condition=condition, out=out or loaded.artifacts_folder
+    )
+    typer.echo(result.summary())
+
+
+@app.command()
 def serve(
     params: ParamsFile = Path("params.yaml"),
     host: Annotated[

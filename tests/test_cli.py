@@ -21,6 +21,7 @@ COMMANDS = {
     "train": ("--params", "--as-of", "--tune"),
     "backtest": ("--params", "--cutoffs", "--out"),
     "score": ("--params", "--as-of", "--model", "--explain", "--out", "--previous"),
+    "campaigns": ("--params", "--as-of", "--since", "--attribution", "--filter", "--out"),
     "funnel": ("--params", "--as-of", "--by", "--cohort", "--out"),
     "nightly": ("--params", "--from", "--only", "--dry-run"),
     "status": ("--params",),

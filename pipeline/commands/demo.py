@@ -10,10 +10,11 @@ from pipeline.common.formatting import count as counted
 from pipeline.common.progress import step
 
 BY = "leadrev demo"
+DEMO_FILTER = "employees >= 250"
 
 
 def demo(out: Path, *, leads: int) -> None:
-    """Simulate, check, backtest, train, promote, score, report, follow the funnel, play three nights; print it all.
+    """Simulate, check, backtest, train, promote, score, report, follow funnel and campaigns, play nights; print it all.
 
     The only command that promotes on its own, so that the one after it has a champion to score with.
 
@@ -30,7 +31,7 @@ def demo(out: Path, *, leads: int) -> None:
     with step(f"simulating {counted(leads, 'lead', 'leads')}"):
         simulate(out, leads=leads)
 
-    from pipeline.commands import backtest, check, funnel, score, train
+    from pipeline.commands import backtest, campaigns, check, funnel, score, train
     from pipeline.commands.demo_nights import play_nights
     from pipeline.config.params import load_params
     from pipeline.model_registry import promotion
@@ -51,6 +52,12 @@ def demo(out: Path, *, leads: int) -> None:
     page = sales_report.report(params, params.artifacts_folder)
     print("\nFrom inquiry to revenue, and where it leaks:")
     print(funnel.funnel(params, None, by=None, cohort=None, out=params.artifacts_folder).summary())
+    print("\nWhich campaigns earned revenue:")
+    print(
+        campaigns.campaigns(
+            params, None, since=None, attribution=None, condition=DEMO_FILTER, out=params.artifacts_folder
+        ).summary()
+    )
     print(play_nights(out / "nights", params))
     top = scored.result.scores.iloc[0]
     print(

@@ -182,6 +182,21 @@ class BacktestParams(_Strict):
     capacity_calls: int = Field(default=100, ge=1, le=10_000_000)
 
 
+class CampaignsParams(_Strict):
+    """How won revenue is credited to the campaigns that touched a lead."""
+
+    attribution: Literal["first", "last", "linear", "position", "time_decay", "model"] = "linear"
+    half_life_days: float = Field(default=7.0, gt=0, le=3650)
+    position_shares: list[float] = Field(default=[0.4, 0.2, 0.4], min_length=3, max_length=3)
+
+    @field_validator("position_shares")
+    @classmethod
+    def _whole(cls, value: list[float]) -> list[float]:
+        if min(value) < 0 or abs(sum(value) - 1) > 1e-9:
+            raise ValueError(f"{value} are no three shares, each 0 or more, that sum to 1")
+        return value
+
+
 class ScoreParams(_Strict):
     """What a forecast takes for granted."""
 
@@ -270,6 +285,7 @@ class Params(_Strict):
     features: Annotated[FeaturesParams, BeforeValidator(blank_as_mapping)] = FeaturesParams()
     model: Annotated[ModelParams, BeforeValidator(blank_as_mapping)] = ModelParams()
     audit: Annotated[AuditParams, BeforeValidator(blank_as_mapping)] = AuditParams()
+    campaigns: Annotated[CampaignsParams, BeforeValidator(blank_as_mapping)] = CampaignsParams()
     backtest: Annotated[BacktestParams, BeforeValidator(blank_as_mapping)] = BacktestParams()
     score: Annotated[ScoreParams, BeforeValidator(blank_as_mapping)] = ScoreParams()
     serve: Annotated[ServeParams, BeforeValidator(blank_as_mapping)] = ServeParams()

@@ -102,7 +102,7 @@ def several_systems(params: Params) -> bool:
     named = {
         source_key(table, place, len(sources)): source.system
         for table in LOADED
-        if table != "rates"
+        if table not in ("rates", "campaigns")  # words, no ids
         for sources in [getattr(params.data.sources, table)]
         for place, source in enumerate(sources)
     }

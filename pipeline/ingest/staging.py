@@ -37,6 +37,8 @@ UNIQUE_KEYS = {
 }  # fmt: skip
 PLAIN_TABLES = ("campaigns", "contents", "experiments", "deal_lines", "quotas", "splits")
 """Tables of which a row is usable once it has what it needs."""
+MONEY_COLUMNS = {"deals": "amount", "campaigns": "cost"}
+"""The column of a table whose values may have a currency written beside them."""
 LEFT_OUT = ("duplicate", "older version", "exact copy", "deleted", "merged")
 """How the reasons of rows begin that are out of use rightly: something else says what they said, or nothing should."""
 FIRST_START = "1900-01-01"
@@ -131,7 +133,7 @@ def session_zone(connection: duckdb.DuckDBPyConnection, zone: str | None) -> Ite
 
 
 def _has_units(connection: duckdb.DuckDBPyConnection, mapping: Mapping) -> bool:
-    column = mapping.columns.get("amount")
+    column = mapping.columns.get(MONEY_COLUMNS.get(mapping.raw.table, ""))
     if column is None or mapping.raw.columns[column] != "VARCHAR":
         return False
     has_unit = f"regexp_matches({quoted(column)}, '[\\p{{L}}\\p{{Sc}}]')"
@@ -289,9 +291,8 @@ def _marks(table: str, mapping: Mapping, agreed: dict[str, Conventions], prefix:
         merged = id_sql(mapping.merged, raw.columns[mapping.merged], Conventions())
         merged = f"{prefix} || ':' || {merged}" if prefix else merged
     written = "CAST(NULL AS VARCHAR)"
-    if table == "deals" and "amount" in mapping.columns:
-        column = mapping.columns["amount"]
-        written = unit_sql(column, raw.columns[column], agreed["amount"])
+    if (money := MONEY_COLUMNS.get(table)) in mapping.columns:
+        written = unit_sql(mapping.columns[money], raw.columns[mapping.columns[money]], agreed[money])
     # Events are too many to hold a copy of each to compare.
     content = f"hash({', '.join(map(quoted, raw.columns))})" if table != "rates" else "CAST(0 AS UBIGINT)"
     return {
@@ -304,9 +305,8 @@ def column_sql(
 ) -> tuple[str, str]:
     """Give the SQL for a contract's column of a source: its value, and the text as written."""
     unit = None
-    if (table, name) == ("deals", "currency") and "amount" in mapping.columns:
-        amount = mapping.columns["amount"]
-        unit = unit_sql(amount, mapping.raw.columns[amount], agreed["amount"])
+    if name == "currency" and (money := MONEY_COLUMNS.get(table)) in mapping.columns:
+        unit = unit_sql(mapping.columns[money], mapping.raw.columns[mapping.columns[money]], agreed[money])
     if name not in mapping.columns:
         return unit or "NULL", "CAST(NULL AS VARCHAR)"
     theirs = mapping.columns[name]

@@ -29,6 +29,7 @@ DATES = {
     "events": ("occurred_at", "recorded_at"),
     "changes": ("changed_at", "recorded_at"),
     "rates": ("valid_from",),
+    "campaigns": ("started_at",),
 }
 """Columns that say when something happened."""
 

@@ -9,18 +9,21 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.common.dates import iso, local_iso
 from pipeline.common.errors import UserError
 from pipeline.common.formatting import to_instant
+from pipeline.common.seals import check_seal
 from pipeline.funnel.journeys import Journeys
 from pipeline.ingest.company import LoadedCompany
 from pipeline.model_registry.mlflow_registry import Registry
 from pipeline.scoring.artifacts import MANIFEST
 from pipeline.scoring.forecast import forecast_leads
 
-COLUMN = "expected_revenue_ever"
+EVER, SOON = "expected_revenue_ever", "expected_revenue_90d"
+"""Columns of the scores: by the longest horizon, and within 90 days (where that is a horizon)."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +36,17 @@ class ExpectedRevenue:
         0 for leads that are not open; None where there is no forecast of the date.
     said : str
         Where it comes from, or why there is none.
+    soon : ndarray of shape (n_episodes,) or None
+        The part of it within 90 days.
     """
 
     values: NDArray[np.float64] | None
     said: str
+    soon: NDArray[np.float64] | None = None
 
 
 def expected_revenue(company: LoadedCompany, ways: Journeys, folder: Path) -> ExpectedRevenue:
-    """Find the forecast of the journeys' date: the scores in a folder, else a new one by the champion.
-
-    A champion that was trained later than the date knows what came after it, and is not asked.
+    """Find the forecast of the journeys' date, and what it expects of each episode; see `scores_of`.
 
     Parameters
     ----------
@@ -51,41 +55,75 @@ def expected_revenue(company: LoadedCompany, ways: Journeys, folder: Path) -> Ex
     folder : Path
         Where scores may lie.
     """
-    scores = _scores_of(folder, ways.as_of)
-    if scores is not None:
-        return _of_episodes(ways, *scores)
+    scores, said = scores_of(company, ways.as_of, folder)
+    return ExpectedRevenue(None, said) if scores is None else _of_episodes(ways, scores, said)
+
+
+def scores_of(company: LoadedCompany, as_of: datetime, folder: Path) -> tuple[pd.DataFrame | None, str]:
+    """Find the forecast of a date: the scores in a folder, else a new one by the champion.
+
+    A champion that was trained later than the date knows what came after it, and is not asked.
+
+    Parameters
+    ----------
+    company : LoadedCompany
+    as_of : datetime
+        Naive UTC.
+    folder : Path
+        Where scores may lie.
+
+    Returns
+    -------
+    scores : DataFrame or None
+        As ``leadrev score`` writes them.
+    said : str
+        Where they come from, or why there are none.
+
+    Raises
+    ------
+    SealError
+        The scores in the folder are not what was written.
+    """
+    written = _written(folder, as_of)
+    if written is not None:
+        return written
     params = company.params
-    date = local_iso(ways.as_of, params.data.timezone)
+    date = local_iso(as_of, params.data.timezone)
     file = params.tracking_uri.removeprefix("sqlite:///")
     is_there = file == params.tracking_uri or Path(file).exists()
     registry = Registry(params) if is_there else None
     if registry is None or not registry.versions() or registry.champion() is None:
-        return ExpectedRevenue(None, f"there is no forecast of {date}: train and promote a model, or run leadrev score")
+        return None, f"there is no forecast of {date}: train and promote a model, or run leadrev score"
     try:
         version, stored = registry.load("champion")
         stored.check_horizons(params, version)
     except UserError as error:
-        return ExpectedRevenue(None, f"the champion cannot forecast: {error}")
-    if to_instant(stored.facts.trained_as_of) > ways.as_of:
-        return ExpectedRevenue(None, f"there is no forecast of {date}: the champion was trained on what came later")
-    forecast = forecast_leads(company, stored, ways.as_of, version=version, explained=0).scores
-    return _of_episodes(ways, forecast, f"the forecast of {date} by model version {version}")
+        return None, f"the champion cannot forecast: {error}"
+    if to_instant(stored.facts.trained_as_of) > as_of:
+        return None, f"there is no forecast of {date}: the champion was trained on what came later"
+    scores = forecast_leads(company, stored, as_of, version=version, explained=0).scores
+    return scores, f"the forecast of {date} by model version {version}"
 
 
-def _scores_of(folder: Path, as_of: datetime) -> tuple[pd.DataFrame, str] | None:
+def _written(folder: Path, as_of: datetime) -> tuple[pd.DataFrame, str] | None:
     path = folder / MANIFEST
     if not path.exists():
         return None
     manifest = json.loads(path.read_text(encoding="utf-8"))
     if manifest.get("as_of") != iso(as_of):
         return None
-    scores = pd.read_parquet(folder / "scores.parquet", columns=["lead_id", "episode", COLUMN])
+    check_seal(folder, manifest.get("files", {}), ["scores.parquet"])
+    names = pq.read_schema(folder / "scores.parquet").names
+    wanted = [name for name in names if name in ("lead_id", "episode") or name.startswith("expected_revenue_")]
+    scores = pd.read_parquet(folder / "scores.parquet", columns=wanted)
     return scores, f"the scores of the same date, by model version {manifest['model_version']}"
 
 
 def _of_episodes(ways: Journeys, scores: pd.DataFrame, said: str) -> ExpectedRevenue:
-    if COLUMN not in scores or (len(scores) and scores[COLUMN].isna().all()):
+    if EVER not in scores or (len(scores) and scores[EVER].isna().all()):
         return ExpectedRevenue(None, f"{said}: it has no amounts")
     keys = ["lead_id", "episode"]
-    found = ways.frame[keys].merge(scores[[*keys, COLUMN]], on=keys, how="left", validate="one_to_one")
-    return ExpectedRevenue(np.nan_to_num(found[COLUMN].to_numpy(float)), said)
+    names = [name for name in (EVER, SOON) if name in scores]
+    found = ways.frame[keys].merge(scores[[*keys, *names]], on=keys, how="left", validate="one_to_one")
+    values = {name: np.nan_to_num(found[name].to_numpy(float)) for name in names}
+    return ExpectedRevenue(values[EVER], said, values.get(SOON))

@@ -31,13 +31,14 @@ def write_rows(path: Path, rows: list[dict]) -> None:
 def write_company(
     folder: Path, leads: list[dict] | None = None, deals: list[dict] | None = None, *,
     events: list[dict] | None = None, accounts: list[dict] | None = None, changes: list[dict] | None = None,
-    owners: list[dict] | None = None, rates: list[dict] | None = None, sources: dict | None = None,
-    data: dict | None = None, **params,
+    owners: list[dict] | None = None, rates: list[dict] | None = None, campaigns: list[dict] | None = None,
+    sources: dict | None = None, data: dict | None = None, **params,
 ) -> Path:  # fmt: skip
     """Write a company's tables and its params file, and give that file's path."""
     tables = {"leads": leads or LEADS, "deals": deals or DEALS, "events": events, "accounts": accounts,
-              "changes": changes, "owners": owners, "rates": rates}  # fmt: skip
+              "changes": changes, "owners": owners, "rates": rates, "campaigns": campaigns}  # fmt: skip
     made = {}
+    folder.mkdir(parents=True, exist_ok=True)
     for table, rows in tables.items():
         if rows is not None:
             write_rows(folder / f"{table}.csv", rows)

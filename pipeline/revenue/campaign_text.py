@@ -1,0 +1,39 @@
+"""What a campaign's verdict means, in leads and money."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.common.formatting import UNKNOWN, count, money, percent
+
+NO_CAMPAIGN = "no campaign"
+Content = Mapping[str, Any]
+
+
+def verdict_text(row: Content, currency: str, total: Content) -> str:
+    """Say in a sentence what a campaign's verdict means, in leads and money.
+
+    Parameters
+    ----------
+    row, total : mapping
+        A row and the totals of ``campaigns.json``.
+    currency : str
+    """
+    name = row["name"] or NO_CAMPAIGN
+    name = name[0].upper() + name[1:]
+    share = percent(row["revenue_won"] / total["revenue_won"]) if total["revenue_won"] else UNKNOWN
+    own = row["expected_of_its_time"]
+    usual = "" if own is None else f"; as many leads of the same time brought {money(own, currency)}"
+    brought = f"{count(row['leads'], 'lead', 'leads')} ({percent(row['leads_share'])} of all)"
+    if row["verdict"] == "much_counted_little_earned":
+        return f"{name} brought {brought} and {share} of the revenue{usual}. Chance does not explain it."
+    if row["verdict"] == "little_counted_much_earned":
+        return (
+            f"{name} brought only {brought} but {share} of the revenue{usual}. Chance does not explain it: repeat it."
+        )
+    if row["verdict"] == "too_early":
+        return f"{name}: {brought}, too few or too young to tell."
+    if row["verdict"] is None:
+        return f"{name} reaches leads that were there already: only an experiment tells what it adds."
+    return f"{name}: {brought}, {share} of the revenue, as leads of the same time do."
