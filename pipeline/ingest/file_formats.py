@@ -6,7 +6,6 @@ What a file is, its first bytes say. Each is written out as CSV or JSON lines in
 from __future__ import annotations
 
 import csv
-import datetime
 import json
 import shutil
 import zipfile
@@ -18,7 +17,8 @@ from typing import Any
 from pipeline.common.errors import UserError
 from pipeline.common.formatting import count as counted
 from pipeline.ingest.report_layout import footer_length, header_row
-from pipeline.ingest.unpacking_limits import check_expansion
+from pipeline.ingest.unpacking_limits import DAMAGED, check_expansion
+from pipeline.ingest.workbook_rows import sheets_with_rows, workbook_rows
 
 TEXT_FORMATS = {
     ".csv": "csv", ".tsv": "csv", ".txt": "csv", ".parquet": "parquet", ".pq": "parquet",
@@ -49,7 +49,7 @@ class Unpacked:
         self.path, self.kind, self.notes = path, kind, list(notes)
 
 
-def unpack(path: Path, part: str, key: str, scratch: Path) -> Unpacked:
+def unpack(path: Path, part: str, key: str, scratch: Path, out_of: Path | None = None) -> Unpacked:
     """Make a file readable as CSV, JSON lines or Parquet.
 
     Parameters
@@ -62,18 +62,22 @@ def unpack(path: Path, part: str, key: str, scratch: Path) -> Unpacked:
         The dotted params key, for messages.
     scratch : Path
         A folder for temporary files.
+    out_of : Path, optional
+        The archive that the file was taken out of.
 
     Raises
     ------
     UserError
         The file is damaged, or of no format that is read; or an archive holds several tables and none is named.
     """
-    check_expansion(path, f"{key}.from")
+    check_expansion(path, f"{key}.from", out_of)
     with open(path, "rb") as file:
         start = file.read(4096)
     suffix = path.suffix.lower()
     if start[:4] == _ZIP and _is_workbook(path):
         return _workbook(path, part, key, scratch)
+    if start[:4] == _ZIP and out_of is not None:  # one may hold itself
+        raise UserError(f"{key}.from: {path.name} lies packed in {out_of.name}; unpack that, and name the file.")
     if start[:4] == _ZIP:
         return _archive(path, part, key, scratch)
     if start[:4] == _OLE:
@@ -116,11 +120,9 @@ def members(path: Path) -> list[str]:
         if start == _ZIP and not _is_workbook(path):
             return sorted(_tables_of(zipfile.ZipFile(path)))
         if start in (_ZIP, _OLE):
-            from python_calamine import load_workbook
-
-            book = load_workbook(str(path))
-            return [name for name in book.sheet_names if book.get_sheet_by_name(name).total_height > 1]
-    except Exception:  # a damaged file is told of where it is read
+            check_expansion(path, "")
+            return sheets_with_rows(path)
+    except (UserError, *DAMAGED):  # a damaged file is told of where it is read
         return []
     return []
 
@@ -134,11 +136,27 @@ def _tables_of(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
 
 
 def _is_workbook(path: Path) -> bool:
-    names = set(zipfile.ZipFile(path).namelist())
+    try:
+        names = set(zipfile.ZipFile(path).namelist())
+    except DAMAGED:  # said where it is unpacked
+        return False
     return "[Content_Types].xml" in names or ("mimetype" in names and "content.xml" in names)
 
 
 def _archive(path: Path, part: str, key: str, scratch: Path) -> Unpacked:
+    try:
+        target, name = _extracted(path, part, key, scratch)
+    except DAMAGED as error:
+        raise UserError(
+            f"{key}.from: {path.name} cannot be unpacked ({error}); unpack it yourself, and name the unpacked file."
+        ) from None
+    found = unpack(target, "", key, scratch, out_of=path)
+    found.notes.append(f"{path.name}: {name} was read")
+    return found
+
+
+def _extracted(path: Path, part: str, key: str, scratch: Path) -> tuple[Path, str]:
+    """Take a table out of an archive; give where it lies and its name there."""
     with zipfile.ZipFile(path) as archive:
         tables = _tables_of(archive)
         folded = {Path(name).name.lower(): name for name in tables} | {name.lower(): name for name in tables}
@@ -158,9 +176,7 @@ def _archive(path: Path, part: str, key: str, scratch: Path) -> Unpacked:
         target = _free(scratch, Path(name).name)
         with archive.open(name) as packed, open(target, "wb") as file:
             shutil.copyfileobj(packed, file)
-    found = unpack(target, "", key, scratch)
-    found.notes.append(f"{path.name}: {name} was read")
-    return found
+    return target, name
 
 
 def _is_table(name: str) -> bool:
@@ -176,38 +192,9 @@ def _free(scratch: Path, name: str) -> Path:
 
 
 def _workbook(path: Path, part: str, key: str, scratch: Path) -> Unpacked:
-    from python_calamine import CalamineError, load_workbook
-
-    try:
-        book = load_workbook(str(path))
-        names = book.sheet_names
-        folded = {name.lower(): name for name in names}
-        if part and part.lower() not in folded:
-            raise UserError(f"{key}.from: {path.name} has no sheet '{part}'; it has {', '.join(names)}.")
-        wanted = [folded[part.lower()]] if part else names
-        for name in wanted:
-            rows = [[_cell(value) for value in row] for row in book.get_sheet_by_name(name).iter_rows()]
-            if any(any(row) for row in rows):
-                break
-        else:
-            raise UserError(f"{key}.from: {path.name} has no rows.")
-    except (CalamineError, OSError) as error:
-        raise UserError(f"{key}.from: cannot read the workbook {path.name}: {error}") from None
+    name, names, rows = workbook_rows(path, part, key, scratch)
     notes = [] if len(names) == 1 else [f"{path.name}: the sheet '{name}' was read, of {', '.join(names)}"]
     return _written(path, rows, scratch, notes)
-
-
-def _cell(value: Any) -> str:
-    """Write a cell as text, as a CSV export would."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
-    if isinstance(value, datetime.datetime | datetime.date):
-        return value.isoformat(*([" "] if isinstance(value, datetime.datetime) else []))
-    return str(value)
 
 
 def _html(path: Path, key: str, scratch: Path) -> Unpacked:
@@ -222,7 +209,7 @@ def _html(path: Path, key: str, scratch: Path) -> Unpacked:
         text = raw.decode("latin-1")
     reader = _TableReader()
     reader.feed(text)
-    rows = max(reader.tables, key=len, default=[])
+    rows = [["".join(cell) for cell in row] for row in max(reader.tables, key=len, default=[])]
     if len(rows) < 2:
         raise UserError(
             f"{key}.from: {path.name} is an HTML page, and its table has no rows; export the report as CSV (UTF-8)."
@@ -231,11 +218,11 @@ def _html(path: Path, key: str, scratch: Path) -> Unpacked:
 
 
 class _TableReader(HTMLParser):
-    """Collects the cells of every table of a page."""
+    """Collects the cells of every table of a page, each as the pieces of its text."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
-        self.tables: list[list[list[str]]] = []
+        self.tables: list[list[list[list[str]]]] = []
         self._is_cell = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -246,7 +233,7 @@ class _TableReader(HTMLParser):
         elif tag in ("td", "th") and self.tables:
             if not self.tables[-1]:
                 self.tables[-1].append([])
-            self.tables[-1][-1].append("")
+            self.tables[-1][-1].append([])
             self._is_cell = True
         elif tag == "br" and self._is_cell:
             self.handle_data(" ")
@@ -257,7 +244,7 @@ class _TableReader(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         if self._is_cell:
-            self.tables[-1][-1][-1] += data
+            self.tables[-1][-1][-1].append(data)
 
 
 def _written(path: Path, rows: list[list[str]], scratch: Path, notes: Sequence[str]) -> Unpacked:
@@ -299,8 +286,10 @@ def _pages(path: Path, key: str, scratch: Path) -> Unpacked:
             if not _is_wrapped(json.loads(first)):
                 return Unpacked(path, "json")
             things = [json.loads(line) for line in text.splitlines() if line.strip()]
-        except ValueError:
+        except (ValueError, RecursionError):
             return Unpacked(path, "json")
+    except RecursionError:
+        raise UserError(f"{key}.from: {path.name} is nested too deeply to be a table.") from None
     if not any(_is_wrapped(thing) for thing in things[:20]):
         return Unpacked(path, "json")
     target = _free(scratch, path.name + "l" if path.suffix.lower() == ".json" else path.name)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import lzma
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -14,9 +16,14 @@ RATIO_LIMIT = 200
 FREE_BYTES = 100 << 20
 """What any file may unpack to, however small it is."""
 _CHUNK_BYTES = 1 << 20
+DAMAGED = (
+    OSError, EOFError, ValueError, OverflowError, NotImplementedError, zlib.error, lzma.LZMAError, struct.error,
+    zipfile.BadZipFile,
+)  # fmt: skip
+"""What Python's own readers of archives raise where one is damaged or packed in a way they do not know."""
 
 
-def check_expansion(path: Path, key: str) -> None:
+def check_expansion(path: Path, key: str, out_of: Path | None = None) -> None:
     """Refuse a gzip or zip file (a workbook is one too) that unpacks to far more than tables do.
 
     Parameters
@@ -25,6 +32,8 @@ def check_expansion(path: Path, key: str) -> None:
         Any file; one that is not compressed passes.
     key : str
         The dotted params key that names it, for the message.
+    out_of : Path, optional
+        The archive that it was taken out of: what counts is how large that was.
 
     Raises
     ------
@@ -36,26 +45,27 @@ def check_expansion(path: Path, key: str) -> None:
     try:
         if start[:2] == b"\x1f\x8b":
             with gzip.open(path) as file:
-                _count(file, path, key)
+                _count(file, path, key, allowed_unpacked_bytes(out_of or path))
         elif start == b"PK\x03\x04" and zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as packed:
                 # Python reads no more of an entry than it declares, so what is declared is what can come.
-                if sum(entry.file_size for entry in packed.infolist()) > _allowed(path):
+                if sum(entry.file_size for entry in packed.infolist()) > allowed_unpacked_bytes(out_of or path):
                     raise _refusal(path, key)
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile):
-        raise UserError(f"{key}: {path.name} is damaged: it cannot be unpacked to its end") from None
+    except DAMAGED as error:
+        raise UserError(f"{key}: {path.name} is damaged: it cannot be unpacked to its end ({error})") from None
 
 
-def _count(file: gzip.GzipFile, path: Path, key: str) -> None:
-    unpacked, allowed = 0, _allowed(path)
+def allowed_unpacked_bytes(path: Path) -> int:
+    """Say how many bytes a file may unpack to."""
+    return max(FREE_BYTES, RATIO_LIMIT * path.stat().st_size)
+
+
+def _count(file: gzip.GzipFile, path: Path, key: str, allowed: int) -> None:
+    unpacked = 0
     while chunk := file.read(_CHUNK_BYTES):
         unpacked += len(chunk)
         if unpacked > allowed:
             raise _refusal(path, key)
-
-
-def _allowed(path: Path) -> int:
-    return max(FREE_BYTES, RATIO_LIMIT * path.stat().st_size)
 
 
 def _refusal(path: Path, key: str) -> UserError:
