@@ -22,6 +22,7 @@ from pipeline.common.dates import iso
 from pipeline.common.degradation import Degradation
 from pipeline.common.errors import RunFailedError, UserError
 from pipeline.common.formatting import count as counted
+from pipeline.common.masking import masked, place_of
 from pipeline.config.params import Params
 from pipeline.ingest.company import LoadedCompany
 from pipeline.ingest.load import load_tables, written_end
@@ -78,6 +79,7 @@ class Night:
         self.degraded: list[Degradation] = []
         self.as_of: str | None = None
         self.model_version: str | None = None
+        self.challengers: list[str] = []
         self.reads_again = False
         self._company: LoadedCompany | None = None
         self._models: dict[str, StoredModel] = {}
@@ -106,7 +108,8 @@ class Night:
         self.degraded += [
             Degradation(one["source"], one["why"], tuple(one["columns"])) for one in facts.get("degraded", ())
         ]
-        self.as_of, self.model_version = (facts.get(k, getattr(self, k)) for k in ("as_of", "model_version"))
+        for name in ("as_of", "model_version", "challengers"):
+            setattr(self, name, facts.get(name, getattr(self, name)))
 
     def entry(self) -> Entry:
         """Give the night's extract."""
@@ -207,21 +210,36 @@ def forecast(night: Night) -> Outcome:
     lines, changed = _since_training(night, stored, version)
     loaded = Loaded(company, stored, version, company.known_until, [*night.degraded, *changed])
     result = score_company(loaded, explained=None, out=night.folder, previous=night.folder, with_margins=True)
-    challengers = Registry(night.params).challengers()
-    if challengers:
-        with written_whole(night.folder) as staging:
-            for other in challengers:
-                shadow = forecast_leads(
-                    company, night.model(other)[1], company.known_until, version=other, explained=0
-                )  # fmt: skip
-                pq.write_table(margins_table(shadow, night.model(other)[1]), staging.path(f"margins_{other}.parquet"))
+    challengers, told = _in_the_shadow(night, company)
     count = len(result.scores)
-    lines.insert(0, f"{counted(count, 'lead', 'leads')} with model version {version}")
-    lines += [f"challenger {other} in the shadow" for other in challengers]
+    lines = [f"{counted(count, 'lead', 'leads')} with model version {version}", *lines, *told]
     written = [MANIFEST, *json.loads((night.folder / MANIFEST).read_bytes())["files"]]
     files = [night.folder / name for name in [*written, *(f"margins_{other}.parquet" for other in challengers)]]
     record = {"degraded": [vars(one) for one in changed], "as_of": iso(company.known_until), "model_version": version}
     return Outcome("; ".join(lines), count, files, record | {"challengers": challengers})
+
+
+def _in_the_shadow(night: Night, company: LoadedCompany) -> tuple[list[str], list[str]]:
+    """Forecast with each challenger, and give those that did; one that cannot is said, and costs the night nothing."""
+    challengers, lines = [], []
+    with written_whole(night.folder) as staging:
+        for version in Registry(night.params).challengers():
+            try:
+                stored = night.model(version)[1]
+                shadow = forecast_leads(company, stored, company.known_until, version=version, explained=0)
+                pq.write_table(margins_table(shadow, stored), staging.path(f"{MARGINS}_{version}.parquet"))
+            except OSError:  # the disk, not the challenger
+                raise
+            except Exception as error:
+                why = masked(str(error)) if isinstance(error, UserError) else place_of(error)
+                lines.append(f"challenger {version} did not forecast: {why}")
+                continue
+            challengers.append(version)
+            lines.append(f"challenger {version} in the shadow")
+    for path in night.folder.glob(f"{MARGINS}_*.parquet"):
+        if path.stem.removeprefix(f"{MARGINS}_") not in challengers:
+            path.unlink()  # of a version that is challenger no longer
+    return challengers, lines
 
 
 def _since_training(night: Night, stored: StoredModel, version: str) -> tuple[list[str], list[Degradation]]:
@@ -244,8 +262,8 @@ def archive(night: Night) -> Outcome:
     manifest = json.loads((night.folder / MANIFEST).read_bytes())
     scores = sha256_of(night.folder / MANIFEST)
     found = night.forecasts.of_night(night.date)
-    if found is None or found.seal["scores"] != scores:
-        versions = Registry(night.params).challengers()
+    versions = night.challengers
+    if found is None or (found.seal["scores"], found.seal["challengers"]) != (scores, versions):
         names = {SCORES: SCORES, MARGINS: MARGINS} | {f"{MARGINS}_{v}": f"{MARGINS}_{v}" for v in versions}
         tables = {to: pq.read_table(night.folder / f"{name}.parquet") for to, name in names.items()}
         facts = {name: manifest[name] for name in ("as_of", "model_version", "state", "degraded", "data_fingerprint")}

@@ -23,18 +23,34 @@ def of_events(names: set[str | None]) -> set[str | None]:
     return {name for name in names if name and name.startswith("touch_")}
 
 
+def add_challengers(params) -> None:
+    """Register the champion's files as version 2, and 3, which no training made; both are challengers."""
+    registry = Registry(params)
+    client, name = registry.client, registry.model_name
+    first = client.get_model_version(name, "1")
+    client.create_model_version(name, first.source, first.run_id, model_id=first.model_id)
+    client.create_model_version(name, str(params.folder / "gone"))
+    client.set_registered_model_alias(name, "challenger", "2")
+    client.set_registered_model_alias(name, "challenger_of_ana", "3")
+
+
 def test_a_night_forecasts_as_score_does_and_tells_no_silence_in_an_outage(company, tmp_path):
     night = Company(tmp_path / "company")
     night.folder.mkdir()
     for name in (*(f"{table}.parquet" for table in TABLES), "mlflow.db", "params.yaml"):
         shutil.copy(company.folder / name, night.folder)
-    night.run("nightly")
+    add_challengers(night.params)
+    ran = night.run("nightly")
+    assert "challenger 2 in the shadow" in ran.err
+    assert "challenger 3 did not forecast: version 3 was trained by another version of leadrev" in ran.err
     scores = pd.read_parquet(night.folder / "scores.parquet")
     pd.testing.assert_frame_equal(scores, pd.read_parquet(company.folder / "scores.parquet"), check_exact=True)
     assert of_events(features_in(scores.reasons_negative))
     assert of_events(features_in(scores.reasons_positive))
     (entry,) = Forecasts(night.folder / "archive").nights()
     margins = read_margins(entry)
+    assert entry.seal["challengers"] == ["2"]
+    assert read_margins(entry, "2").equals(margins)
     version, stored = Registry(night.params).load("champion")
     assert entry.seal["model_version"] == version
     pieces = len([name for name in margins.column_names if name.startswith("won_")])
