@@ -16,7 +16,7 @@ import pandas as pd
 
 from models import metrics
 from models.bootstrap import LeadDraws, interval
-from pipeline.common.atomic_write import write_whole
+from pipeline.common.atomic_write import check_writable, write_whole
 from pipeline.common.dates import days_later, iso, local_iso
 from pipeline.common.errors import UserError
 from pipeline.common.formatting import count as counted
@@ -92,6 +92,7 @@ def backtest(params: Params, cutoffs: list[str] | None, out: Path) -> Backtest:
 
     for text in cutoffs or ():
         parse_as_of(text.strip(), params)  # a misspelt date is told before anything is read
+    check_writable(out)
     with step("reading and checking the sources"):
         company = load_tables(params)
     instants = _cutoffs(params, company, cutoffs)

@@ -17,7 +17,7 @@ from models.small_samples import FEW_WINS
 from pipeline.audit.leakage_audit import audit
 from pipeline.audit.reading_warnings import warning_rows
 from pipeline.audit.source_counts import counts_table, source_counts
-from pipeline.common.atomic_write import write_whole
+from pipeline.common.atomic_write import check_writable, write_whole
 from pipeline.common.errors import UserError
 from pipeline.common.formatting import count as counted
 from pipeline.common.masking import masked
@@ -71,6 +71,7 @@ def check(params: Params, out: Path) -> CheckResult:
     """
     from pipeline.reporting.html import render_audit
 
+    check_writable(out)
     try:
         loaded = load_tables(params)
     except TooManyQuarantinedError as error:

@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+from pipeline.common.atomic_write import check_writable
 from pipeline.common.formatting import count as counted
 from pipeline.common.progress import step
 
@@ -28,6 +29,7 @@ def demo(out: Path, *, leads: int) -> None:
     started = time.perf_counter()
     from pipeline.simulation.simulate import simulate
 
+    check_writable(out)
     with step(f"simulating {counted(leads, 'lead', 'leads')}"):
         simulate(out, leads=leads)
 

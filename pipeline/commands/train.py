@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.common.atomic_write import check_writable
 from pipeline.common.dates import days_later, iso, local_iso
 from pipeline.common.errors import UserError
 from pipeline.common.formatting import count as counted
@@ -104,6 +106,7 @@ def train(
         If nothing can be learned by then.
     """
     Registry(params).require_own_name()
+    _check_room(params)
     company, instant = company_at(params, as_of)
     tuned, tuning_note = None, ""
     if tune_minutes is not None:
@@ -133,6 +136,18 @@ def train(
             trials=[] if tuned is None else [trial.to_log() for trial in tuned.trials],
         )
     return Trained(params, instant, version, training, held_out, why, tuning_note)
+
+
+def _check_room(params: Params) -> None:
+    """See that MLflow's own files can be written before minutes of work; a server's are its own matter."""
+    uri = params.tracking_uri
+    if uri.startswith("sqlite:///"):
+        place = Path(uri.removeprefix("sqlite:///")).parent
+    elif "://" not in uri and uri != "databricks":
+        place = Path(uri)
+    else:
+        return
+    check_writable(place, "make room or give the right to write, or name another place in mlflow.tracking_uri")
 
 
 def _tuned(company: LoadedCompany, params: Params, as_of: datetime, minutes: float) -> tuple[Tuned | None, str]:

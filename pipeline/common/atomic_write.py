@@ -20,6 +20,10 @@ COMMITTED_PREFIX = ".committed-"
 _SEAL_NAME = ".seal"
 
 
+ROOM_BYTES = 1_000_000
+"""Room that a disk must have before work begins: one that is full takes not even that."""
+
+
 class Staging:
     """A hidden folder beside the result, where files wait until all of them are complete."""
 
@@ -136,8 +140,14 @@ def open_lock(path: Path) -> IO[str]:
     return os.fdopen(descriptor, "r+", encoding="utf-8")
 
 
-def check_writable(folder: Path) -> None:
-    """Make the folder, and see that files can be written into it, before the work starts.
+def check_writable(folder: Path, remedy: str = "choose another --out") -> None:
+    """Make the folder, and see that it takes files and its disk has room for some, before the work starts.
+
+    Parameters
+    ----------
+    folder : Path
+    remedy : str
+        What to do where it cannot be written into.
 
     Raises
     ------
@@ -146,10 +156,12 @@ def check_writable(folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"\0" * ROOM_BYTES)
+            file.flush()
+            os.fsync(file.fileno())
     except OSError as error:
-        raise UserError(f"{folder}: cannot write there ({error.strerror}); choose another --out") from None
+        raise UserError(f"{folder}: cannot write there ({error.strerror}); {remedy}") from None
 
 
 def write_whole(folder: Path, files: dict[str, bytes], *, seal: str | None = None) -> None:

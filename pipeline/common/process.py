@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import signal
@@ -12,6 +13,8 @@ from collections.abc import Callable
 
 from pipeline.common.errors import UserError
 from pipeline.common.masking import masked
+
+_OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO})
 
 
 def run_command(command: Callable[[], object], shows_tracebacks: Callable[[], bool]) -> None:
@@ -47,6 +50,9 @@ def run_command(command: Callable[[], object], shows_tracebacks: Callable[[], bo
                 "libgomp (Fedora) or libomp (Homebrew)",
                 2,
             )
+        if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+            place = f"{error.filename}: " if error.filename else ""
+            _fail(f"{place}cannot be written or read ({error.strerror}): make room, or give the right to it", 2)
         _fail(f"unexpected {type(error).__name__}: {' '.join(str(error).split())[:300]} (--debug shows where)", 1)
 
 
