@@ -15,13 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm
 
-from models.aalen_johansen import percentiles, spread
-from pipeline.funnel.journeys import NOT_KNOWN, Journeys
+from models.aalen_johansen import GroupCurves, percentiles, spread
+from pipeline.funnel.journeys import NOT_KNOWN
 from pipeline.revenue.stage_rates import LEVEL, OTHERS, Figures, figure, segment_codes
 
 COMPARED = ("source", "campaign", "size", "industry", "country")
 """What leaks are looked for in; not salespeople: scores guide, and do not police."""
 ENTERED_LEAST = 30
+Floats = NDArray[np.float64]
+Brings = tuple[NDArray[np.int64], Floats, Floats]
+"""How many leads a segment has, what each brings, and that in every replicate."""
 FALSE_SHARE = 0.05
 PRIOR_LEADS = 20.0
 """So many leads with the revenue of all are added to a segment's, before its revenue per lead is used."""
@@ -53,7 +56,14 @@ def leaks(figures: Figures, among: NDArray[np.bool_]) -> tuple[list[dict[str, An
     comparisons : int
         How many were made.
     """
-    compared = [one for by in COMPARED if by not in figures.ways.absent for one in _compare(figures, among, by)]
+    zeros = np.zeros(len(figures.ways), dtype=np.int64)
+    steps = range(len(figures.ways.stages.names) - 1)
+    overall = [figures.curves(place, place + 1, among, zeros, 1) for place in steps]
+    brings = [_brings(figures, among, place + 1, zeros, 1) for place in steps]
+    compared = [
+        one for by in COMPARED if by not in figures.ways.absent
+        for one in _compare(figures, among, by, overall, brings)
+    ]  # fmt: skip
     standing_out = benjamini_hochberg([one.p_value for one in compared], FALSE_SHARE)
     found = [one for one, stands in zip(compared, standing_out, strict=True) if stands and one.chance < one.average]
     found.sort(key=lambda one: (-(one.revenue[0] if one.revenue else one.entered), one.stage, one.by, one.value))
@@ -77,22 +87,22 @@ def benjamini_hochberg(p_values: Sequence[float], false_share: float) -> NDArray
     return p <= ranked[passing[-1]] if len(passing) else np.zeros(len(p), dtype=bool)
 
 
-def _compare(figures: Figures, among: NDArray[np.bool_], by: str) -> list[Compared]:
+def _compare(
+    figures: Figures, among: NDArray[np.bool_], by: str, overall: Sequence[GroupCurves], brings: Sequence[Brings | None]
+) -> list[Compared]:
     ways = figures.ways
     codes, names = segment_codes(ways.frame[by])
-    zeros = np.zeros(len(ways), dtype=np.int64)
     found = []
-    for place in range(len(ways.stages.names) - 1):
+    for place, every in enumerate(overall):
         entered = np.bincount(codes[among & figures.is_in[:, place]], minlength=len(names))
         own = figures.curves(place, place + 1, among, codes, len(names))
-        every = figures.curves(place, place + 1, among, zeros, 1)
         average = float(every.ever.value[0])
         if not np.isfinite(average):
             continue
         gap = average - own.ever.value
         gaps = every.replicates - own.replicates
         spreads = spread(gaps)
-        worth = _worth(figures, among, place + 1, codes, len(names))
+        worth = _shrunk(_brings(figures, among, place + 1, codes, len(names)), brings[place])
         for index, value in enumerate(names):
             if (
                 value in (NOT_KNOWN, OTHERS) or entered[index] < ENTERED_LEAST
@@ -115,22 +125,22 @@ def _compare(figures: Figures, among: NDArray[np.bool_], by: str) -> list[Compar
     return found
 
 
-def _worth(
+def _brings(
     figures: Figures, among: NDArray[np.bool_], place: int, codes: NDArray[np.int64], many: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Give what a lead that enters a stage brings, by segment, shrunk toward all: won so far, and expected."""
+) -> Brings | None:
+    """Give what a lead that enters a stage brings, by segment: won so far, and expected."""
     if not figures.has_amounts:
         return None
     values = figures.won_amount if figures.expected is None else figures.won_amount + figures.expected
     rows = np.flatnonzero(among & figures.is_in[:, place])
     mean, boot = figures.means(values, rows, codes, many)
-    overall, overall_boot = figures.means(values, rows, np.zeros(len(codes), dtype=np.int64), 1)
-    counts = np.bincount(codes[rows], minlength=many)
-    own = counts / (counts + PRIOR_LEADS)
-    shrunk = own * np.nan_to_num(mean) + (1 - own) * np.nan_to_num(overall)
-    return shrunk, own[:, None] * np.nan_to_num(boot) + (1 - own)[:, None] * np.nan_to_num(overall_boot)
+    return np.bincount(codes[rows], minlength=many), np.nan_to_num(mean), np.nan_to_num(boot)
 
 
-def compared_segments(ways: Journeys) -> list[str]:
-    """Name what leaks are looked for in."""
-    return [by for by in COMPARED if by not in ways.absent]
+def _shrunk(own: Brings | None, every: Brings | None) -> tuple[Floats, Floats] | None:
+    """Draw what leads of each segment bring toward what all bring."""
+    if own is None or every is None:
+        return None
+    counts, mean, boot = own
+    share = counts / (counts + PRIOR_LEADS)
+    return share * mean + (1 - share) * every[1], share[:, None] * boot + (1 - share)[:, None] * every[2]

@@ -135,10 +135,12 @@ class Figures:
         sums = np.bincount(group[rows], weights=values[rows], minlength=groups_count)
         cluster = self.ways.frame["cluster"].to_numpy()[rows]
         shape = (groups_count, len(self.weights))
-        of_money = csr_matrix((values[rows], (group[rows], cluster)), shape=shape) @ self.weights
-        of_leads = csr_matrix((np.ones(len(rows)), (group[rows], cluster)), shape=shape) @ self.weights
+        paid = values[rows] != 0
+        money, ones = values[rows][paid].astype(np.float32), np.ones(len(rows), dtype=np.float32)
+        of_money = csr_matrix((money, (group[rows][paid], cluster[paid])), shape=shape) @ self.weights
+        of_leads = csr_matrix((ones, (group[rows], cluster)), shape=shape) @ self.weights
         with np.errstate(divide="ignore", invalid="ignore"):
-            return sums / counts, of_money / of_leads
+            return sums / counts, (of_money / of_leads).astype(float)
 
 
 def figure(value: float, low: float, high: float) -> dict[str, float] | None:
