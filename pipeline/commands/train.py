@@ -40,20 +40,22 @@ class Trained:
     tuned: str = ""
 
     def summary(self) -> str:
-        """Say what was learned from, how good it was on what it had not seen, and what to do next."""
+        """Say what it is trained on, how good the hold-out is, and what to do next."""
         facts, zone = self.training.stored.facts, self.params.data.timezone
         lines = [
-            f"Version {self.version} of {self.params.model_name} learned from what was known at "
+            f"Version {self.version} of {self.params.model_name} is trained on data known by "
             f"{local_iso(self.as_of, zone)}: "
             f"{counted(facts.lead_count, 'lead', 'leads')}, {facts.won_count:,} won, "
-            f"seen {facts.snapshot_count:,} times while open"
+            f"{counted(facts.snapshot_count, 'snapshot', 'snapshots')} while open"
         ]
         lines += [f"Kept out: {column}: {why}" for column, why in facts.excluded.items()]
         lines += [f"Note: {note}" for note in self.training.stored.forecaster.notes_.values()]
         if (value := self.training.stored.forecaster.value_) is not None:
-            apart = "the chance of any amount is learnt apart from its size" if value.in_two_parts_ else "in one part"
-            hang = "hang" if value.follows_days_ else "do not hang"
-            lines.append(f"Amounts, as held-out wins have it: they {hang} on the time it takes to win; {apart}")
+            apart = (
+                "whether there is an amount is modelled apart from its size" if value.in_two_parts_ else "in one part"
+            )
+            depend = "depend" if value.follows_days_ else "do not depend"
+            lines.append(f"Amounts, by held-out wins: they {depend} on the time it takes to win; {apart}")
         lines += [self.tuned] if self.tuned else []
         if self.held_out is None:
             lines.append(f"No hold-out: {self.held_out_absent}")
@@ -74,7 +76,7 @@ def _held_out_figures(own: dict[str, Any]) -> str:
     expected, actual = own["expected_wins"], own["actual_wins"]
     parts = [f"AUC {own['auc']:.3f}"] if known(own["auc"]) else ["no AUC, as all leads ended alike"]
     parts += [f"{expected:.0f} wins expected"] if known(expected) else ["wins not forecast over so long a time"]
-    return ", ".join([*parts, f"{actual:.0f} came"])
+    return ", ".join([*parts, f"{actual:.0f} actual"])
 
 
 def train(

@@ -21,7 +21,7 @@ def verdict_text(row: Content, currency: str, total: Content) -> str:
     currency : str
     """
     name = row["name"] or NO_CAMPAIGN
-    name = name[0].upper() + name[1:]
+    name = name[0].upper() + name[1:] if " " in name else name  # one word may be an id
     share = percent(row["revenue_won"] / total["revenue_won"]) if total["revenue_won"] else UNKNOWN
     own = row["expected_of_its_time"]
     usual = "" if own is None else f"; as many leads of the same time brought {money(own, currency)}"
@@ -34,6 +34,8 @@ def verdict_text(row: Content, currency: str, total: Content) -> str:
         )
     if row["verdict"] == "too_early":
         return f"{name}: {brought}, too few or too young to tell."
+    if row["campaign"] is None:
+        return f"{name}: {brought}, {share} of the revenue."
     if row["verdict"] is None:
         return f"{name} reaches leads that were there already: only an experiment tells what it adds."
     return f"{name}: {brought}, {share} of the revenue, as leads of the same time do."
