@@ -1,9 +1,12 @@
 """Two companies that differ only in other owners' leads give one owner the same answers, to the byte."""
 
+import html
 import itertools
 import json
+import re
 import uuid
 from types import SimpleNamespace
+from urllib.parse import urljoin, urlsplit
 
 import numpy as np
 import pandas as pd
@@ -193,3 +196,54 @@ def test_everybody_s_figures_are_still_shown_to_who_may_see_all(both):
     page = both[0].everybody.get("/").text
     assert "8 times in 10" in page
     assert "How right were we" in page
+
+
+def crawled(client, most=600):
+    """Follow every link, form and download from the first page on; give each answer by its path."""
+    found, waiting = {}, ["/"]
+    while waiting and len(found) < most:
+        path = waiting.pop(0)
+        if path in found:
+            continue
+        found[path] = given = client.get(path)
+        if "text/html" in given.headers.get("content-type", ""):
+            for link in re.findall(r'\b(?:href|src|action)="([^"]+)"', given.text):
+                whole = urlsplit(urljoin(path, html.unescape(link)))
+                if not whole.netloc and not whole.scheme and whole.path:
+                    waiting.append(whole.path + (f"?{whole.query}" if whole.query else ""))
+    return found
+
+
+@pytest.fixture(scope="module")
+def walks(both):
+    return {"everybody": crawled(both[0].everybody), "owner": crawled(both[0].owner)}
+
+
+@pytest.mark.parametrize("role", ["everybody", "owner"])
+def test_a_crawl_meets_no_error_and_never_leaves_the_host(walks, role):
+    walk = walks[role]
+    assert len(walk) > 25
+    wrong = {path: given.status_code for path, given in walk.items() if given.status_code not in (200, 303, 405)}
+    assert not wrong
+    for path, given in walk.items():
+        assert given.headers["x-content-type-options"] == "nosniff", path
+        assert "default-src" in given.headers["content-security-policy"], path
+        assert not urlsplit(given.headers.get("location", "/")).netloc, path
+
+
+def test_a_crawl_as_an_owner_finds_nothing_of_others(both, walks):
+    scores = both[0].scores
+    others = set(scores.loc[scores["owner_id"] != OWNER, "lead_id"])
+    for path, given in walks["owner"].items():
+        assert not others & set(re.findall(r"L\d{6}", given.text)), path
+    assert others & set(re.findall(r"L\d{6}", " ".join(given.text for given in walks["everybody"].values())))
+
+
+def test_without_a_token_nothing_that_a_crawl_found_is_shown(both, walks):
+    stranger = TestClient(both[0].owner.app, base_url="https://x", follow_redirects=False)
+    for path in walks["everybody"]:
+        given = stranger.get(path)
+        assert given.status_code in (303, 401, 404, 405) or path.startswith(("/login", "/static", "/style", "/app")), (
+            path
+        )
+        assert not re.search(r"L\d{6}", given.text), path

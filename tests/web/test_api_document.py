@@ -23,8 +23,8 @@ PATHS = {
 }
 
 
-@pytest.fixture(scope="module")
-def document(tmp_path_factory):
+@pytest.fixture(scope="module", params=[None, "ana"], ids=["everybody", "owner"])
+def document(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("document")
     names = write_scores(folder, 20)
     (folder / "backtest.json").write_text(json.dumps(made_up_backtest()))
@@ -33,7 +33,7 @@ def document(tmp_path_factory):
         app = create_app(served_params(folder))
         # the guard lets in whoever sits here: its refusals are tested in test_access.py
         patch.setattr(auth.Access, "knows_host", lambda self, request: True)
-        patch.setattr(auth.Access, "person", lambda self, request: Person("Max"))
+        patch.setattr(auth.Access, "person", lambda self, asked: Person("Max", request.param))
         yield schemathesis.openapi.from_asgi("/api/v1/openapi.json", app)
 
 
@@ -61,11 +61,13 @@ def test_a_path_keeps_to_its_document(document, method, path):
 
 
 @pytest.mark.parametrize("lead_id", ["L000003", "L000004"])
-def test_a_lead_that_is_there_keeps_to_its_document(document, lead_id):
+def test_a_lead_that_is_there_keeps_to_its_document(request, document, lead_id):
     operation = operations(document)["GET", "/api/v1/leads/{lead_id}"]
     answer = operation.Case(path_parameters={"lead_id": lead_id}).call_and_validate(
         excluded_checks=[schemathesis.checks.CHECKS.get_one("unsupported_method")]
     )
+    if "owner" in request.node.callspec.id and answer.status_code == 404:
+        return  # another owner's lead is as one that is not there
     told = answer.json()
     assert told["typical"] + sum(theme["weight"] for theme in told["themes"]) == pytest.approx(told["lead"]["revenue"])
     assert [point["p_win"] for point in told["curve"]] == sorted(point["p_win"] for point in told["curve"])
