@@ -20,7 +20,7 @@ from pipeline.archive.runs import Run
 from pipeline.common.atomic_write import check_writable, finish_moves, sha256_of, written_whole
 from pipeline.common.dates import iso
 from pipeline.common.degradation import Degradation
-from pipeline.common.errors import RunFailedError, UserError
+from pipeline.common.errors import DiskFullError, RunFailedError, UserError
 from pipeline.common.formatting import count as counted
 from pipeline.common.masking import masked, place_of
 from pipeline.config.params import Params
@@ -326,6 +326,8 @@ def nightly(
     again = [only] if only else [step.name for step in chosen] if first else []
     try:
         return _one_night(night, chosen, again=again, say=say)
+    except DiskFullError as error:  # nobody wrote anything wrong
+        raise RunFailedError(f"{error}. The last results stay as they are") from error
     except OSError as error:  # outside of the steps: the disk is too full to say that a night begins
         raise _fault(error, night) from error
 
@@ -339,7 +341,7 @@ def _fault(error: OSError, night: Night) -> RunFailedError:
 def _one_night(night: Night, chosen: tuple[Step, ...], *, again: list[str], say: Callable[[str], None]) -> NightResult:
     """Do the chosen steps, those of `again` though they are done."""
     params = night.params
-    check_writable(params.artifacts_folder)
+    check_writable(params.artifacts_folder, "make room, or give the right to write, and run it again")
     with runs.one_run(params.runs_folder, str(night.date)) as run:
         if run.taken_over:
             say(f"run {run.taken_over} was killed; this one takes its lock over and goes on where it stopped")

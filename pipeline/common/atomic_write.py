@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from pipeline.common.errors import UserError
+from pipeline.common.errors import DiskFullError, UserError
 
 STAGING_PREFIX = ".staging-"
 COMMITTED_PREFIX = ".committed-"
@@ -152,7 +153,7 @@ def check_writable(folder: Path, remedy: str = "choose another --out") -> None:
     Raises
     ------
     UserError
-        If they cannot.
+        If they cannot; `DiskFullError` where there is no room.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -161,7 +162,9 @@ def check_writable(folder: Path, remedy: str = "choose another --out") -> None:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise UserError(f"{folder}: cannot write there ({error.strerror}); {remedy}") from None
+        is_full = error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+        message = f"{folder}: cannot write there ({error.strerror}); {remedy}"
+        raise (DiskFullError if is_full else UserError)(message) from None
 
 
 def write_whole(folder: Path, files: dict[str, bytes], *, seal: str | None = None) -> None:

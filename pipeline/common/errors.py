@@ -11,6 +11,10 @@ class UserError(Exception):
     exit_code = 2
 
 
+class DiskFullError(UserError):
+    """There is no room where a command writes."""
+
+
 class RunFailedError(UserError):
     """A night that cannot go on although nobody wrote anything wrong: a source is stale or gone, the disk is full."""
 
