@@ -12,7 +12,7 @@ from features import lifecycle, point_in_time
 from pipeline.common.sql import literal, quoted
 from pipeline.config.data_contract import TABLES
 from pipeline.ingest.counted_money import PARTS, counted_sql
-from pipeline.ingest.exchange_rates import at_closing_sql, converted_sql
+from pipeline.ingest.exchange_rates import at_date_sql, converted_sql
 from pipeline.ingest.left_out import deleted_sql
 from pipeline.ingest.parsing import Conventions, id_sql
 from pipeline.ingest.planned_dates import is_later_sql
@@ -213,8 +213,8 @@ def reconcile(loaded: LoadedCompany) -> Reconciliation:
     has_rates = bool(params.data.sources.rates)
     worth = _worth_sql(params.currency, has_rates=has_rates)
     if has_rates:
-        arrived = at_closing_sql("arrived", params.currency)
-        kept = f"SELECT *, row AS part FROM ({at_closing_sql(_STAGED, params.currency)})"
+        arrived = at_date_sql("arrived", params.currency)
+        kept = f"SELECT *, row AS part FROM ({at_date_sql(_STAGED, params.currency)})"
     else:
         arrived = "SELECT * FROM arrived"
         kept = f"SELECT *, row AS part FROM {_STAGED}"

@@ -14,6 +14,7 @@ from pipeline.ingest.as_of import parse_as_of
 from pipeline.ingest.load import company_at
 from pipeline.reporting.campaigns_page import filter_sentences, render_campaigns, sentences, terminal_table
 from pipeline.revenue.campaign_report import campaigns as work_out
+from pipeline.revenue.expected_revenue import scores_of
 from pipeline.revenue.hidden_revenue import hidden_revenue
 
 
@@ -61,10 +62,10 @@ def campaigns(
     check_writable(out)
     beginning = None if since is None else parse_as_of(since, params)
     company, instant = company_at(params, as_of)
-    folder = params.artifacts_folder
     with step("crediting revenue to campaigns"):
-        content = work_out(company, instant, since=beginning, attribution=attribution, scores=folder)
-        hidden = None if condition is None else hidden_revenue(company, instant, condition, folder)
+        forecast = scores_of(company, instant, params.artifacts_folder)
+        content = work_out(company, instant, since=beginning, attribution=attribution, forecast=forecast)
+        hidden = None if condition is None else hidden_revenue(company, instant, condition, forecast)
     files = {"campaigns.json": _json(content), "campaigns.html": render_campaigns(content, hidden).encode()}
     if hidden is not None:
         files["filter.json"] = _json(hidden)

@@ -65,8 +65,6 @@ def who_meets(
     UserError
         A definition names a stage that is none, or a column that leads do not have.
     """
-    lead = ways.frame["lead_id"]
-    numbers = pd.factorize(lead)[0]
     last = ways.frame[ways.frame["is_last"]]
     columns = sorted({name for rules in definitions.values() for name in rules if name not in (STAGE, "kind")})
     values = _values(company, columns, as_of, definitions)
@@ -76,7 +74,7 @@ def who_meets(
         for written, wanted in rules.items():
             words = [str(word).strip().lower() for word in wanted]
             if written == STAGE:
-                meets &= _reached(ways, numbers, len(last), words, f"{_key(company, name)}.{STAGE}")
+                meets &= _reached(ways, words, f"{_key(company, name)}.{STAGE}")
             elif written == "kind":
                 meets &= last["kind"].astype(str).str.lower().isin(words).to_numpy()
             else:
@@ -86,16 +84,15 @@ def who_meets(
     return found
 
 
-def _reached(ways: Journeys, numbers: NDArray, leads_count: int, words: Sequence[str], key: str) -> NDArray[np.bool_]:
+def _reached(ways: Journeys, words: Sequence[str], key: str) -> NDArray[np.bool_]:
     """Say which leads reached one of some stages in any of their episodes."""
     names = {name.lower(): place for place, name in enumerate(ways.stages.names)}
-    reached = np.zeros(leads_count, dtype=bool)
+    reached = np.zeros(len(ways), dtype=bool)
     for word in words:
         if word not in names:
             raise UserError(f"{key}: no stage '{word}'{near_miss(word, names)} Known: {', '.join(ways.stages.names)}.")
-        did = ways.entered[:, names[word]] != NOT_REACHED
-        reached |= np.bincount(numbers[did], minlength=leads_count) > 0
-    return reached
+        reached |= ways.entered[:, names[word]] != NOT_REACHED
+    return ways.by_lead(reached) > 0
 
 
 def _values(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 
 import ibis
 import ibis.expr.types as ir
@@ -65,6 +66,15 @@ class Journeys:
 
     def __len__(self) -> int:
         return len(self.frame)
+
+    @cached_property
+    def lead_numbers(self) -> NDArray[np.intp]:
+        """Which lead each episode is of: a place among the last episodes, of shape (n_episodes,)."""
+        return pd.factorize(self.frame["lead_id"])[0]
+
+    def by_lead(self, values: NDArray) -> NDArray[np.float64]:
+        """Sum figures of episodes by lead, in the order of the last episodes."""
+        return np.bincount(self.lead_numbers, values, int(self.frame["is_last"].sum())).astype(float)
 
 
 def journeys(company: LoadedCompany, as_of: datetime) -> Journeys:

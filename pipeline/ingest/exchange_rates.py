@@ -30,13 +30,13 @@ def rates_sql(timezone: str) -> str:
     return f"SELECT upper(currency) AS currency, {start} AS valid_from, rate FROM staged_rates WHERE {REASON} IS NULL"
 
 
-def at_closing_sql(deals: str, currency: str) -> str:
-    """Give the SQL of `deals` with the ``exchange_rate`` of each closing: 1 for the company's own currency."""
-    foreign = f"coalesce(upper(deals.currency), {literal(currency)})"
+def at_date_sql(rows: str, currency: str, date: str = "closed_at") -> str:
+    """Give the SQL of `rows` with the ``exchange_rate`` at a date of each: 1 for the company's own currency."""
+    foreign = f"coalesce(upper(given.currency), {literal(currency)})"
     return (
-        f"SELECT deals.*, CASE WHEN {foreign} = {literal(currency)} THEN 1 ELSE told.rate END AS exchange_rate "
-        f"FROM {deals} AS deals ASOF LEFT JOIN told_rates AS told "
-        f"ON {foreign} = told.currency AND deals.closed_at >= told.valid_from"
+        f"SELECT given.*, CASE WHEN {foreign} = {literal(currency)} THEN 1 ELSE told.rate END AS exchange_rate "
+        f"FROM {rows} AS given ASOF LEFT JOIN told_rates AS told "
+        f"ON {foreign} = told.currency AND given.{date} >= told.valid_from"
     )
 
 
@@ -47,7 +47,7 @@ def convert(connection: duckdb.DuckDBPyConnection, currency: str, timezone: str)
     """
     connection.execute(f"CREATE TABLE told_rates AS {rates_sql(timezone)} ORDER BY currency, valid_from")
     connection.execute("ALTER TABLE staged_deals ADD COLUMN exchange_rate DECIMAL(18, 10)")
-    at_closing = at_closing_sql(
+    at_closing = at_date_sql(
         "(SELECT currency, closed_at, rowid AS place FROM staged_deals WHERE outcome IN ('won', 'lost'))", currency
     )
     connection.execute(

@@ -64,7 +64,7 @@ def run_query(sql: str, key: str, folder: Path, folders: Sequence[str], scratch:
     duckdb.Error
         The query fails.
     """
-    text = _absolute_paths(sql, one_select(sql, key), folder)
+    text = _absolute_paths(sql, one_select(sql, f"{key}.sql"), folder)
     path = scratch / f"{key}.query.duckdb"
     path.unlink(missing_ok=True)
     spill = {"temp_directory": str(scratch / f"{key}.spill")}
@@ -86,15 +86,23 @@ def run_query(sql: str, key: str, folder: Path, folders: Sequence[str], scratch:
     return path
 
 
-def one_select(sql: str, key: str) -> exp.Query:
+def one_select(sql: str, key: str, what: str = "one SELECT") -> exp.Query:
     """Read a text as one SELECT that changes nothing.
+
+    Parameters
+    ----------
+    sql : str
+    key : str
+        The params key or option that it was written under.
+    what : str
+        What was to be written there.
 
     Raises
     ------
     UserError
         Naming the key and what was found instead.
     """
-    refused = f"{key}.sql: must be one SELECT that changes nothing"
+    refused = f"{key}: must be {what} that changes nothing"
     try:
         statements = [statement for statement in sqlglot.parse(sql, read="duckdb") if statement is not None]
         kinds = [statement.type for statement in duckdb.extract_statements(sql)]

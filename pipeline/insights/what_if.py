@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import datetime
 
 import ibis
 import numpy as np
 import pandas as pd
 
-from features import engagement, point_in_time, wording
-from features.materialise import to_frame
+from features import wording
 from features.schema import EVENTS, Tables
-from features.snapshot_context import KEYS, snapshot_context
+from features.snapshot_context import KEYS
 from features.spec import FeatureSpec
 from pipeline.common import formatting
+from pipeline.insights.cloned_leads import cloned_touches, reproduced
 from pipeline.model_registry.model_artifact import StoredModel
 
 MOST = 3
@@ -130,13 +129,6 @@ def _with_one_more(
         [chosen.assign(place=np.arange(len(chosen)), copy=number) for number in range(copies)], ignore_index=True
     )
     clones["clone_id"] = [f"{place}#{number}" for place, number in zip(clones["place"], clones["copy"], strict=True)]
-    context = ibis.memtable(clones[["lead_id", "clone_id", "copy", "episode"]])
-    leads = tables.leads.semi_join(context.select("lead_id").distinct(), "lead_id")
-    leads = context.select("lead_id", "clone_id").join(leads, "lead_id")
-    leads = leads.mutate(lead_id=leads.clone_id, account_id=ibis.null("string")).select(tables.leads.columns)
-    events = tables.events.semi_join(context.select("lead_id").distinct(), "lead_id")
-    events = context.select("lead_id", "clone_id").join(events, "lead_id")
-    events = events.mutate(lead_id=events.clone_id).select(*EVENTS)
     happening = clones[clones["copy"] > 0]
     channels = _channels(tables, actions)
     given = {
@@ -152,21 +144,9 @@ def _with_one_more(
     more = more.select(
         **{name: more[name].cast(type_) if name in given else ibis.null(type_) for name, type_ in EVENTS.items()}
     )
-    snapshots = context.select(lead_id="clone_id", episode="episode").mutate(as_of=point_in_time.instant(as_of))
-    own = replace(tables, leads=leads.cache(), events=events.union(more).cache())
-    own_context = snapshot_context(own, snapshots, spec)
-    keys = own_context.every.select("snapshot", *KEYS)
-    built = to_frame(keys.join(engagement.features(own_context), "snapshot").drop("snapshot"))
-    built = clones[["clone_id"]].merge(built.drop(columns=KEYS[1:]), left_on="clone_id", right_on="lead_id", how="left")
+    built = cloned_touches(tables, spec, clones.assign(as_of=pd.Timestamp(as_of)), lambda events: events.union(more))
     blocks = [built.iloc[start : start + len(matrix)] for start in range(0, len(built), len(matrix))]
-    names = [str(name) for name in built if name in matrix.columns and str(name).startswith("touch_")]
-    same = [
-        name
-        for name in names
-        if np.allclose(
-            blocks[0][name].to_numpy(float), matrix[name].to_numpy(float), rtol=1e-9, atol=1e-9, equal_nan=True
-        )
-    ]
+    same = reproduced(blocks[0], matrix)
     features = matrix.drop(columns=KEYS)
     return [features.assign(**{name: block[name].to_numpy(float) for name in same}) for block in blocks[1:]]
 

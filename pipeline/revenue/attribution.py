@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -117,6 +118,7 @@ def credit(deals: pd.DataFrame, weights: pd.DataFrame) -> pd.DataFrame:
     return shares[["deal", "campaign", "cents"]]
 
 
+@cache
 def coalitions(count: int, seed: int = 0) -> NDArray[np.bool_]:
     """Give the coalitions of players whose values `shapley_weights` needs.
 
@@ -175,6 +177,7 @@ def shapley_weights(players: Sequence[str], values: FloatArray, seed: int = 0) -
     return {None: none / full} | {name: float(part) / full for name, part in zip(players, parts, strict=True)}
 
 
+@cache
 def _steps(count: int, seed: int) -> NDArray[np.bool_]:
     """Give, for each order, who is there after 0, 1, … players joined: shape (n_orders, count + 1, count)."""
     rng = np.random.default_rng([seed, count])

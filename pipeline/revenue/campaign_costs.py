@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.common.sql import literal
 from pipeline.ingest.company import LoadedCompany
+from pipeline.ingest.exchange_rates import at_date_sql
 
 EVER = datetime(1900, 1, 1)
 
@@ -98,22 +99,21 @@ def _days(spans: NDArray[np.timedelta64]) -> NDArray[np.float64]:
 
 def _rows(company: LoadedCompany) -> pd.DataFrame:
     """Give the table with the rate of each row's currency at its beginning: 1 for the company's own."""
-    ours = literal(company.params.currency)
-    rate = "NULL"
-    rates = ""
-    if company.tables.has("rates"):
-        rate = "rates.rate"
-        rates = (
-            "ASOF LEFT JOIN (SELECT currency AS of, valid_from, rate FROM rates) AS rates "
-            "ON coalesce(upper(campaigns.currency), '') = rates.of "
-            "AND coalesce(campaigns.started_at, TIMESTAMP '2200-01-01') >= rates.valid_from"
-        )
+    ours = company.params.currency
+    dated = (
+        "(SELECT campaign, name, channel, started_at, ended_at, CAST(cost AS DOUBLE) AS cost, "  # noqa: S608
+        f"coalesce(upper(currency), {literal(ours)}) AS currency, "
+        "coalesce(started_at, TIMESTAMP '2200-01-01') AS rated_at FROM campaigns)"
+    )
+    own = f"CASE WHEN currency = {literal(ours)} THEN 1 END"
+    rated = (
+        at_date_sql(dated, ours, "rated_at")
+        if company.tables.has("rates")
+        else f"SELECT *, {own} AS exchange_rate FROM {dated}"  # noqa: S608
+    )
     return company.connection.execute(
-        "SELECT campaign, name, channel, started_at, ended_at, CAST(cost AS DOUBLE) AS cost, "  # noqa: S608
-        f"coalesce(upper(campaigns.currency), {ours}) AS currency, "
-        f"CASE WHEN coalesce(upper(campaigns.currency), {ours}) = {ours} THEN 1.0 "
-        f"ELSE CAST({rate} AS DOUBLE) END AS rate "
-        f"FROM campaigns {rates} ORDER BY campaign, started_at, ended_at, cost"
+        f"SELECT * EXCLUDE (exchange_rate), CAST(exchange_rate AS DOUBLE) AS rate FROM ({rated}) "  # noqa: S608
+        "ORDER BY campaign, started_at, ended_at, cost"
     ).df()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,13 +18,13 @@ from pipeline.revenue.campaign_costs import campaign_costs
 from pipeline.revenue.campaign_touches import CampaignTouches, campaign_touches
 from pipeline.revenue.campaign_verdicts import campaign_verdicts
 from pipeline.revenue.campaigns import campaign_rows, channels_of, leads_that_count
-from pipeline.revenue.expected_revenue import ExpectedRevenue, expected_revenue
+from pipeline.revenue.expected_revenue import ExpectedRevenue, Forecast, expected_of_episodes
 from pipeline.revenue.next_campaign import next_campaign
 from pipeline.revenue.touch_model import model_weights
 
 
 def campaigns(
-    company: LoadedCompany, as_of: datetime, *, since: datetime | None, attribution: str | None, scores: Path
+    company: LoadedCompany, as_of: datetime, *, since: datetime | None, attribution: str | None, forecast: Forecast
 ) -> dict[str, Any]:
     """Work out what the campaigns of a company earned.
 
@@ -38,8 +37,8 @@ def campaigns(
         Only leads created since then, with all they brought, and only costs since then.
     attribution : str, optional
         One of `RULES`; by default ``campaigns.attribution`` of the params.
-    scores : Path
-        Folder in which scores of the same date may lie.
+    forecast : tuple of DataFrame or None and str
+        Of the same date, as `scores_of` gives it.
 
     Raises
     ------
@@ -58,18 +57,18 @@ def campaigns(
         )
     ways = journeys(company, as_of)
     costs = campaign_costs(company, as_of, since)
-    leads = leads_that_count(ways, found, found.deals, since)
+    leads = leads_that_count(ways, found, since)
     deals = _deals_that_count(found, leads, since)
     weights, notes = _weights(company, params, found, deals, rule, as_of)
     credited = credit(deals, weights)
-    forecast = expected_revenue(company, ways, scores)
-    expected = _expected(ways, leads, found, forecast, rule, params)
+    of_open = expected_of_episodes(ways, *forecast)
+    expected = _expected(ways, leads, found, of_open, rule, params)
     rows, channels, totals = campaign_rows(
         leads, list(ways.stages.names), found, credited, costs, expected,
         campaign_verdicts(leads.assign(campaign=leads["created_with"])), params.seed, params.currency,
     )  # fmt: skip
     leads["channel"] = leads["campaign"].map(channels_of(leads, costs))
-    still = None if forecast.values is None else _of_leads(ways, forecast.values, leads)
+    still = None if of_open.values is None else _of_leads(ways, of_open.values, leads)
     return {
         "company": params.company,
         "currency": params.currency,
@@ -82,7 +81,7 @@ def campaigns(
         "channels": channels,
         "totals": totals,
         "next": next_campaign(company, leads, still, as_of, params.seed),
-        "notes": [*notes, *costs.notes, forecast.said],
+        "notes": [*notes, *costs.notes, of_open.said],
     }
 
 
@@ -113,7 +112,7 @@ def _by_rule(touches: pd.DataFrame, rule: str, params: Params) -> np.ndarray:
 
 def _of_leads(ways: Journeys, values: np.ndarray, leads: pd.DataFrame) -> np.ndarray:
     """Sum what episodes are expected to bring by lead."""
-    sums = pd.Series(values).groupby(ways.frame["lead_id"].to_numpy()).sum()
+    sums = pd.Series(ways.by_lead(values), ways.frame.loc[ways.frame["is_last"], "lead_id"])
     return leads["lead_id"].map(sums).fillna(0.0).to_numpy(float)
 
 

@@ -212,9 +212,7 @@ def _totals(
     }
 
 
-def leads_that_count(
-    ways: Journeys, found: CampaignTouches, deals: pd.DataFrame, since: datetime | None
-) -> pd.DataFrame:
+def leads_that_count(ways: Journeys, found: CampaignTouches, since: datetime | None) -> pd.DataFrame:
     """Give a row a lead created since a date.
 
     Returns
@@ -225,11 +223,10 @@ def leads_that_count(
         ``created_at``, and ``stage …`` for each stage: whether it was reached.
     """
     frame = ways.frame
-    numbers = pd.factorize(frame["lead_id"])[0]
     last = frame[frame["is_last"]]
     reached = ways.entered != NOT_REACHED
     begun = pd.DatetimeIndex(ways.started.view("datetime64[us]"))
-    created = pd.Series(begun).groupby(numbers).min().to_numpy()
+    created = pd.Series(begun).groupby(ways.lead_numbers).min().to_numpy()
     leads = pd.DataFrame(
         {
             "lead_id": last["lead_id"].to_numpy(),
@@ -240,12 +237,12 @@ def leads_that_count(
             else None,
             "cluster": last["cluster"].to_numpy(),
             "created_at": created,
-            "is_won": np.bincount(numbers, frame["outcome"] == "won", len(last)) > 0,
+            "is_won": ways.by_lead((frame["outcome"] == "won").to_numpy()) > 0,
         }
     )
-    revenue = deals.groupby("lead_id")["cents"].sum() / 100
+    revenue = found.deals.groupby("lead_id")["cents"].sum() / 100
     leads["revenue"] = leads["lead_id"].map(revenue).fillna(0.0).clip(lower=0)
     leads["cohort"] = pd.PeriodIndex(leads["created_at"], freq="Q").astype(str)
     for place, stage in enumerate(ways.stages.names):
-        leads[f"stage {stage}"] = np.bincount(numbers, reached[:, place], len(last)) > 0
+        leads[f"stage {stage}"] = ways.by_lead(reached[:, place]) > 0
     return leads if since is None else leads[leads["created_at"] >= pd.Timestamp(since)].reset_index(drop=True)

@@ -19,11 +19,16 @@ from pipeline.common.seals import check_seal
 from pipeline.funnel.journeys import Journeys
 from pipeline.ingest.company import LoadedCompany
 from pipeline.model_registry.mlflow_registry import Registry
+from pipeline.model_registry.model_artifact import StoredModel
 from pipeline.scoring.artifacts import MANIFEST
 from pipeline.scoring.forecast import forecast_leads
 
 EVER, SOON = "expected_revenue_ever", "expected_revenue_90d"
 """Columns of the scores: by the longest horizon, and within 90 days (where that is a horizon)."""
+
+
+Forecast = tuple[pd.DataFrame | None, str]
+"""The scores of a date, or None; and where they come from, or why there are none."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +60,10 @@ def expected_revenue(company: LoadedCompany, ways: Journeys, folder: Path) -> Ex
     folder : Path
         Where scores may lie.
     """
-    scores, said = scores_of(company, ways.as_of, folder)
-    return ExpectedRevenue(None, said) if scores is None else _of_episodes(ways, scores, said)
+    return expected_of_episodes(ways, *scores_of(company, ways.as_of, folder))
 
 
-def scores_of(company: LoadedCompany, as_of: datetime, folder: Path) -> tuple[pd.DataFrame | None, str]:
+def scores_of(company: LoadedCompany, as_of: datetime, folder: Path) -> Forecast:
     """Find the forecast of a date: the scores in a folder, else a new one by the champion.
 
     A champion that was trained later than the date knows what came after it, and is not asked.
@@ -87,22 +91,37 @@ def scores_of(company: LoadedCompany, as_of: datetime, folder: Path) -> tuple[pd
     written = _written(folder, as_of)
     if written is not None:
         return written
+    try:
+        version, stored = champion_at(company, as_of)
+    except UserError as error:
+        return None, str(error)
+    scores = forecast_leads(company, stored, as_of, version=version, explained=0).scores
+    return scores, f"the forecast of {local_iso(as_of, company.params.data.timezone)} by model version {version}"
+
+
+def champion_at(company: LoadedCompany, as_of: datetime) -> tuple[str, StoredModel]:
+    """Give the champion and its version, to forecast a date with.
+
+    Raises
+    ------
+    UserError
+        There is none, it cannot be loaded for these params, or it was trained on what became known after the date.
+    """
     params = company.params
-    date = local_iso(as_of, params.data.timezone)
+    nothing = f"there is no forecast of {local_iso(as_of, params.data.timezone)}"
     file = params.tracking_uri.removeprefix("sqlite:///")
     is_there = file == params.tracking_uri or Path(file).exists()
     registry = Registry(params) if is_there else None
     if registry is None or not registry.versions() or registry.champion() is None:
-        return None, f"there is no forecast of {date}: train and promote a model, or run leadrev score"
+        raise UserError(f"{nothing}: train and promote a model, or run leadrev score")
     try:
         version, stored = registry.load("champion")
         stored.check_horizons(params, version)
     except UserError as error:
-        return None, f"the champion cannot forecast: {error}"
+        raise UserError(f"the champion cannot forecast: {error}") from None
     if to_instant(stored.facts.trained_as_of) > as_of:
-        return None, f"there is no forecast of {date}: the champion was trained on what came later"
-    scores = forecast_leads(company, stored, as_of, version=version, explained=0).scores
-    return scores, f"the forecast of {date} by model version {version}"
+        raise UserError(f"{nothing}: the champion was trained on what came later")
+    return version, stored
 
 
 def _written(folder: Path, as_of: datetime) -> tuple[pd.DataFrame, str] | None:
@@ -119,7 +138,10 @@ def _written(folder: Path, as_of: datetime) -> tuple[pd.DataFrame, str] | None:
     return scores, f"the scores of the same date, by model version {manifest['model_version']}"
 
 
-def _of_episodes(ways: Journeys, scores: pd.DataFrame, said: str) -> ExpectedRevenue:
+def expected_of_episodes(ways: Journeys, scores: pd.DataFrame | None, said: str) -> ExpectedRevenue:
+    """Give what a forecast, as `scores_of` gives it, expects of each episode."""
+    if scores is None:
+        return ExpectedRevenue(None, said)
     if EVER not in scores or (len(scores) and scores[EVER].isna().all()):
         return ExpectedRevenue(None, f"{said}: it has no amounts")
     keys = ["lead_id", "episode"]

@@ -69,13 +69,8 @@ def funnel(
         rows = [_without_rates(row) if row["segment"] == "all" else row for row in rows]
     existing = [] if is_new.all() else stage_rows(figures, ~is_new, None, None)
     last = ways.frame[ways.frame["is_last"]]
-    numbers = pd.factorize(ways.frame["lead_id"])[0]
-    won = np.zeros(len(last))
-    np.add.at(won, numbers, figures.won_amount)
-    of_open = None
-    if expected.values is not None:
-        of_open = np.zeros(len(last))
-        np.add.at(of_open, numbers, expected.values)
+    won = ways.by_lead(figures.won_amount)
+    of_open = None if expected.values is None else ways.by_lead(expected.values)
     definitions = definitions_of(company, ways)
     meets = who_meets(company, ways, definitions, as_of)
     return {

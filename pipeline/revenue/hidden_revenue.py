@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -17,13 +16,13 @@ from pipeline.common.errors import UserError
 from pipeline.ingest.company import LoadedCompany
 from pipeline.ingest.sql_guard import one_select
 from pipeline.revenue.campaign_touches import won_deals
-from pipeline.revenue.expected_revenue import scores_of
+from pipeline.revenue.expected_revenue import Forecast
 
 LARGEST = 10
 SPANS = ("this_quarter", "next_quarter")
 
 
-def hidden_revenue(company: LoadedCompany, as_of: datetime, condition: str, scores: Path) -> dict[str, Any]:
+def hidden_revenue(company: LoadedCompany, as_of: datetime, condition: str, given: Forecast) -> dict[str, Any]:
     """Say what a filter of the leads would hide.
 
     Parameters
@@ -34,8 +33,8 @@ def hidden_revenue(company: LoadedCompany, as_of: datetime, condition: str, scor
     condition : str
         A DuckDB expression over the columns of leads and of their companies, as known at the date; where both have a
         column it is the lead's, and the company's is ``account_…``. A lead of which it is not true is hidden.
-    scores : Path
-        Folder in which scores of the same date may lie.
+    given : tuple of DataFrame or None and str
+        The forecast of the same date, as `scores_of` gives it.
 
     Returns
     -------
@@ -53,7 +52,7 @@ def hidden_revenue(company: LoadedCompany, as_of: datetime, condition: str, scor
     still_open = state.filter(state.outcome == "open").select("lead_id").to_pandas()["lead_id"]
     deals = won_deals(company, as_of)
     year = (deals["closed_at"] > pd.Timestamp(as_of - timedelta(days=365))) & deals["lead_id"].isin(hidden)
-    forecast, said = scores_of(company, as_of, scores)
+    forecast, said = given
     has_money = forecast is not None and f"expected_revenue_{SPANS[0]}" in forecast
     own = forecast[forecast["lead_id"].isin(hidden)] if forecast is not None and has_money else None
     sums = {f"revenue_hidden_{span}": _sum(own, f"expected_revenue_{span}") for span in SPANS}
@@ -112,12 +111,7 @@ def _rows(company: LoadedCompany, as_of: datetime) -> pd.DataFrame:
 def _meets(rows: pd.DataFrame, condition: str) -> pd.Series:
     """Ask the condition of every row, where nothing but these rows can be read."""
     sql = f"SELECT coalesce(({condition}), false) AS meets FROM leads"  # noqa: S608 (one SELECT, checked, locked away)
-    try:
-        one_select(sql, "--filter")
-    except UserError as error:
-        raise UserError(
-            str(error).replace("--filter.sql: must be one SELECT that", "--filter: must be a condition that")
-        ) from None
+    one_select(sql, "--filter", "a condition")
     connection = duckdb.connect(
         config={"enable_external_access": "false", "lock_configuration": "true", "threads": "1"}
     )

@@ -5,26 +5,25 @@ An association that the model has learnt, no proof of an effect: campaigns also 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 
 import ibis
+import ibis.expr.types as ir
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from features import engagement, matrix
+from features import matrix
 from features.materialise import to_frame
 from features.schema import EVENTS, TIME, Tables
 from features.snapshot_context import KEYS, SnapshotContext, snapshot_context
 from features.spec import FeatureSpec
-from pipeline.common.dates import local_iso
 from pipeline.common.errors import UserError
-from pipeline.common.formatting import to_instant
 from pipeline.ingest.company import LoadedCompany
-from pipeline.model_registry.mlflow_registry import Registry
+from pipeline.insights.cloned_leads import cloned_touches, reproduced
 from pipeline.model_registry.model_artifact import StoredModel
 from pipeline.revenue.attribution import coalitions, shapley_weights
+from pipeline.revenue.expected_revenue import champion_at
 
 CLONES_AT_ONCE = 40_000
 _DAY = pd.Timedelta(days=1)
@@ -35,7 +34,7 @@ def model_weights(
 ) -> tuple[pd.DataFrame, list[str]]:
     """Share each won deal among its campaigns by their Shapley values in the champion's forecast.
 
-    A coalition of campaigns is worth the chance to be won, on the day before the deal opened, with features built again
+    A coalition of campaigns is worth the win probability, on the day before the deal opened, with features built again
     from the touches of these campaigns alone; touches that belong to no campaign stay.
 
     Parameters
@@ -75,14 +74,10 @@ def model_weights(
 
 
 def _champion(company: LoadedCompany, as_of: datetime) -> tuple[StoredModel, str]:
-    registry = Registry(company.params)
-    version, stored = registry.load("champion")
-    date = local_iso(as_of, company.params.data.timezone)
-    if to_instant(stored.facts.trained_as_of) > as_of:
-        raise UserError(
-            f"--attribution model: the champion, version {version}, was trained on what became known after {date}; "
-            "choose a later --as-of or another attribution"
-        )
+    try:
+        version, stored = champion_at(company, as_of)
+    except UserError as error:
+        raise UserError(f"--attribution model: {error}; choose a later --as-of or another attribution") from None
     return stored, f"shares by model version {version}: an association, no proof that a campaign caused it"
 
 
@@ -107,7 +102,7 @@ def _games(company: LoadedCompany, deals: pd.DataFrame, players: pd.Series) -> p
 
 
 def _batches(games: pd.DataFrame, seed: int) -> list[pd.DataFrame]:
-    sizes = games["players"].map(lambda names: len(coalitions(len(names), seed)) if len(names) > 8 else 2 ** len(names))
+    sizes = games["players"].map(lambda names: len(coalitions(len(names), seed)))
     return [batch for _, batch in games.groupby(sizes.cumsum() // CLONES_AT_ONCE)] if len(games) else []
 
 
@@ -125,9 +120,12 @@ def _values(
         }
     )
     clones["clone_id"] = clones["place"].astype(str) + "#" + clones["coalition"].astype(str)
-    members = _members(games, held)
     with_campaign, without = _own_rows(tables, stored.spec, games)
-    touched = _touch_columns(tables, stored.spec, games, clones, members)
+    allowed = ibis.memtable(_members(games, held)).rename(of_clone="clone_id", by="campaign")
+    touched = cloned_touches(
+        tables, stored.spec, clones.merge(games[["place", "lead_id", "as_of"]], on="place").assign(episode=1),
+        lambda events: _with_members_alone(events, allowed),
+    )  # fmt: skip
     keeps = _keeps_campaign(games, held)
     places = clones["place"].to_numpy()
     X = with_campaign.iloc[places].reset_index(drop=True)
@@ -135,16 +133,20 @@ def _values(
     X.iloc[lost] = without.iloc[places[lost]].to_numpy() if len(lost) else X.iloc[lost]
     X = X.astype(with_campaign.dtypes.to_dict())
     full = np.concatenate([rows.all(axis=1) for rows in held])
-    for name in touched.columns:
-        own = with_campaign[name].to_numpy(float)[places[full]]
-        if np.allclose(touched[name].to_numpy(float)[full], own, rtol=1e-9, atol=1e-9, equal_nan=True):
-            X[name] = touched[name].to_numpy(float)
+    for name in reproduced(touched[full], with_campaign.iloc[places[full]]):
+        X[name] = touched[name].to_numpy(float)
     chance = stored.forecaster.predict(X)["p_win_ever"].to_numpy(float)
     ends = np.cumsum([len(rows) for rows in held])
     return {
         int(deal): (list(names), np.nan_to_num(chance[end - len(rows) : end]))
         for deal, names, rows, end in zip(games["deal"], games["players"], held, ends, strict=True)
     }
+
+
+def _with_members_alone(events: ir.Table, allowed: ir.Table) -> ir.Table:
+    """Keep the touches of each clone's coalition, and those that belong to no campaign."""
+    pairs = events.left_join(allowed, [events.lead_id == allowed.of_clone, events.campaign == allowed.by])
+    return pairs.filter(pairs.campaign.isnull() | pairs.by.notnull()).select(*EVENTS)
 
 
 def _members(games: pd.DataFrame, held: list[NDArray[np.bool_]]) -> pd.DataFrame:
@@ -185,26 +187,3 @@ def _own_rows(tables: Tables, spec: FeatureSpec, games: pd.DataFrame) -> tuple[p
         rows = games[["lead_id", "as_of"]].merge(rows, on=["lead_id", "as_of"], how="left", validate="many_to_one")
         built.append(rows.drop(columns=KEYS))
     return built[0], built[1]
-
-
-def _touch_columns(
-    tables: Tables, spec: FeatureSpec, games: pd.DataFrame, clones: pd.DataFrame, members: pd.DataFrame
-) -> pd.DataFrame:
-    """Build what touches say of each clone, a lead of its own with the touches of its coalition alone."""
-    whose = ibis.memtable(
-        clones.merge(games[["place", "lead_id", "as_of"]], on="place")[["clone_id", "lead_id", "as_of"]]
-    )
-    leads = whose.select("clone_id", "lead_id").join(tables.leads, "lead_id")
-    leads = leads.mutate(lead_id=leads.clone_id, account_id=ibis.null("string")).select(tables.leads.columns)
-    events = whose.select("clone_id", "lead_id").join(tables.events, "lead_id")
-    allowed = ibis.memtable(members).rename(of_clone="clone_id", by="campaign")
-    events = events.left_join(allowed, [events.clone_id == allowed.of_clone, events.campaign == allowed.by])
-    events = events.filter(events.campaign.isnull() | events.by.notnull())
-    events = events.mutate(lead_id=events.clone_id).select(*EVENTS)
-    snapshots = whose.select(lead_id="clone_id", episode=ibis.literal(1, "int64"), as_of=whose.as_of.cast(TIME))
-    own = replace(tables, leads=leads.cache(), events=events.cache())
-    context = snapshot_context(own, snapshots, spec)
-    keys = context.every.select("snapshot", *KEYS)
-    built = to_frame(keys.join(engagement.features(context), "snapshot").drop("snapshot"))
-    names = [str(name) for name in built if str(name).startswith("touch_")]
-    return clones[["clone_id"]].merge(built, left_on="clone_id", right_on="lead_id", how="left")[names]

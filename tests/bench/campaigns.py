@@ -30,7 +30,7 @@ def run(*, quick: bool = False) -> None:
             company = load_tables(load_params(Path(folder) / "params.yaml"))
             found = campaign_touches(company, company.known_until)
             ways = journeys(company, company.known_until)
-        leads = leads_that_count(ways, found, found.deals, None)
+        leads = leads_that_count(ways, found, None)
         leads["campaign"] = leads["created_with"]
         verdict = campaign_verdicts(leads)["verdict"]
         counts["prize draw"] += verdict.get(PRIZE_DRAW) == "much_counted_little_earned"

@@ -59,7 +59,7 @@ def made(tmp_path):
 
 
 def rows_of(company, rule="linear", since=None, as_of=AS_OF):
-    content = campaigns(company, as_of, since=since, attribution=rule, scores=company.params.artifacts_folder)
+    content = campaigns(company, as_of, since=since, attribution=rule, forecast=(None, "no forecast"))
     return {row["campaign"]: row for row in content["campaigns"]}, content
 
 
