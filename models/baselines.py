@@ -61,7 +61,7 @@ class ColumnRanking(BaseEstimator):
 
 
 class LogisticBaseline(BaseEstimator):
-    """Estimate the chance to be won within a horizon by logistic regression on the same features.
+    """Estimate the win probability within a horizon by logistic regression on the same features.
 
     What a good team builds: categories one-hot, numbers imputed and mapped to the normal distribution by their rank. It
     is fitted to snapshots from at least a horizon before the end of the data, whose outcome is known; it cannot use
@@ -126,7 +126,7 @@ class LogisticBaseline(BaseEstimator):
         return self
 
     def p_win(self, X: pd.DataFrame) -> FloatArray:
-        """Estimate the chance to be won within the horizon; shape (n,)."""
+        """Estimate the win probability within the horizon; shape (n,)."""
         if self.pipeline_ is None:
             return np.full(len(X), self.rate_)
         return self.pipeline_.predict_proba(_plain(X))[:, 1]
@@ -203,7 +203,7 @@ class AalenJohansen(BaseEstimator):
         return np.moveaxis(since / np.maximum(now[0], np.finfo(float).tiny)[:, None], 0, 1)
 
     def p_win(self, X: pd.DataFrame, horizon_days: float) -> FloatArray:
-        """Estimate the chance to be won within a horizon; shape (n,)."""
+        """Estimate the win probability within a horizon; shape (n,)."""
         return self.predict_cumulative_incidence(X, np.array([horizon_days]))[:, 1, 0]
 
     def _ages(self, X: pd.DataFrame) -> FloatArray:

@@ -61,7 +61,7 @@ class ForecastColumns:
 
     @property
     def rank_key(self) -> str:
-        """The column that ranks: expected revenue, or the chance to be won where there are no amounts."""
+        """The column that ranks: expected revenue, or the win probability where there are no amounts."""
         name = f"{self.primary_horizon_days}d" if self.primary_horizon_days in self.supported_days else "ever"
         return f"expected_revenue_{name}" if self.has_value else f"p_win_{name}"
 

@@ -78,7 +78,7 @@ class LeadForecaster(BaseEstimator):
     rank_days_ : float
         The horizon that ranks: the primary one, or ``ever_days_`` where that is shorter.
     rank_key_ : str
-        The forecast column that ranks leads: expected revenue, or the chance to be won where there are no amounts.
+        The forecast column that ranks leads: expected revenue, or the win probability where there are no amounts.
     absent_ : dict of str to str
         Columns that stay empty, and why.
     notes_ : dict of str to str

@@ -358,7 +358,7 @@ def median(values: ArrayLike, weight: ArrayLike | None = None) -> Figure:
 
 
 def median_days(incidence: ArrayLike, times: ArrayLike) -> FloatArray:
-    """Return the days by which half of the chance to be won until the last time is used up.
+    """Return the days by which half of the win probability until the last time is used up.
 
     Parameters
     ----------

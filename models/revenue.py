@@ -1,9 +1,9 @@
-"""From margins to money: expected revenue, the chance to be won, the days to winning, and their gradients.
+"""From margins to money: expected revenue, the win probability, the days to winning, and their gradients.
 
 For a lead with rates a = λ_won, λ = Σ_k λ_k in each bin of time and expected amounts V given that it is won there::
 
     E(t) = Σ_b S_b a_b g_b V_b         g_b = ∫₀^w e^{−λ_b u} du,  w = days spent in bin b by t
-    F(t) = the same with V = 1         the chance to be won by t
+    F(t) = the same with V = 1         the win probability by t
     D(t) = Σ_b S_b a_b (t_b g_b + h_b) / F(t),  h_b = ∫₀^w u e^{−λ_b u} du      mean days, given won by t
 
 S_b is the chance to be open when b starts at day t_b. All three are smooth functions of the margins, and with T_{>b}
@@ -110,7 +110,7 @@ def expected_revenue(margins: ArrayLike, value_margins: ArrayLike, grid: TimeGri
 
 
 def p_win(margins: ArrayLike, grid: TimeGrid, until_days: ArrayLike) -> FloatArray:
-    """Return the chance to be won by given days: expected revenue where every deal is worth one.
+    """Return the win probability by given days: expected revenue where every deal is worth one.
 
     Parameters
     ----------
@@ -211,7 +211,7 @@ def gradients(
 ) -> Gradients:
     """Exact gradients of what is shown, from one pass over the bins.
 
-    The quantities: expected revenue within ``horizon_days`` (money), the chance to be won within ``horizon_days``
+    The quantities: expected revenue within ``horizon_days`` (money), the win probability within ``horizon_days``
     (points, as a probability), and the mean days to winning, given won by ``ever_days`` (days).
 
     Parameters

@@ -46,7 +46,7 @@ def own_forecast(
     Returns
     -------
     forecast, wins : Forecast, ndarray of shape (n, months)
-        With the chance to be won by each month's end.
+        With the win probability by each month's end.
     """
     forecaster = stored.forecaster
     shown = stored.forecast(matrix)

@@ -11,7 +11,7 @@ BLUE, GREY = "#0072B2", "#666666"  # Okabe and Ito's palette: told apart by the 
 
 
 def calibration_figure(evaluation: Evaluation) -> Any:
-    """Plot the chance to be won that was forecast against the share that was won, in groups of equally many leads."""
+    """Plot the win probability that was forecast against the share that was won, in groups of equally many leads."""
     figure, axes = _axes(
         "Are the probabilities right?",
         f"Forecast win probability within {evaluation.horizon_days} days (%)",

@@ -50,7 +50,7 @@ def reasons(
     X : data frame of shape (n_leads, n_features)
         The leads' features, as the forecaster saw them.
     points, money : data frame of shape (n_leads, n_features)
-        Shapley values of the chance to be won and to the expected revenue, both within the primary horizon; None for
+        Shapley values of the win probability and of the expected revenue, both within the primary horizon; None for
         `money` where there are no amounts.
     typical : mapping of str to float
         The typical lead's value of columns of numbers.

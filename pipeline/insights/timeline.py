@@ -119,7 +119,7 @@ def day_moves(company: LoadedCompany, top: pd.DataFrame, stored: StoredModel, as
     -------
     data frame
         ``moved_id, start, stop`` (the day, UTC), ``money`` and ``points``: of the expected revenue and, in percentage
-        points, of the chance to be won, within the primary horizon.
+        points, of the win probability, within the primary horizon.
     """
     top = top.head(MOVED_LEADS)
     empty = pd.DataFrame({name: [] for name in MOVED}, dtype=float)

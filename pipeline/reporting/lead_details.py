@@ -165,7 +165,7 @@ class Day:
 
 
 def curve(ranking: Ranking, lead: Mapping[str, Any]) -> list[Point]:
-    """Collect what the scores say of the chance to be won over time: exact points of one curve that never falls.
+    """Collect what the scores say of the win probability over time: exact points of one curve that never falls.
 
     The horizons, the quarter's end, and the days by which a tenth, half and nine tenths of the final chance are used
     up all lie on it, so that it cannot disagree with any figure of the lead.
@@ -173,7 +173,7 @@ def curve(ranking: Ranking, lead: Mapping[str, Any]) -> list[Point]:
     Returns
     -------
     list of (float, float)
-        Days from the date of the scores, and the chance to be won by then; starts at (0, 0).
+        Days from the date of the scores, and the win probability by then; starts at (0, 0).
     """
     points = {0.0: 0.0}
     for days in ranking.horizons_days:

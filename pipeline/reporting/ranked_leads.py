@@ -112,7 +112,7 @@ class Ranking:
         self.average_curve = self._average_curve()
 
     def _average_curve(self) -> list[tuple[float, float]]:
-        """Average the chance to be won over all leads, at each horizon."""
+        """Average the win probability over all leads, at each horizon."""
         means = ", ".join(f"avg(p_win_{days}d)" for days in self.horizons_days)
         row = self._run(f"SELECT {means} FROM leads").fetchall()[0]  # noqa: S608 - own column names
         known = [(float(days), p) for days, p in zip(self.horizons_days, row, strict=True) if p is not None]

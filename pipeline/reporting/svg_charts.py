@@ -117,12 +117,12 @@ def step_bar(start: float, stop: float, low: float, high: float) -> Markup:
 
 
 def curve_plot(lead: Sequence[tuple[float, float]], typical: Sequence[tuple[float, float]], mark_days: float) -> Markup:
-    """Draw the chance to be won over time: this lead's, and that of all open leads on average.
+    """Draw the win probability over time: this lead's, and that of all open leads on average.
 
     Parameters
     ----------
     lead, typical : sequence of (float, float)
-        Days and chance to be won by then, in the order of days.
+        Days and win probability by then, in the order of days.
     mark_days : float
         The horizon that ranks: marked on the lead's line.
     """

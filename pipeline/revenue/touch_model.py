@@ -109,7 +109,7 @@ def _batches(games: pd.DataFrame, seed: int) -> list[pd.DataFrame]:
 def _values(
     tables: Tables, stored: StoredModel, games: pd.DataFrame, seed: int
 ) -> dict[int, tuple[list[str], NDArray[np.float64]]]:
-    """Value every coalition of every game: the chance to be won with the touches of its campaigns alone."""
+    """Value every coalition of every game: the win probability with the touches of its campaigns alone."""
     # A lead with two deals is two games; features are built once for each of its dates.
     games = games.assign(place=np.arange(len(games)))
     held = [coalitions(len(names), seed) for names in games["players"]]

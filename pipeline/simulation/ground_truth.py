@@ -46,7 +46,7 @@ def true_forecast(
     -------
     DataFrame
         One row per lead of ``truth``, in its order and with its index: ``lead_id``; for each horizon h ``p_win_{h}d``,
-        ``p_lost_{h}d`` and ``expected_revenue_{h}d`` (chance to be won × mean amount; euro); ``amount_mean``;
+        ``p_lost_{h}d`` and ``expected_revenue_{h}d`` (win probability × mean amount; euro); ``amount_mean``;
         ``hazard_won_per_day`` and ``hazard_lost_per_day`` on the day that begins at as_of. All but the id and the
         amount are null where the lead was not open at as_of.
 
