@@ -20,6 +20,8 @@ from pipeline.ingest.sources import PLACE, ROW
 from pipeline.ingest.staging import REASON
 
 TIMES = "datetime64[us]"
+_DEAL_ID = f"coalesce(deal_id, {PLACE} || ' row ' || {ROW})"
+"""A deal without an id is called by its row."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class CampaignTouches:
     created : DataFrame
         ``lead_id, campaign, touched_at``: what each lead was created with.
     inbound : ibis table
-        The same, of what leads did themselves.
+        The same, of what leads did themselves about a campaign.
     as_of : datetime
     """
 
@@ -62,7 +64,8 @@ def campaign_touches(company: LoadedCompany, as_of: datetime) -> CampaignTouches
     """Find the campaigns that touched leads and deals, by what was known at a date.
 
     A touch is the campaign a lead was created with, the campaign of its deal, or something it did itself (an inbound
-    event with a campaign: a response, a click, an answer) until the deal opened. What was sent to it is none.
+    event with a campaign: a response, a click, an answer) until the deal opened. What was sent to it is none. Of a
+    deal with several contacts the touches of each of them count. A lead created on the day its deal opened came first.
 
     Parameters
     ----------
@@ -71,18 +74,21 @@ def campaign_touches(company: LoadedCompany, as_of: datetime) -> CampaignTouches
         Naive UTC.
     """
     deals = won_deals(company, as_of)
+    contacts = _contacts(company, deals, as_of)
     created = _at_creation(company, as_of)
-    inbound = _inbound(company, as_of)
+    inbound = inbound_events(company, as_of)
+    inbound = inbound.filter(inbound.campaign.notnull()).select("lead_id", "campaign", touched_at="occurred_at")
+    by_contacts = inbound.semi_join(_memtable(contacts["lead_id"].unique()), "lead_id").distinct()
     touches = pd.concat(
         [
-            _of_deals(deals, created),
-            _of_deals(deals, _fetched(_of_winners(inbound, deals))),
+            _by_the_day(_of_deals(contacts, created), company.params.data.timezone),
+            _of_deals(contacts, _fetched(by_contacts)),
             _own_campaigns(company, deals, as_of),
         ],
         ignore_index=True,
     )
     touches = touches[touches["touched_at"] <= touches["opened_at"]]
-    touches = touches.sort_values(["deal", "touched_at", "campaign"], ignore_index=True)
+    touches = touches.drop_duplicates().sort_values(["deal", "touched_at", "campaign"], ignore_index=True)
     firsts = inbound.group_by("lead_id").agg(
         campaign=inbound.campaign.argmin(inbound.touched_at), touched_at=inbound.touched_at.min()
     )
@@ -125,22 +131,30 @@ def _at_creation(company: LoadedCompany, as_of: datetime) -> pd.DataFrame:
     return _fetched(rows.filter(rows.campaign.notnull()))
 
 
-def _inbound(company: LoadedCompany, as_of: datetime) -> ir.Table:
-    """Give what leads did themselves about a campaign: ``lead_id, campaign, touched_at``."""
+def inbound_events(company: LoadedCompany, as_of: datetime) -> ir.Table:
+    """Give the events that leads did themselves, known at a date: those sent to them are left out."""
     tables = company.tables
     events = happened_events(tables)
-    events = events.filter(
-        events.lead_id.notnull(), events.campaign.notnull(), point_in_time.known_by(events.visible_at, as_of)
-    )
+    events = events.filter(events.lead_id.notnull(), point_in_time.known_by(events.visible_at, as_of))
     sent = FeatureSpec.from_tables(tables, as_of, timezone=company.params.data.timezone).outbound_kinds
     usual = ibis.ifelse(events.kind.isin(list(sent)), "outbound", "inbound") if sent else ibis.literal("inbound")
-    events = events.filter(ibis.coalesce(events.direction, usual) == "inbound")
-    return events.select("lead_id", "campaign", touched_at="occurred_at")
+    return events.filter(ibis.coalesce(events.direction, usual) == "inbound")
 
 
-def _of_winners(inbound: ir.Table, deals: pd.DataFrame) -> ir.Table:
-    """Keep the touches of leads with a won deal: few of a company's many."""
-    return inbound.semi_join(_memtable(deals["lead_id"].dropna().unique()), "lead_id").distinct()
+def _contacts(company: LoadedCompany, deals: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
+    """Give everybody a deal is with, its own lead and further contacts: ``deal, lead_id, opened_at``."""
+    rows = company.connection.execute(
+        f"SELECT DISTINCT {_DEAL_ID} AS deal_id, system, "  # noqa: S608 (names of our own)
+        "coalesce(identity.canonical_id, shared.lead_id) AS lead_id "
+        "FROM shared_deals AS shared JOIN staged_deals AS deals ON deals.rowid = shared.place "
+        "LEFT JOIN identity ON identity.lead_id = shared.lead_id AND identity.known_at <= $as_of "
+        f"WHERE deals.{REASON} IS NULL AND coalesce(deals.recorded_at, deals.opened_at, deals.closed_at) <= $as_of "
+        "ORDER BY ALL",
+        {"as_of": as_of},
+    ).df()
+    names = ["deal", "lead_id", "opened_at"]
+    others = deals.drop(columns="lead_id").merge(rows, on=["deal_id", "system"])[names]
+    return pd.concat([deals.loc[deals["lead_id"].notna(), names], others]).drop_duplicates(ignore_index=True)
 
 
 def _memtable(lead_ids: Any) -> ir.Table:
@@ -153,9 +167,20 @@ def _fetched(table: ir.Table) -> pd.DataFrame:
     return rows.sort_values(["lead_id", "touched_at", "campaign"], ignore_index=True)
 
 
-def _of_deals(deals: pd.DataFrame, touches: pd.DataFrame) -> pd.DataFrame:
-    pairs = deals[deals["lead_id"].notna()].merge(touches, on="lead_id")
+def _of_deals(contacts: pd.DataFrame, touches: pd.DataFrame) -> pd.DataFrame:
+    pairs = contacts.merge(touches, on="lead_id")
     return pairs[["deal", "campaign", "touched_at", "opened_at"]]
+
+
+def _by_the_day(touches: pd.DataFrame, timezone: str) -> pd.DataFrame:
+    """Let a lead's creation come before a deal that opened on its day: many exports know the day of a lead alone."""
+    created, opened = (
+        # On the wall clock: there are zones in which some day has no midnight.
+        touches[name].dt.tz_localize("UTC").dt.tz_convert(timezone).dt.tz_localize(None).dt.normalize()
+        for name in ("touched_at", "opened_at")
+    )
+    first = touches[["touched_at", "opened_at"]].min(axis=1)
+    return touches.assign(touched_at=touches["touched_at"].where(created != opened, first))
 
 
 def _own_campaigns(company: LoadedCompany, deals: pd.DataFrame, as_of: datetime) -> pd.DataFrame:
@@ -164,7 +189,7 @@ def _own_campaigns(company: LoadedCompany, deals: pd.DataFrame, as_of: datetime)
     if not company.tables.has("deals", "campaign"):
         return nothing[["deal", "campaign", "touched_at", "opened_at"]]
     rows = company.connection.execute(
-        f"SELECT coalesce(deal_id, {PLACE} || ' row ' || {ROW}) AS deal_id, system, campaign, "  # noqa: S608 (names of our own)
+        f"SELECT {_DEAL_ID} AS deal_id, system, campaign, "  # noqa: S608 (names of our own)
         "coalesce(recorded_at, opened_at, closed_at) AS known_at "
         f"FROM staged_deals WHERE {REASON} IS NULL AND campaign IS NOT NULL "
         "AND coalesce(recorded_at, opened_at, closed_at) <= $as_of",

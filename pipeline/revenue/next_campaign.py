@@ -1,4 +1,4 @@
-"""What the next campaign can learn: which channels, topics and sources bring the most revenue per lead."""
+"""What the next campaign can learn: which channels, topics, contents and sources bring the most revenue per lead."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from features import point_in_time
-from features.versions import happened_events
 from pipeline.ingest.company import LoadedCompany
+from pipeline.revenue.campaign_touches import inbound_events
 
 DRAWS, LEVEL, ACCOUNTS_DRAWN = 400, 0.8, 5_000
 WINS_LEAST = 5
@@ -24,7 +23,7 @@ SHOWN = 12
 def next_campaign(
     company: LoadedCompany, leads: pd.DataFrame, expected: np.ndarray | None, as_of: datetime, seed: int
 ) -> list[dict[str, Any]]:
-    """Rank channels, topics and sources by what a lead of theirs brings, won so far and expected.
+    """Rank channels, topics, contents and sources by what a lead of theirs brings, won so far and expected.
 
     Parameters
     ----------
@@ -41,8 +40,9 @@ def next_campaign(
     Returns
     -------
     list of dict
-        ``by`` (channel, topic, source), ``value``, ``leads``, ``won``, ``revenue_per_lead`` (shrunk, with an 80%
-        interval from a bootstrap over accounts), ``average``, ``known`` (false: too few wins to say); the best first.
+        ``by`` (channel, topic, content, source), ``value``, ``leads``, ``won``, ``revenue_per_lead`` (shrunk,
+        with an 80% interval from a bootstrap over accounts), ``average``, ``known`` (false: too few wins to say);
+        the best first.
     """
     worth = leads["revenue"].to_numpy(float) + (0.0 if expected is None else expected)
     average = float(worth.mean()) if len(leads) else 0.0
@@ -50,9 +50,10 @@ def next_campaign(
     prior_leads = PRIOR_WINS / win_share if win_share > 0 else 0.0
     pairs = [leads[["channel"]].set_axis(["value"], axis=1).assign(by="channel", row=np.arange(len(leads)))]
     pairs.append(leads[["source"]].set_axis(["value"], axis=1).assign(by="source", row=np.arange(len(leads))))
-    topics = _topics(company, leads, as_of)
-    if topics is not None:
-        pairs.append(topics.assign(by="topic"))
+    for kind, column in (("topic", "topic"), ("content", "content_id")):
+        seen = _looked_at(company, leads, column, as_of)
+        if seen is not None:
+            pairs.append(seen.assign(by=kind))
     every = pd.concat(pairs, ignore_index=True).dropna(subset=["value"]).drop_duplicates()
     rng = np.random.default_rng(seed)
     clusters = pd.factorize(leads["cluster"])[0]
@@ -96,19 +97,12 @@ def _interval(worth: np.ndarray, clusters: np.ndarray, rng: np.random.Generator)
     return float(low), float(high)
 
 
-def _topics(company: LoadedCompany, leads: pd.DataFrame, as_of: datetime) -> pd.DataFrame | None:
-    """Give the topics that leads looked at themselves: ``value, row``."""
-    tables = company.tables
-    if not tables.has("events", "topic"):
+def _looked_at(company: LoadedCompany, leads: pd.DataFrame, column: str, as_of: datetime) -> pd.DataFrame | None:
+    """Give the topics (or contents) that leads looked at themselves: ``value, row``."""
+    if not company.tables.has("events", column):
         return None
-    events = happened_events(tables)
-    events = events.filter(
-        events.lead_id.notnull(),
-        events.topic.notnull(),
-        point_in_time.known_by(events.visible_at, as_of),
-        (events.direction != "outbound") | events.direction.isnull(),
-    )
-    pairs = events.select("lead_id", value="topic").distinct().to_pandas()
+    events = inbound_events(company, as_of)
+    pairs = events.filter(events[column].notnull()).select("lead_id", value=column).distinct().to_pandas()
     rows = pd.Series(np.arange(len(leads)), index=leads["lead_id"].to_numpy())
     pairs["row"] = pairs["lead_id"].map(rows)
     return pairs.dropna(subset=["row"])[["value", "row"]].astype({"row": int}).sort_values(["value", "row"])

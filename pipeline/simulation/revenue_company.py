@@ -27,6 +27,7 @@ TEAMS = ["north", "south"]
 INDUSTRIES = ["manufacturing", "software", "logistics", "retail", "health", "construction"]
 COUNTRIES = ["DE", "FR", "NL"]
 RECURRING_SHARE = 0.75
+BIRTHDAY_MAIL = "birthday mail"
 STAGE_RULES: dict[str, Any] = {
     "inquiry": {"created": True},
     "mql": {"field": {"column": "lifecycle", "value": ["MQL"]}},
@@ -248,6 +249,9 @@ def _events(told: RevenueStory, rng: np.random.Generator) -> pd.DataFrame:
         seen, reached[seen, 1] + 0.01, "content_view", "inbound", "web", topic=np.array(TOPICS)[code],
         content_id=np.array([f"T{place}" for place in range(len(TOPICS))])[code],
     )  # fmt: skip
+    birthday = np.flatnonzero(_has_birthday_mail(leads["account"].to_numpy()))
+    after = 1 + 9 * (birthday * 0.6180339887 % 1)
+    add(birthday, day[birthday] + after, "birthday_reply", "inbound", "email", campaign=BIRTHDAY_MAIL)
     extra = np.flatnonzero(leads["treated"].to_numpy() & (reached[:, 2] < DAYS))
     add(extra, reached[extra, 2] + 0.01, "extra_call", "outbound", "phone")
     events = pd.concat(parts, ignore_index=True)
@@ -275,16 +279,21 @@ def _campaigns(leads: pd.DataFrame) -> pd.DataFrame:
     })  # fmt: skip
 
 
+def _has_birthday_mail(accounts: NDArray) -> NDArray:
+    """Say which accounts are in the arm of the birthday mail: half of them, by a hash of their number."""
+    return (accounts * 2_654_435_761 % 2**32) / 2**32 < story.EXPERIMENT_SHARE
+
+
 def _experiments(told: RevenueStory) -> pd.DataFrame:
     leads = told.leads[told.leads["in_experiment"]]
     arm = told.accounts["arm"].to_numpy()[leads["account"]]
-    birthday = (leads["account"].to_numpy() * 2_654_435_761 % 2**32) / 2**32 < story.EXPERIMENT_SHARE
+    birthday = _has_birthday_mail(leads["account"].to_numpy())
     parts = [
         pd.DataFrame({
             "experiment": name, "lead_id": _ids("L", leads.index), "arm": np.where(drawn, treatment, "control"),
             "assigned_at": _at(leads["day"]), "probability": story.EXPERIMENT_SHARE,
         })
-        for name, treatment, drawn in (("extra call", "call", arm), ("birthday mail", "mail", birthday))
+        for name, treatment, drawn in (("extra call", "call", arm), (BIRTHDAY_MAIL, "mail", birthday))
     ]  # fmt: skip
     return pd.concat(parts, ignore_index=True)
 
@@ -364,7 +373,7 @@ def truth(told: RevenueStory, tables: dict[str, pd.DataFrame]) -> dict[str, Any]
                 "effect_revenue_per_lead": float((told.effects["extra_call"] * leads["amount_mean"])[in_it].mean())
                 if in_it.any() else None,
             },
-            "birthday mail": {"probability": story.EXPERIMENT_SHARE, "effect_won_share": 0.0,
+            BIRTHDAY_MAIL: {"probability": story.EXPERIMENT_SHARE, "effect_won_share": 0.0,
                               "effect_revenue_per_lead": 0.0},
         },
         "arrivals": {"growth_per_year": story.GROWTH_PER_YEAR, "month_weights": story.MONTH_WEIGHTS.tolist()},

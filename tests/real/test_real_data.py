@@ -10,6 +10,7 @@ from pipeline.audit.reconciliation import reconcile
 from pipeline.config.params import load_params
 from pipeline.ingest.as_of import parse_as_of
 from pipeline.ingest.load import load_tables
+from pipeline.revenue.campaign_report import campaigns
 from pipeline.revenue.funnel import funnel
 
 REAL = Path(__file__).parent
@@ -128,3 +129,20 @@ def test_the_funnel_of_olist_holds_its_sums_and_says_what_is_absent(olist, tmp_p
     money = content["revenue"]
     assert money["total"] == pytest.approx(float(reconcile(olist).total.revenue["loaded"]))
     assert money["new_business"] == money["total"]
+
+
+def test_the_landing_pages_of_olist_earn_what_their_leads_bring(olist, tmp_path):
+    text = (REAL / "olist.yaml").read_text().replace("source: origin}", "source: origin, campaign: landing_page_id}")
+    text = text.replace("../../../shared/data", str(DATA.resolve()))
+    (tmp_path / "olist.yaml").write_text(text)
+    company = load_tables(load_params(tmp_path / "olist.yaml"))
+    content = campaigns(company, company.known_until, since=None, attribution="linear", forecast=(None, "not asked"))
+    leads = company.connection.execute("SELECT lead_id, campaign, source FROM leads").df()
+    deals = olist.connection.execute(
+        "SELECT lead_id, arg_max(amount, recorded_at) FILTER (amount IS NOT NULL) AS amount FROM deals GROUP BY lead_id"
+    ).df()
+    by_hand = leads.merge(deals, on="lead_id", how="left").fillna({"amount": 0}).groupby("campaign")["amount"].sum()
+    found = {row["campaign"]: row["revenue_won"] for row in content["campaigns"] if row["campaign"] is not None}
+    assert found == pytest.approx(by_hand.astype(float).to_dict(), abs=0.005)
+    assert round(sum(found.values()), 2) == content["totals"]["revenue_won"] == 295_732.43
+    assert round(sum(row["revenue_won"] for row in content["channels"]), 2) == 295_732.43

@@ -49,13 +49,11 @@ CAMPAIGNS = [
 ]  # fmt: skip
 
 
-@pytest.fixture
-def made(tmp_path):
-    def make(**changed):
-        given = {"leads": LEADS, "deals": DEALS, "events": EVENTS, "campaigns": CAMPAIGNS, **changed}
-        return load_company(tmp_path, **given)
-
-    return make
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """The company as it stands above."""
+    folder = tmp_path_factory.mktemp("campaigns")
+    return load_company(folder, leads=LEADS, deals=DEALS, events=EVENTS, campaigns=CAMPAIGNS)
 
 
 def rows_of(company, rule="linear", since=None, as_of=AS_OF):
@@ -63,17 +61,32 @@ def rows_of(company, rule="linear", since=None, as_of=AS_OF):
     return {row["campaign"]: row for row in content["campaigns"]}, content
 
 
-def test_touches_are_what_leads_did_until_the_deal_opened(made):
-    found = campaign_touches(made(), AS_OF)
+def test_touches_are_what_leads_did_until_the_deal_opened(small):
+    found = campaign_touches(small, AS_OF)
     touched = {deal: list(rows["campaign"]) for deal, rows in found.touches.groupby("deal")}
     ids = found.deals.set_index("deal")["deal_id"]
     assert {ids[deal]: names for deal, names in touched.items()} == {"1": ["fair", "mail"], "2": ["mail", "webinar"]}
     assert found.first.to_dict() == {"A": "fair", "B": "mail", "C": "fair", "D": "ads"}
 
 
+def test_the_touches_of_every_contact_of_a_deal_count(tmp_path):
+    """The deal belongs to its newest lead; what reached the others until the day it opened counts, too."""
+    deals = [{**DEALS[0], "lead_id": "A;C"}, *DEALS[1:3]]
+    leads = [*LEADS[:2], {**LEADS[2], "campaign": "ads", "created_at": "2024-02-01 15:00"}]
+    split = {"deals": {"columns": {"lead_id": {"column": "lead_id", "split": ";"}}}}
+    company = load_company(tmp_path, leads=leads, deals=deals, events=EVENTS, sources=split)
+    found = campaign_touches(company, AS_OF)
+    ids = found.deals.set_index("deal")["deal_id"]
+    touched = {ids[deal]: list(rows["campaign"]) for deal, rows in found.touches.groupby("deal")}
+    assert touched["1"] == ["fair", "mail", "ads"]
+    rows, content = rows_of(company)
+    assert [rows[name]["revenue_won"] for name in ("fair", "ads")] == [33.34, 33.34]
+    assert round(sum(row["revenue_won"] for row in rows.values()), 2) == content["totals"]["revenue_won"] == 157.78
+
+
 @pytest.mark.parametrize("rule", [rule for rule in RULES if rule != "model"])
-def test_rows_add_up_to_the_company_s_money_to_the_cent(made, rule):
-    rows, content = rows_of(made(), rule)
+def test_rows_add_up_to_the_company_s_money_to_the_cent(small, rule):
+    rows, content = rows_of(small, rule)
     for part in (content["campaigns"], content["channels"]):
         assert round(sum(row["revenue_won"] for row in part), 2) == content["totals"]["revenue_won"] == 157.78
         assert sum(row["leads"] for row in part) == content["totals"]["leads"] == 4
@@ -82,8 +95,8 @@ def test_rows_add_up_to_the_company_s_money_to_the_cent(made, rule):
     assert rows[None]["leads"] == 0
 
 
-def test_money_is_shared_by_touches_and_leads_count_by_the_first(made):
-    rows, _ = rows_of(made())
+def test_money_is_shared_by_touches_and_leads_count_by_the_first(small):
+    rows, _ = rows_of(small)
     won = {name: row["revenue_won"] for name, row in rows.items()}
     assert won == {"fair": 50.01, "mail": 75.0, "webinar": 25.0, None: 7.77, "ads": 0.0}
     assert (rows["fair"]["leads"], rows["fair"]["won"], rows["mail"]["leads"], rows["mail"]["won"]) == (2, 1, 1, 1)
@@ -91,14 +104,14 @@ def test_money_is_shared_by_touches_and_leads_count_by_the_first(made):
     assert rows["mail"]["channel"] == "web", "where no table says it, the source of most of its leads"
 
 
-def test_costs_of_a_span_are_spread_over_days_and_left_out_without_a_rate(made):
-    company = made()
-    costs = campaign_costs(company, AS_OF)
+def test_costs_of_a_span_are_spread_over_days_and_left_out_without_a_rate(small, tmp_path):
+    costs = campaign_costs(small, AS_OF)
     assert costs.cents.to_dict() == {"fair": 6000}
     assert any("USD" in note for note in costs.notes)
-    assert campaign_costs(company, AS_OF, datetime(2024, 1, 15)).cents.to_dict() == {"fair": 2000}
+    assert campaign_costs(small, AS_OF, datetime(2024, 1, 15)).cents.to_dict() == {"fair": 2000}
     euros = [{**row, "cost": row["cost"].strip("$")} for row in CAMPAIGNS]
-    half = campaign_costs(made(campaigns=euros), datetime(2024, 3, 6, 23, 59, 59)).cents
+    in_euros = load_company(tmp_path, leads=LEADS, deals=DEALS, campaigns=euros)
+    half = campaign_costs(in_euros, datetime(2024, 3, 6, 23, 59, 59)).cents
     assert half["ads"] == pytest.approx(500, abs=5)
 
 
@@ -111,15 +124,15 @@ def test_a_campaign_has_paid_back_when_what_it_brought_covers_its_cost_by_then()
     assert payback_days(revenue, spent) == {"a": 45.0, "b": None}
 
 
-def test_only_leads_since_a_date_count_with_all_they_brought(made):
-    rows, content = rows_of(made(), since=datetime(2024, 1, 3))
+def test_only_leads_since_a_date_count_with_all_they_brought(small):
+    rows, content = rows_of(small, since=datetime(2024, 1, 3))
     assert content["totals"]["leads"] == 3
     assert content["totals"]["revenue_won"] == 57.77
     assert "fair" in rows
     assert rows["fair"]["leads"] == 1
 
 
-def test_what_is_recorded_later_changes_no_figure(made, tmp_path):
+def test_what_is_recorded_later_changes_no_figure(tmp_path):
     as_of = datetime(2024, 3, 15)
     early = [row for row in EVENTS if row["occurred_at"] < "2024-03"]
     before, _ = rows_of(load_company(tmp_path / "a", leads=LEADS, deals=DEALS, events=early), as_of=as_of)
@@ -131,7 +144,7 @@ def test_what_is_recorded_later_changes_no_figure(made, tmp_path):
     assert round(before["fair"]["revenue_won"] + before["mail"]["revenue_won"], 2) == 100.01
 
 
-def test_a_company_without_campaigns_is_told_what_to_map(tmp_path, made):
+def test_a_company_without_campaigns_is_told_what_to_map(tmp_path):
     leads = [{name: value for name, value in row.items() if name != "campaign"} for row in LEADS]
     deals = [{name: value for name, value in row.items() if name != "campaign"} for row in DEALS]
     load_company(tmp_path / "bare", leads=leads, deals=deals)
