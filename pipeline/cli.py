@@ -401,6 +401,36 @@ def campaigns(
 
 
 @app.command()
+def experiment(
+    words: Annotated[
+        list[str], typer.Argument(metavar="[assign] NAME", help="Which experiment; with assign: draw accounts for it.")
+    ],
+    params: ParamsFile = Path("params.yaml"),
+    share: Annotated[
+        float | None, typer.Option("--share", metavar="SHARE", help="Of accounts drawn for the treatment, with assign.")
+    ] = None,
+    as_of: AsOf = None,
+    out: Out = None,
+    debug: Debug = False,
+) -> None:
+    """Say what the arms of an experiment made of it, and whether that can be believed; or draw accounts for one.
+
+    Example: `leadrev experiment assign "extra call" --share 0.1`, and later `leadrev experiment "extra call"`
+    """
+    from pipeline.commands import experiment as command
+
+    loaded = _load(params)
+    if words[0] == "assign" and len(words) == 2:
+        if share is None or as_of is not None:
+            raise UserError("experiment assign: needs --share, as in --share 0.1, and draws where the data end")
+        typer.echo(command.assign(loaded, words[1], share))
+    elif len(words) == 1 and share is None:
+        typer.echo(command.experiment(loaded, words[0], as_of, out=out or loaded.artifacts_folder).summary())
+    else:
+        raise UserError(f"experiment: found '{' '.join(words)}'; write NAME, or assign NAME --share SHARE")
+
+
+@app.command()
 def serve(
     params: ParamsFile = Path("params.yaml"),
     host: Annotated[

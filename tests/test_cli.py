@@ -23,6 +23,7 @@ COMMANDS = {
     "score": ("--params", "--as-of", "--model", "--explain", "--out", "--previous"),
     "campaigns": ("--params", "--as-of", "--since", "--attribution", "--filter", "--out"),
     "funnel": ("--params", "--as-of", "--by", "--cohort", "--out"),
+    "experiment": ("--params", "--share", "--as-of", "--out"),
     "nightly": ("--params", "--from", "--only", "--dry-run"),
     "status": ("--params",),
     "archive": ("--params",),

@@ -5,10 +5,15 @@ from __future__ import annotations
 from typing import Annotated, Any
 from zoneinfo import available_timezones
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from pipeline.config.column_forms import column_form
 from pipeline.config.near_names import near_miss
+
+STRICT = ConfigDict(
+    extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=False, protected_namespaces=()
+)  # fmt: skip
+"""Of every part of the params file: unknown keys are refused, and nothing changes once read."""
 
 
 def listed(value: Any) -> Any:

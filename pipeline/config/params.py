@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PrivateAttr,
     ValidationError,
@@ -22,8 +21,9 @@ from pydantic import (
 
 from pipeline.common.errors import UserError
 from pipeline.config.data_contract import TABLES, WORDS
+from pipeline.config.experiment_params import ExperimentParams
 from pipeline.config.near_names import check_names, near_miss
-from pipeline.config.param_types import ColumnForm, Text, Texts, Zone, blank_as_mapping, listed
+from pipeline.config.param_types import STRICT, ColumnForm, Text, Texts, Zone, blank_as_mapping, listed
 from pipeline.config.stage_rules import stage_rules
 from pipeline.config.yaml_loader import line_of, read_yaml
 
@@ -31,9 +31,7 @@ from pipeline.config.yaml_loader import line_of, read_yaml
 class _Strict(BaseModel):
     """A part of the params file: unknown keys are refused, and nothing changes once read."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=False, protected_namespaces=()
-    )
+    model_config = STRICT
 
 
 class Source(_Strict):
@@ -286,6 +284,7 @@ class Params(_Strict):
     model: Annotated[ModelParams, BeforeValidator(blank_as_mapping)] = ModelParams()
     audit: Annotated[AuditParams, BeforeValidator(blank_as_mapping)] = AuditParams()
     campaigns: Annotated[CampaignsParams, BeforeValidator(blank_as_mapping)] = CampaignsParams()
+    experiments: Annotated[dict[str, ExperimentParams], BeforeValidator(blank_as_mapping)] = {}
     backtest: Annotated[BacktestParams, BeforeValidator(blank_as_mapping)] = BacktestParams()
     score: Annotated[ScoreParams, BeforeValidator(blank_as_mapping)] = ScoreParams()
     serve: Annotated[ServeParams, BeforeValidator(blank_as_mapping)] = ServeParams()
@@ -351,6 +350,11 @@ class Params(_Strict):
         return "-".join(part for part in ("leadrev", plain, sha256(self.company.encode()).hexdigest()[:8]) if part)
 
 
+PARTS: dict[Any, Any] = {
+    list[Source]: Source, dict[str, NightlySource]: NightlySource, dict[str, ExperimentParams]: ExperimentParams,
+}  # fmt: skip
+
+
 def _fields_at(keys: tuple[Any, ...]) -> list[str]:
     """Keys allowed in the part of the file that the dotted key leads to."""
     model: Any = Params
@@ -363,8 +367,8 @@ def _fields_at(keys: tuple[Any, ...]) -> list[str]:
         if key not in fields:
             return []
         inner = fields[key].annotation
-        model = {list[Source]: Source, dict[str, NightlySource]: NightlySource}.get(inner, inner)
-        of_any_name = model is NightlySource
+        model = PARTS.get(inner, inner)
+        of_any_name = model in (NightlySource, ExperimentParams)
         if not (isinstance(model, type) and issubclass(model, BaseModel)):
             return []
     return [field.alias or name for name, field in model.model_fields.items()]

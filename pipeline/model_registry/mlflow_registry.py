@@ -25,6 +25,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from pipeline.common.errors import UserError
+from pipeline.common.formatting import to_instant
 from pipeline.common.masking import without_password
 from pipeline.common.scratch import ScratchFolder
 from pipeline.common.seals import SealError
@@ -235,6 +236,15 @@ class Registry:
             return str(self.client.get_model_version_by_alias(self.model_name, CHAMPION).version)
         except MlflowException:
             return None
+
+    def trained_by(self, instant: datetime) -> str | None:
+        """Name a version that knows nothing later than an instant (naive UTC): the champion, else the newest."""
+        champion = self.champion()
+        for version in [*([champion] if champion else []), *reversed(self.versions())]:
+            trained = self.client.get_model_version(self.model_name, version).tags.get("trained_as_of")
+            if trained and to_instant(trained) <= instant:
+                return version
+        return None
 
     def challengers(self) -> list[str]:
         """Name the versions that forecast in the shadow: those with an alias that begins with ``challenger``."""

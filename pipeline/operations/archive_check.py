@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.archive.assignments import Assignments
 from pipeline.archive.extracts import Extracts
 from pipeline.archive.forecasts import Forecasts
 from pipeline.common.formatting import count as counted
@@ -23,6 +24,7 @@ def verify(params: Params) -> tuple[list[str], str]:
     for name, chain in (
         ("forecasts", Forecasts(params.archive_folder).chain),
         ("extracts", Extracts(params.archive_folder).chain),
+        ("assignments", Assignments(params.archive_folder).chain),
     ):
         found = list(chain.verify())
         findings += found
