@@ -72,7 +72,8 @@ def _sentences(content: Content) -> Iterator[str]:
             f"({percent(credited / revenue)}); the rest names no campaign."
         )
     for verdict in ("much_counted_little_earned", "little_counted_much_earned"):
-        rows = sorted((row for row in named if row["verdict"] == verdict), key=lambda row: -row["leads"])
+        rows = sorted((row for row in named if row["verdict"] == verdict), key=_ratio)
+        rows = rows[::-1] if verdict == "little_counted_much_earned" else rows
         yield from (row["text"] for row in rows[:2])
         if rows[2:]:
             names = ", ".join(row["name"] for row in rows[2:6]) + (" and more" if rows[6:] else "")
@@ -94,6 +95,10 @@ def _sentences(content: Content) -> Iterator[str]:
             f"{money(top['revenue_per_lead']['value'], currency)} per lead, against "
             f"{money(top['average'], currency)} on average."
         )
+
+
+def _ratio(row: Content) -> tuple[float, str]:
+    return row["won_by_its_leads"] / row["expected_of_its_time"], row["name"]
 
 
 def filter_sentences(hidden: Content) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -61,17 +62,21 @@ def campaign_rows(
     )
     money = {name: frame.assign(channel=_named(frame["campaign"].map(channel_of))) for name, frame in expected.items()}
     spent = costs.spent.assign(channel=_named(costs.spent["campaign"].map(channel_of)))
+    called = Counter(costs.names.values())
     by_name: dict[Any, Any] = dict(zip(verdicts.index, verdicts.to_dict("records"), strict=True))
     campaigns = _rows(leads, "campaign", stages, credited, money, spent, seed)
     for row in campaigns:
         name = row["campaign"]
         row["channel"] = channel_of.get(name)
         row["name"] = costs.names.get(name, name)
+        if called[row["name"]] > 1:
+            row["name"] = f"{row['name']} ({name})"
         # Leads that were there before the campaign reached them are more active than most: no fair comparison.
         judged = by_name.get(name)
         if judged is not None and 2 * judged["leads"] <= row["leads"]:
             judged = None
         row["verdict"] = judged and judged["verdict"]
+        row["won_by_its_leads"] = judged and round(judged["revenue"], 2)
         row["expected_of_its_time"] = judged and round(judged["expected_revenue"], 2)
         row["p_value"] = judged and float(f"{judged['p_value']:.3g}")
     totals = _totals(leads, stages, credited, money, spent)
