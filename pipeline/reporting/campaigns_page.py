@@ -19,12 +19,14 @@ RULES = {
     "model": "by what each campaign added to the forecast: an association, no proof",
 }
 VERDICTS = {
-    "much_counted_little_earned": "Many leads, little revenue",
-    "little_counted_much_earned": "Few leads, much revenue",
+    "much_counted_little_earned": "Less revenue than its leads suggest",
+    "little_counted_much_earned": "More revenue than its leads suggest",
     "as_expected": "As expected",
     "too_early": "Too early to tell",
     None: "Not compared",
 }
+NAMED = ("much_counted_little_earned", "little_counted_much_earned")
+"""Verdicts that chance does not explain."""
 SHOWN, IN_TERMINAL = 100, 12
 
 
@@ -47,6 +49,7 @@ def render_campaigns(content: Content, hidden: Content | None) -> str:
         rows=rows[:SHOWN] + [row for row in rows[SHOWN:] if row["campaign"] is None],
         rule=RULES[content["attribution"]],
         verdicts=VERDICTS,
+        named=NAMED,
         no_campaign=NO_CAMPAIGN,
         has_cost=content["totals"]["cost"] is not None,
         has_expected=content["totals"]["revenue_expected_ever"] is not None,
@@ -71,7 +74,7 @@ def _sentences(content: Content) -> Iterator[str]:
             f"Campaigns are credited with {money(credited, currency)} of {money(revenue, currency)} won "
             f"({percent(credited / revenue)}); the rest names no campaign."
         )
-    for verdict in ("much_counted_little_earned", "little_counted_much_earned"):
+    for verdict in NAMED:
         rows = sorted((row for row in named if row["verdict"] == verdict), key=_ratio)
         rows = rows[::-1] if verdict == "little_counted_much_earned" else rows
         yield from (row["text"] for row in rows[:2])

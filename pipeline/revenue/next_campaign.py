@@ -74,9 +74,16 @@ def next_campaign(
                 "known": won >= WINS_LEAST,
             }
         )
+    found = _told_once(found)
     found.sort(key=lambda row: (not row["known"], -row["revenue_per_lead"]["value"], row["by"], row["value"]))
     kept = [row for row in found if row["known"]][:SHOWN]
     return kept + [row for row in found if not row["known"]][:SHOWN]
+
+
+def _told_once(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Leave out a source that is a channel of the same name and the same leads."""
+    channels = {(row["value"], row["leads"], row["won"]) for row in found if row["by"] == "channel"}
+    return [row for row in found if row["by"] != "source" or (row["value"], row["leads"], row["won"]) not in channels]
 
 
 def _interval(worth: np.ndarray, clusters: np.ndarray, rng: np.random.Generator) -> tuple[float, float]:
