@@ -431,6 +431,20 @@ def experiment(
 
 
 @app.command()
+def selection(
+    params: ParamsFile = Path("params.yaml"), as_of: AsOf = None, out: Out = None, debug: Debug = False
+) -> None:
+    """Say what sales did with the list: grades worked, leads taken against the score, hot leads left, in money.
+
+    Example: `leadrev selection -p company/params.yaml`
+    """
+    from pipeline.commands.selection import selection as run
+
+    loaded = _load(params)
+    typer.echo(run(loaded, as_of, out=out or loaded.artifacts_folder).summary())
+
+
+@app.command()
 def serve(
     params: ParamsFile = Path("params.yaml"),
     host: Annotated[

@@ -24,6 +24,7 @@ COMMANDS = {
     "campaigns": ("--params", "--as-of", "--since", "--attribution", "--filter", "--out"),
     "funnel": ("--params", "--as-of", "--by", "--cohort", "--out"),
     "experiment": ("--params", "--share", "--as-of", "--out"),
+    "selection": ("--params", "--as-of", "--out"),
     "nightly": ("--params", "--from", "--only", "--dry-run"),
     "status": ("--params",),
     "archive": ("--params",),

@@ -7,11 +7,12 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-from tests.bench import ablation, campaigns, features, funnel, incidence, onboarding, pages, reasons
+from tests.bench import ablation, campaigns, experiments, features, funnel, incidence, onboarding, pages, reasons
 
 BENCHES = {
     "incidence": incidence.run, "features": features.run, "reasons": reasons.run, "pages": pages.run,
     "ablation": ablation.run, "onboarding": onboarding.run, "campaigns": campaigns.run, "funnel": funnel.run,
+    "experiments": experiments.run,
 }  # fmt: skip
 PARTS = (
     "lightgbm", "shap", "numpy", "scikit-learn", "hazardous", "scikit-survival", "lifelines",
