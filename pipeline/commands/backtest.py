@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.formatting import count as counted
 from pipeline.common.formatting import money, to_instant
 from pipeline.common.progress import step
+from pipeline.common.seals import sealed_json
 from pipeline.config.params import Params
 from pipeline.evaluation.cutoff import Evaluation, calibration, evaluate, figures, without_nan
 from pipeline.evaluation.model_names import MODELS
@@ -133,7 +133,7 @@ def backtest(params: Params, cutoffs: list[str] | None, out: Path) -> Backtest:
     result = Backtest(params, company.known_until, data_fingerprint(company), evaluations, whole, judged)
     content = result.to_dict()
     files = {
-        "backtest.json": (json.dumps(content, indent=2, allow_nan=False) + "\n").encode(),
+        "backtest.json": sealed_json(content),
         "backtest.html": render_backtest(content).encode(),
     }
     write_whole(out, files)

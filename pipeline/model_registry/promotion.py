@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 from pipeline.common.errors import UserError
+from pipeline.common.seals import SealError, read_sealed_json
 from pipeline.config.params import Params
 from pipeline.model_registry.model_artifact import StoredModel
 
@@ -92,7 +92,10 @@ def _objections(params: Params, stored: StoredModel) -> list[str]:
     path = params.artifacts_folder / "backtest.json"
     if not path.exists():
         return [*objections, f"no backtest is there to judge by ({path}): run `leadrev backtest` first"]
-    tested = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        tested = read_sealed_json(path, "run `leadrev backtest` again")
+    except SealError as error:
+        return [*objections, str(error)]
     if tested["company"] != stored.facts.company:
         objections.append(f"the backtest in {path} is of another company, {tested['company']}")
     if tested["verdict"]["use"] == "no":

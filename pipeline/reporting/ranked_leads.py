@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import json
+import sys
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from pipeline.common import formatting
 from pipeline.common.company_size import SIZE_LIMITS, SIZES
 from pipeline.common.dates import quarter_ends
 from pipeline.common.errors import UserError
-from pipeline.common.seals import check_seal
+from pipeline.common.seals import SealError, check_seal, read_sealed_json
 from pipeline.common.sql import literal
 from pipeline.reporting.lead_filters import (
     FACETS,
@@ -382,9 +383,13 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def read_backtest(folder: Path) -> dict[str, Any] | None:
-    """Read the last backtest; None if there was none."""
+    """Read the last backtest; None if there was none, or it is not the one that was written: that is said."""
     path = folder / "backtest.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    try:
+        return read_sealed_json(path, "it is not shown; run `leadrev backtest` again") if path.exists() else None
+    except SealError as error:
+        print(f"  {error}", file=sys.stderr, flush=True)
+        return None
 
 
 def _base_rows(path: Path, column: str) -> str:

@@ -12,6 +12,7 @@ from conftest import leadrev, refusal
 
 from pipeline.common.atomic_write import sha256_of
 from pipeline.common.errors import UserError
+from pipeline.common.seals import sealed_json
 from pipeline.config.params import load_params
 from pipeline.model_registry import model_artifact
 from pipeline.model_registry.mlflow_registry import Registry
@@ -43,7 +44,7 @@ def says(copied, use, **changes):
         "source_fingerprint": source_fingerprint(),
         "verdict": {"use": use, "text": "worse than asking the biggest company first"},
     }
-    (copied.folder / "backtest.json").write_text(json.dumps(tested | changes))
+    (copied.folder / "backtest.json").write_bytes(sealed_json(tested | changes))
 
 
 def test_a_run_keeps_params_fingerprint_metrics_and_figures(company):
@@ -108,6 +109,10 @@ def test_a_version_that_is_not_there_or_no_champion_gives_one_line(copied):
 
 def test_a_bad_verdict_refuses_and_force_is_written_down(two_versions):
     words = ("promote", "latest", "--by", "Bo", "--because", "newer")
+    says(two_versions, "no")
+    written = two_versions.folder / "backtest.json"
+    written.write_text(written.read_text().replace('"no"', '"yes"'))
+    assert "was changed since it was written" in refusal(*words, folder=two_versions.folder)
     says(two_versions, "no")
     said = refusal(*words, folder=two_versions.folder)
     assert "worse than asking" in said

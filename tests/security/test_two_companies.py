@@ -24,6 +24,7 @@ from made_up_scores import (
     served,
 )
 
+from pipeline.common.seals import sealed_json
 from pipeline.insights import lead_insights
 from pipeline.reporting.lead_names import NAMES
 from pipeline.reporting.ranked_leads import Ranking
@@ -83,7 +84,7 @@ def site(folder, patch, made, **serve):
     )
     (folder / "manifest.json").write_text(json.dumps(made.manifest))
     seal(folder)
-    (folder / "backtest.json").write_text(json.dumps(made.backtest))
+    (folder / "backtest.json").write_bytes(sealed_json(made.backtest))
     names = pa.Table.from_pandas(made.names, NAMES, preserve_index=False)
     patch.setattr(score_cache, "open_ranking", lambda params: Ranking(folder, names))
     tokens = folder / "tokens.yaml"

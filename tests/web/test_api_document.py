@@ -1,13 +1,12 @@
 """Every path of the API's own document does what the document says, whatever it is asked."""
 
-import json
-
 import hypothesis
 import pytest
 import schemathesis
 from made_up_scores import made_up_backtest, write_scores
 from made_up_scores import served as served_params
 
+from pipeline.common.seals import sealed_json
 from pipeline.reporting.ranked_leads import Ranking
 from pipeline.web import auth, score_cache
 from pipeline.web.app import create_app
@@ -27,7 +26,7 @@ PATHS = {
 def document(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("document")
     names = write_scores(folder, 20)
-    (folder / "backtest.json").write_text(json.dumps(made_up_backtest()))
+    (folder / "backtest.json").write_bytes(sealed_json(made_up_backtest()))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(score_cache, "open_ranking", lambda params: Ranking(folder, names))
         app = create_app(served_params(folder))

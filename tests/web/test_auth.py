@@ -1,6 +1,5 @@
 """Who may see what: tokens, log-ins, roles, and requests from other sites."""
 
-import json
 import logging
 import re
 import stat
@@ -15,6 +14,7 @@ from made_up_scores import made_up_backtest, write_scores
 from made_up_scores import served as served_params
 
 from pipeline.common.errors import UserError
+from pipeline.common.seals import sealed_json
 from pipeline.reporting.ranked_leads import Ranking
 from pipeline.web import app as web_app
 from pipeline.web import auth, limits, score_cache, server, tokens
@@ -26,7 +26,7 @@ HOST = "https://leads.example"
 def served(tmp_path_factory):
     folder = tmp_path_factory.mktemp("shared")
     names = write_scores(folder, 90)
-    (folder / "backtest.json").write_text(json.dumps(made_up_backtest()))
+    (folder / "backtest.json").write_bytes(sealed_json(made_up_backtest()))
     file = folder / "tokens.yaml"
     made = {
         "Max": tokens.add_token(file, "Max", None),

@@ -1,6 +1,5 @@
 """The pages and the report in a real browser: by keyboard, on a phone, in the dark, on paper, and for axe."""
 
-import json
 import shutil
 import threading
 import time
@@ -10,6 +9,7 @@ import pytest
 from made_up_scores import NASTY_NAME, bearer, made_up_backtest, write_scores
 from made_up_scores import served as served_params
 
+from pipeline.common.seals import sealed_json
 from pipeline.reporting import html, sales_report
 from pipeline.reporting.lead_details import Details
 from pipeline.reporting.ranked_leads import Ranking
@@ -35,7 +35,7 @@ def site(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("seen")
     names = write_scores(folder, ROWS)
-    (folder / "backtest.json").write_text(json.dumps(made_up_backtest()))
+    (folder / "backtest.json").write_bytes(sealed_json(made_up_backtest()))
     ranking = Ranking(folder, names, "Europe/Berlin")
     (folder / "report.html").write_text(
         html.render_report(sales_report.report_content(ranking, made_up_backtest(), Details(folder)))

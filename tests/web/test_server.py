@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import threading
 
 import pyarrow as pa
@@ -12,6 +11,7 @@ from html_checks import tags
 from made_up_scores import NASTY_NAME, bearer, made_up_backtest, write_scores
 from made_up_scores import served as served_params
 
+from pipeline.common.seals import sealed_json
 from pipeline.reporting.lead_filters import Filters
 from pipeline.reporting.lead_names import NAMES
 from pipeline.reporting.ranked_leads import Ranking
@@ -25,7 +25,7 @@ ROWS = 130
 def client(tmp_path_factory):
     folder = tmp_path_factory.mktemp("served")
     names = write_scores(folder, ROWS)
-    (folder / "backtest.json").write_text(json.dumps(made_up_backtest()))
+    (folder / "backtest.json").write_bytes(sealed_json(made_up_backtest()))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(score_cache, "open_ranking", lambda params: Ranking(folder, names))
         app = create_app(served_params(folder))
