@@ -17,6 +17,7 @@ from models.small_samples import FEW_WINS
 from pipeline.audit.leakage_audit import audit
 from pipeline.audit.reading_warnings import warning_rows
 from pipeline.audit.source_counts import counts_table, source_counts
+from pipeline.audit.time_zones import time_zone_text
 from pipeline.common.atomic_write import check_writable, write_whole
 from pipeline.common.errors import UserError
 from pipeline.common.formatting import count as counted
@@ -111,6 +112,7 @@ def audit_content(loaded: LoadedCompany, as_of: datetime) -> dict[str, Any]:
         "sources": source_counts(loaded, as_of),
         "outcomes": found.counts,
         "identity": loaded.identity.as_dict(),
+        "time_zone": time_zone_text(loaded),
         "definitions": count_definitions(loaded),
         "excluded": found.excluded,
         "set_aside": {column: sorted(masked(word) for word in words) for column, words in found.set_aside.items()},
@@ -170,6 +172,7 @@ def summary(result: CheckResult) -> str:
         )
         lines += [f"  {n:,} × {reason}" for reason, n in count["reasons"].items()]
     lines.append(f"Identity: {content['identity']['text']}")
+    lines.append(f"Time zone: {content['time_zone']}")
     outcomes = content["outcomes"]
     lines.append(
         "Leads: "

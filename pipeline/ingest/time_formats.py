@@ -11,7 +11,7 @@ from pipeline.common.sql import literal, quoted
 from pipeline.ingest.month_names import month_numbers
 from pipeline.ingest.parsing import Conventions, clean_sql
 
-FIRST_DAY, LAST_DAY = "1980-01-01", "2100-01-01"
+FIRST_DAY, LAST_DAY = "1980-01-01", "2190-01-01"
 """Times outside of these are nobody's customer history, but zeros and placeholders."""
 
 _BREAK = r"(?:\.? de |[.] ?|[-/ ])"
@@ -33,7 +33,7 @@ MIDNIGHT = (
 )
 SERIAL = r"\d{5}(?:[.,]\d{1,12})?"
 FIRST_SERIAL, LAST_SERIAL = 29_221, 73_050
-"""Days of `FIRST_DAY` and `LAST_DAY` as spreadsheets count them."""
+"""1980-01-01 and 2100-01-01 as spreadsheets count days: higher numbers are rather ids."""
 
 
 def time_sql(column: str, type_: str, conventions: Conventions, first_day: str = FIRST_DAY) -> str:

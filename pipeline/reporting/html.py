@@ -198,6 +198,7 @@ def render_audit(audit: Mapping[str, Any]) -> str:
         timezone=audit.get("timezone", "UTC"),
         counts=audit.get("counts") or {},
         identity=audit.get("identity") or {},
+        time_zone=audit.get("time_zone"),
         months=months,
         most=max([1e-9, *(month["sides"][0][1] for month in months)]),
         total=total,
