@@ -400,6 +400,24 @@ def campaigns(
     typer.echo(result.summary())
 
 
+@app.command("month-end")
+def month_end(
+    month: Annotated[str, typer.Argument(metavar="MONTH", help="A month that is over, like 2026-07.")],
+    params: ParamsFile = Path("params.yaml"),
+    as_of: AsOf = None,
+    out: Out = None,
+    debug: Debug = False,
+) -> None:
+    """Compare what was forecast on a month's first day with what came, in steps that add up to the cent.
+
+    Example: `leadrev month-end 2026-07`
+    """
+    from pipeline.commands.month_end import month_end as run
+
+    loaded = _load(params)
+    typer.echo(run(loaded, month, as_of, out=out or loaded.artifacts_folder).summary())
+
+
 @app.command()
 def experiment(
     words: Annotated[

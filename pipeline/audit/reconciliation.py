@@ -123,12 +123,15 @@ class Reconciliation:
         Per table: ``rows`` in the source, ``loaded``, ``quarantined``.
     currencies : list of Currency
         The company's own first.
+    month_currencies : dict of str to list of Currency
+        Likewise, of each month of `months`.
     """
 
     currency: str
     months: list[Month]
     rows: dict[str, dict[str, int]]
     currencies: list[Currency]
+    month_currencies: dict[str, list[Currency]]
 
     @property
     def total(self) -> Month:
@@ -235,7 +238,7 @@ def reconcile(loaded: LoadedCompany) -> Reconciliation:
         "unconverted": connection.execute(_monthly_sql(unconverted, zone)).fetchall(),
         "without_lead": _without_lead(loaded),
     }
-    currencies = _currencies(loaded, source, usable, quarantined, in_ours)
+    by_month = _currencies(loaded, source, usable, quarantined, in_ours)
     connection.execute("DROP TABLE arrived")
     figures = {side: {month: (deals, revenue) for month, deals, revenue in rows} for side, rows in sides.items()}
     months = sorted({month for rows in figures.values() for month in rows})
@@ -253,7 +256,8 @@ def reconcile(loaded: LoadedCompany) -> Reconciliation:
             table: {name: count[name] for name in ("rows", "loaded", "quarantined")}
             for table, count in loaded.counts.items()
         },
-        currencies,
+        by_month.pop(""),
+        by_month,
     )
 
 
@@ -265,20 +269,27 @@ def _worth_sql(currency: str, *, has_rates: bool) -> str:
     return f"CASE WHEN {foreign} THEN coalesce({converted_sql()}, amount) ELSE amount END"
 
 
-def _currencies(loaded: LoadedCompany, source: str, usable: str, quarantined: str, in_ours: str) -> list[Currency]:
-    """Sum up won deals by the currency they were written in."""
+def _currencies(
+    loaded: LoadedCompany, source: str, usable: str, quarantined: str, in_ours: str
+) -> dict[str, list[Currency]]:
+    """Sum up won deals by the currency they were written in: of each month, and (under no name) of all."""
     ours = loaded.params.currency
     name = f"coalesce(upper(currency), {literal(ours)})"
+    month = _month_sql(loaded.params.data.timezone)
     found = []
     for rows, amount in ((source, "amount"), (usable, "amount"), (quarantined, "amount"), (usable, in_ours)):
-        query = f"SELECT {name}, count(*), sum({amount}) FROM ({rows}) WHERE outcome = 'won' GROUP BY ALL"
-        found.append({word: (n, total) for word, n, total in loaded.connection.execute(query).fetchall()})
-    currencies = []
-    for word in sorted(set().union(*found), key=lambda word: (word != ours, word)):
-        inside, loaded_, aside, worth = (Decimal(side.get(word, (0, None))[1] or 0) for side in found)
-        has_worth = word == ours or bool(loaded.params.data.sources.rates)
-        count = found[0].get(word, (0, None))[0]
-        currencies.append(Currency(word, count, inside, loaded_, aside, worth if has_worth else None))
+        query = (
+            f"SELECT coalesce({month}, ''), {name}, count(*), sum({amount}) FROM ({rows}) WHERE outcome = 'won' "
+            f"GROUP BY GROUPING SETS ((2), ({month}, 2))"
+        )
+        found.append({(m, word): (n, total) for m, word, n, total in loaded.connection.execute(query).fetchall()})
+    has_rates = bool(loaded.params.data.sources.rates)
+    currencies: dict[str, list[Currency]] = {"": []}
+    for when, word in sorted(set().union(*found), key=lambda key: (key[0], key[1] != ours, key[1])):
+        inside, loaded_, aside, worth = (Decimal(side.get((when, word), (0, None))[1] or 0) for side in found)
+        count = found[0].get((when, word), (0, None))[0]
+        converted = worth if word == ours or has_rates else None
+        currencies.setdefault(when, []).append(Currency(word, count, inside, loaded_, aside, converted))
     return currencies
 
 
@@ -330,9 +341,13 @@ def _newest_sql(rows: str, order: str) -> str:
     )
 
 
+def _month_sql(zone: str) -> str:
+    return f"coalesce(strftime(timezone('{zone}', timezone('UTC', closed_at)), '%Y-%m'), '{NO_MONTH}')"
+
+
 def _monthly_sql(rows: str, zone: str, amount: str = "amount") -> str:
-    month = f"coalesce(strftime(timezone('{zone}', timezone('UTC', closed_at)), '%Y-%m'), '{NO_MONTH}')"
-    return f"SELECT {month}, count(*), coalesce(sum({amount}), 0) FROM ({rows}) WHERE outcome = 'won' GROUP BY ALL"
+    sums = f"count(*), coalesce(sum({amount}), 0)"
+    return f"SELECT {_month_sql(zone)}, {sums} FROM ({rows}) WHERE outcome = 'won' GROUP BY ALL"
 
 
 def _without_lead(loaded: LoadedCompany) -> list[tuple[str, int, Decimal]]:
