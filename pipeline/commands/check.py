@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from models.small_samples import FEW_WINS
 from pipeline.audit.leakage_audit import audit
 from pipeline.audit.reading_warnings import warning_rows
+from pipeline.audit.sales_cycle import sales_cycle
 from pipeline.audit.source_counts import counts_table, source_counts
 from pipeline.audit.time_zones import time_zone_text
 from pipeline.common.atomic_write import check_writable, write_whole
@@ -113,6 +114,7 @@ def audit_content(loaded: LoadedCompany, as_of: datetime) -> dict[str, Any]:
         "outcomes": found.counts,
         "identity": loaded.identity.as_dict(),
         "time_zone": time_zone_text(loaded),
+        "cycle": sales_cycle(loaded, as_of),
         "definitions": count_definitions(loaded),
         "excluded": found.excluded,
         "set_aside": {column: sorted(masked(word) for word in words) for column, words in found.set_aside.items()},
@@ -181,6 +183,7 @@ def summary(result: CheckResult) -> str:
         )
     )
     lines += [f"  {name}: {n:,}" for name, n in content["definitions"].items()]
+    lines.append(f"Sales cycle: {content['cycle']['text']}")
     lines += [f"Kept out of the model: {column}: {reason}" for column, reason in content["excluded"].items()]
     lines += [f"Warning: {warning['text']}" for warning in content["warnings"]]
     return "\n".join(lines)

@@ -199,6 +199,7 @@ def render_audit(audit: Mapping[str, Any]) -> str:
         counts=audit.get("counts") or {},
         identity=audit.get("identity") or {},
         time_zone=audit.get("time_zone"),
+        cycle=audit.get("cycle"),
         months=months,
         most=max([1e-9, *(month["sides"][0][1] for month in months)]),
         total=total,
