@@ -17,6 +17,7 @@ from pipeline.config.params import Params, load_params
 LEADS = 1_000
 NIGHTS = ("2026-05-13", "2026-05-14", "2026-05-15")
 SHOWN_LEADS = 3
+EXPERIMENT, SHARE = "one more call", 0.1
 
 
 def play_nights(out: Path, champion: Params) -> str:
@@ -32,9 +33,12 @@ def play_nights(out: Path, champion: Params) -> str:
     Returns
     -------
     str
-        What each night came to, and what changed since the night before, in a few lines.
+        What each night came to, what changed since the night before and what sales left, in a few lines.
     """
+    from pipeline.commands.experiment import assign
     from pipeline.commands.nightly import nightly
+    from pipeline.commands.selection import selection
+    from pipeline.reporting.selection_page import sentences
     from pipeline.simulation.simulate import simulate
 
     lines = [f"\nThree nights of a company of {LEADS:,} leads, in {out}/:"]
@@ -46,6 +50,10 @@ def play_nights(out: Path, champion: Params) -> str:
             result = nightly(params, say=lambda text: None)
         lines.append(f"  {night}: {result.run.state}, {_seen(params)}")
     lines += ["What changed since yesterday, of the leads that moved most:", *_moved(out, params)]
+    left = selection(params, None, out=out)
+    lines.append("What sales left, and a draw that is to tell whether one more call helps:")
+    lines += [f"  {sentence}" for sentence in sentences(left.content)[:1]]
+    lines.append(f"  {assign(params, EXPERIMENT, SHARE).splitlines()[0]}")
     return "\n".join([*lines, f"  leadrev status --params {out}/params.yaml"])
 
 

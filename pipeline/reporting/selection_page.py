@@ -54,7 +54,7 @@ def _sentences(content: Content) -> Iterator[str]:
         )
         if against["revenue_expected"] is not None:
             line += f" so far, where {money(against['revenue_expected'], currency)} was forecast"
-        yield f"{line}. Nothing speaks against taking what people know better."
+        yield f"{line}."
     if against and against["left"]["leads"]:
         left = against["left"]
         yield (

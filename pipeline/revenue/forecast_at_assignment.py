@@ -19,6 +19,8 @@ from pipeline.common.formatting import count, percent
 from pipeline.ingest.company import LoadedCompany
 from pipeline.model_registry.mlflow_registry import Registry
 
+INSTANTS_LIMIT = 400
+"""Different instants of assignment that are forecast each: what a company was like is worked out anew for every one."""
 STALE_DAYS = 7
 """Days after which an archived forecast says too little of a lead's assignment."""
 
@@ -116,12 +118,24 @@ def _by_model(company: LoadedCompany, leads: pd.DataFrame, columns: list[str]) -
     version, stored = registry.load(version)
     stored.check_horizons(params, version)
     tables = company.on_engine
-    dated = ibis.memtable(leads[["lead_id", "assigned_at"]]).select("lead_id", as_of=ibis._.assigned_at.cast(TIME))
+    instants = leads["assigned_at"]
+    for every_days in (1, 7, 28):
+        if instants.nunique() > INSTANTS_LIMIT:
+            instants = _day_starts(leads["assigned_at"], every_days, params.data.timezone)
+    dated = ibis.memtable(leads[["lead_id"]].assign(as_of=instants)).mutate(as_of=ibis._.as_of.cast(TIME))
     spells = lifecycle.open_spells(tables).select("lead_id", "episode", "known_from", "known_until")
     open_then = dated.join(spells, "lead_id")
     open_then = open_then.filter(point_in_time.current_at(open_then, open_then.as_of))
     matrix = build_matrix(tables, materialise(open_then.select("lead_id", "episode", "as_of")), stored.spec)
     if not len(matrix):
-        raise UserError("none of them was open when it was assigned")
+        raise UserError("none of them was open at the dates that they can be forecast at")
     forecast = stored.forecast(matrix)[columns].set_index(matrix["lead_id"])
     return version, forecast.reindex(leads["lead_id"]).set_index(leads.index)
+
+
+def _day_starts(instants: pd.Series, every_days: int, timezone: str) -> pd.Series:
+    """Go back from instants to beginnings of the company's days, a few dates for many instants."""
+    local = instants.dt.tz_localize("UTC").dt.tz_convert(timezone).dt.tz_localize(None).dt.normalize()
+    back = ((local - local.min()).dt.days % every_days).map(lambda days: pd.Timedelta(days=days))
+    starts = (local - back).dt.tz_localize(timezone, ambiguous=True, nonexistent="shift_forward")
+    return starts.dt.tz_convert("UTC").dt.tz_localize(None).astype("datetime64[us]")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 
 import ibis
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from company_files import load_company
 from conftest import leadrev, refusal
@@ -18,6 +19,7 @@ from random_company import random_frames, to_tables, with_another_future
 
 from features.schema import TIME
 from pipeline.archive.assignments import Assignments
+from pipeline.archive.forecasts import Forecasts
 from pipeline.common.errors import UserError
 from pipeline.config.experiment_params import ExperimentParams
 from pipeline.config.params import Params
@@ -25,6 +27,7 @@ from pipeline.operations.archive_check import verify
 from pipeline.revenue.arm_difference import accounts_needed, arm_difference
 from pipeline.revenue.experiment_assignment import assign
 from pipeline.revenue.experiments import experiment
+from pipeline.revenue.forecast_at_assignment import forecast_at_assignment
 
 AS_OF = datetime(2023, 11, 10)
 END = datetime(2024, 12, 1)
@@ -241,10 +244,19 @@ def test_accounts_are_drawn_once_and_for_good(tmp_path):
 
 def test_what_was_drawn_is_analysed_and_what_was_laid_down_stays(tmp_path):
     company = company_of(tmp_path, experiments={"calls": {"horizon_days": 10}})
-    assign(company, "calls", 0.5)
+    rows = assign(company, "calls", 0.5).rows
+    for back_days, chance in ((0.5, 0.1), (-3, 0.9)):  # the night before, and one that is too late
+        night = company.known_until - timedelta(days=back_days)
+        leads, draw = rows["lead_id"].tolist(), np.random.default_rng(0)
+        Forecasts(company.params.archive_folder).append(night.date(), {"scores": pa.table({
+            "lead_id": leads, "as_of": pa.array([night] * len(leads), pa.timestamp("us")),
+            "p_win_90d": chance * draw.random(len(leads)), "expected_revenue_90d": draw.random(len(leads)),
+        })}, {})  # fmt: skip
     later = company_of(tmp_path, experiments={"calls": {"horizon_days": 30}}, data={"known_until": "2024-12-20"})
     content = experiment(later, "calls", later.known_until)
     assert content["horizon_days"] == 10
+    assert content["notes"][0] == "100% of the forecasts are archived ones"
+    assert forecast_at_assignment(later, Assignments(later.params.archive_folder).read("calls")).chance.max() <= 0.1
     assert "horizon_kept" in codes(content)
     assert sum(arm["leads"] for arm in content["arms"]) == len(Assignments(company.params.archive_folder).read("calls"))
 
