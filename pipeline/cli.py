@@ -152,7 +152,7 @@ def check(params: ParamsFile = Path("params.yaml"), out: Out = None, debug: Debu
     loaded = _load(params)
     folder = out or loaded.artifacts_folder
     typer.echo(command.summary(command.check(loaded, folder)))
-    typer.echo(f"Written: {folder}/audit.html, audit.json, quarantine.parquet")
+    typer.echo(f"Written: {folder}/audit.html, audit.json, quarantine.parquet, warnings.parquet")
 
 
 @app.command()
