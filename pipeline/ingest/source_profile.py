@@ -16,7 +16,7 @@ from pipeline.ingest.databases import quoted
 PROFILED = ("leads", "deals", "accounts", "events")
 WORD_COLUMNS = {
     "leads": ("source", "kind", "entry", "product", "status"),
-    "deals": ("kind", "product", "stage", "forecast_category"),
+    "deals": ("kind", "product", "stage"),
     "accounts": ("industry", "country"),
     "events": ("kind", "direction", "channel"),
 }

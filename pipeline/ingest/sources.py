@@ -60,6 +60,8 @@ class RawTable:
         For a column whose cells hold several values, the mark between them.
     made : frozenset of str
         Columns of the relation that the source does not have.
+    has_local_times : bool
+        Some of its times say no offset.
     """
 
     table: str
@@ -76,6 +78,7 @@ class RawTable:
     origins: dict[str, tuple[str, ...]] = field(default_factory=dict)
     splits: dict[str, str] = field(default_factory=dict)
     made: frozenset[str] = frozenset()
+    has_local_times: bool = False
 
     @property
     def base(self) -> str:

@@ -15,6 +15,7 @@ from pipeline.ingest.column_mapping import Mapping, map_columns
 from pipeline.ingest.company import LOADED
 from pipeline.ingest.derived_columns import derive_columns
 from pipeline.ingest.left_out import with_deleted
+from pipeline.ingest.local_times import has_local_times
 from pipeline.ingest.parsing import Conventions
 from pipeline.ingest.record_versions import settle_versions
 from pipeline.ingest.sources import RawTable
@@ -69,6 +70,8 @@ def stage_sources(
         if of_table:
             base = Conventions(currency=params.currency, zone=params.data.timezone)
             agreed = [agree(connection, mapping, base) for mapping in of_table]
+            for mapping in of_table:
+                mapping.raw.has_local_times = has_local_times(connection, mapping)
             staged[table] = stage(connection, table, of_table, agreed, qualify=qualify)
             settle_versions(connection, staged[table])
             read_dates(connection, staged[table], of_table)
