@@ -25,7 +25,7 @@ from pipeline.model_registry.model_artifact import StoredModel
 from pipeline.revenue.attribution import coalitions, shapley_weights
 from pipeline.revenue.expected_revenue import champion_at
 
-CLONES_AT_ONCE = 40_000
+CLONES_AT_ONCE = 250_000
 _DAY = pd.Timedelta(days=1)
 
 
