@@ -17,6 +17,7 @@ from pipeline.common.dates import iso, local_iso
 from pipeline.common.errors import UserError
 from pipeline.common.formatting import local_date
 from pipeline.ingest.company import LoadedCompany
+from pipeline.planning.archived_plan import archived_plan
 from pipeline.planning.bridge import bridge, from_units, to_units
 from pipeline.planning.month_deals import named, sources_of, team_of, with_categories, won_deals
 from pipeline.planning.month_forecast import LEVEL, MonthForecast, month_forecast
@@ -93,13 +94,14 @@ def month_end(company: LoadedCompany, month: str, as_of: datetime) -> Content:
     deals = won_deals(company, span.start, span.end, as_of)
     if forecast is not None:
         deals = with_categories(company, deals, as_of, forecast.as_of, forecast.leads["lead_id"])
-    planned: dict[str, int] = {}
+    plan, no_plan = (None, None) if forecast is None else archived_plan(forecast.entry, span.start, span.end, zone)
+    planned = {} if plan is None else plan.planned
     reps, why = rep_forecast(company, span.start, span.end, as_of)
     notes = [] if forecast is None else list(forecast.said)
     if forecast is None:
         notes.append("the archive has no forecast of the month's first day: `leadrev nightly` keeps one every night")
-    if not planned:
-        notes.append("the archive has no plan of this month: arrivals and existing business are held against nothing")
+    if no_plan:
+        notes.append(no_plan)
     if why:
         notes.append(f"no forecast by the reps: {why}")
     return {
@@ -109,6 +111,7 @@ def month_end(company: LoadedCompany, month: str, as_of: datetime) -> Content:
         "month": month,
         "as_of": iso(as_of),
         "forecast": None if forecast is None else _forecast(forecast),
+        "planned": {name: from_units(amount) for name, amount in planned.items()},
         "actual": {"amount": from_units(int(deals["amount"].sum())), "deals": len(deals)},
         "bridge": [] if forecast is None else bridge(forecast.leads, deals, planned),
         "groups": [] if forecast is None else _groups(company, forecast, deals, as_of),
@@ -213,6 +216,7 @@ def _history(company: LoadedCompany, span: MonthSpan, as_of: datetime) -> Conten
         deals = won_deals(company, one.start, one.end, as_of)
         own = deals["lead_id"].isin(forecast.leads["lead_id"]) & ~deals["is_late"].astype(bool)
         came = int(deals.loc[own.to_numpy(bool), "amount"].sum())
+        plan, _ = archived_plan(forecast.entry, one.start, one.end, company.params.data.timezone)
         interval = forecast.interval()
         rows.append({
             "month": name,
@@ -221,6 +225,7 @@ def _history(company: LoadedCompany, span: MonthSpan, as_of: datetime) -> Conten
             "high": None if interval is None else round(interval[1] / 10_000, 2),
             "actual": from_units(came),
             "inside": None if interval is None else bool(interval[0] <= came <= interval[1]),
+            "total": None if plan is None or plan.total is None else _total(plan.total, int(deals["amount"].sum())),
             "total_actual": from_units(int(deals["amount"].sum())),
         })  # fmt: skip
     hoped, came_all = sum(row["forecast"] for row in rows), sum(row["actual"] for row in rows)
@@ -230,6 +235,16 @@ def _history(company: LoadedCompany, span: MonthSpan, as_of: datetime) -> Conten
         "bias": round(hoped / came_all, 4) if came_all else None,
         "coverage": round(float(np.mean(inside)), 4) if inside else None,
         "level": LEVEL,
+    }
+
+
+def _total(plan: tuple[int, int, int], came: int) -> Content:
+    value, low, high = plan
+    return {
+        "forecast": from_units(value),
+        "low": from_units(low),
+        "high": from_units(high),
+        "inside": low <= came <= high,
     }
 
 

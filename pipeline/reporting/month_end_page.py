@@ -11,6 +11,7 @@ from pipeline.reporting.html import render_alone
 
 Content = Mapping[str, Any]
 LABELS = {"owner": "Owner", "team": "Team", "source": "Source"}
+PLANNED = {"arrivals": "Plan: leads yet to arrive", "existing_business": "Plan: existing business"}
 SHOWN = 30
 
 
@@ -40,6 +41,7 @@ def render_month_end(content: Content) -> str:
         name=month_name(content["month"]),
         sentences=sentences(content),
         labels=LABELS,
+        planned=[(PLANNED[name], amount) for name, amount in content["planned"].items()],
         shown=SHOWN,
         month_name=month_name,
         most=max([1e-9, *(abs(row["amount"]) for row in content["bridge"])]),
@@ -105,6 +107,7 @@ def terminal_table(content: Content) -> list[str]:
     forecast = content["forecast"]
     lines = [f"{content['month'] + ' in ' + content['currency']:44}{'amount':>18}{'deals':>9}"]
     lines.append(line("Forecast on the first day, open leads", None if forecast is None else forecast["amount"]))
+    lines += [line(PLANNED[name], amount) for name, amount in content["planned"].items()]
     lines += [line(f"  {row['name']}", row["amount"], count(row["deals"])) for row in content["bridge"]]
     lines.append(line("Won", content["actual"]["amount"], count(content["actual"]["deals"])))
     return lines

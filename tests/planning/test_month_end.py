@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -17,7 +18,10 @@ from html_checks import assert_alone
 from random_company import random_frames, to_tables, with_another_future
 
 from pipeline.archive.forecasts import Forecasts
+from pipeline.common.errors import UserError
 from pipeline.config.params import Params
+from pipeline.planning.archived_plan import archived_plan
+from pipeline.planning.bridge import bridge
 from pipeline.planning.month_end import MonthSpan, month_end
 from pipeline.reporting.month_end_page import render_month_end, sentences
 
@@ -42,7 +46,8 @@ def exact(value):
 def assert_adds_up(content):
     """Every cent stands in one step, and in one row of each group."""
     total = exact(content["actual"]["amount"])
-    assert exact(content["forecast"]["amount"]) + sum(exact(row["amount"]) for row in content["bridge"]) == total
+    begun = exact(content["forecast"]["amount"]) + sum(exact(amount) for amount in content["planned"].values())
+    assert begun + sum(exact(row["amount"]) for row in content["bridge"]) == total
     for group in content["groups"]:
         assert sum(exact(row["actual"]) for row in group["rows"]) == total, group["by"]
         assert sum(exact(row["forecast"]) for row in group["rows"]) == exact(content["forecast"]["amount"])
@@ -120,6 +125,28 @@ def test_each_deal_stands_in_its_step(company):
     assert "€581" in sentences(content)[0]
 
 
+def test_an_archived_plan_of_the_month_is_what_arrivals_are_held_against(company):
+    entry = Forecasts(company.params.archive_folder).nights()[0]
+    plan = {"from": "2024-04-01", "until": "2024-04-30", "to_come": {"value": 30.303, "low": 1.0, "high": 99.0},
+            "existing": 80, "total": {"value": 226.3, "low": 100.0, "high": 500.0}}  # fmt: skip
+    content = month_end(company, "2024-04", company.known_until)
+    for until, is_of_month in (("2024-04-30", True), ("2024-06-30", False)):
+        (entry.folder / "plan.json").write_text(json.dumps(plan | {"until": until}))
+        sealed = dataclasses.replace(entry, seal={**entry.seal, "files": {**entry.seal["files"], "plan.json": {}}})
+        found, why = archived_plan(sealed, datetime(2024, 4, 1), datetime(2024, 5, 1), "UTC")
+        assert (found is not None) == is_of_month == (why is None)
+        if found:
+            assert found.planned == {"arrivals": 303_000, "existing_business": 800_000}
+            assert found.total == (2_263_000, 1_000_000, 5_000_000)
+    (entry.folder / "plan.json").unlink()
+    assert content["planned"] == {}
+    leads = pd.DataFrame({"lead_id": ["L1"], "expected": [5], "value": [20]})
+    deals = pd.DataFrame({"lead_id": ["L1", "X"], "category": ["forecast", "arrived"], "amount": [30, 7],
+                          "at_start": [30, 7]})  # fmt: skip
+    steps = {row["step"]: round(row["amount"] * 10_000) for row in bridge(leads, deals, {"arrivals": 4})}
+    assert (steps["won_count"], steps["deal_size"], steps["arrivals"]) == (15, 10, 3)
+
+
 def test_a_month_without_a_forecast_still_says_what_came(company):
     content = month_end(company, "2024-05", company.known_until)
     assert (content["forecast"], content["bridge"]) == (None, [])
@@ -135,7 +162,7 @@ def test_months_are_the_company_s_own():
 
 @pytest.mark.parametrize("seed", range(2))
 def test_the_bridge_adds_up_on_any_company_and_nothing_learnt_later_moves_it(tmp_path, seed):
-    as_of, months = datetime(2024, 2, 3), ("2023-12", "2024-01")
+    as_of, months = datetime(2024, 2, 3), ("2024-01",)
     frames = random_frames(seed, leads_count=200)
     rng = np.random.default_rng(seed)
     deals = frames["deals"]
@@ -174,4 +201,5 @@ def test_the_command_writes_what_it_says(company, tmp_path):
     assert json.loads((tmp_path / "month-end.json").read_text()) == month_end(company, "2024-04", company.known_until)
     assert "How many were won" in ran.out
     assert "like 2026-07" in refusal("month-end", "July", folder=folder)
-    assert "not over" in refusal("month-end", "2030-01", folder=folder)
+    with pytest.raises(UserError, match="not over"):
+        month_end(company, "2024-06", company.known_until)
