@@ -280,6 +280,34 @@ def nightly(
 
 
 @app.command()
+def deliver(
+    params: ParamsFile = Path("params.yaml"),
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="NAME", help="Only this sink of `deliver` in params.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be sent, and send nothing.")] = False,
+    resend: Annotated[
+        bool, typer.Option("--resend", help="With --to: what is parked again; a database or file gets every row anew.")
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    """Send the last scores to databases, files and mailboxes: only what changed, nothing twice.
+
+    Exits with 0 (everything is delivered), 3 (something waits for another try, or for a person) or 2 (a mistake).
+
+    Example: `leadrev deliver --to dwh -p company/params.yaml`
+    """
+    from pipeline.commands import deliver as command
+
+    if dry_run:
+        typer.echo(command.dry_run(_load(params), to))
+        return
+    result = command.deliver(_load(params), to, resend=resend)
+    typer.echo(result.summary())
+    raise typer.Exit(result.exit_code)
+
+
+@app.command()
 def status(params: ParamsFile = Path("params.yaml"), debug: Debug = False) -> None:
     """Say in five lines how the last night went, what it read, what is archived, and what to do next.
 

@@ -27,6 +27,7 @@ COMMANDS = {
     "experiment": ("--params", "--share", "--as-of", "--out"),
     "selection": ("--params", "--as-of", "--out"),
     "nightly": ("--params", "--from", "--only", "--dry-run"),
+    "deliver": ("--params", "--to", "--dry-run", "--resend"),
     "status": ("--params",),
     "archive": ("--params",),
     "explain": ("--params",),

@@ -105,7 +105,7 @@ def one_run(folder: Path, night: str) -> Iterator[Run]:
         lock.seek(0)
         holder = _holder(lock.read())  # whoever held it may have ended in between
         started = datetime.now(UTC)
-        run_id = f"{started:%Y-%m-%dT%H-%M-%SZ}-{secrets.token_hex(3)}"
+        run_id = new_id(started)
         run = Run(folder / run_id, night, _text(started), holder.get("run_id"))
         if run.taken_over and not any(line.get("run_id") == run.taken_over for line in read_lines(folder)):
             add_line(folder, _killed(folder, holder))
@@ -126,9 +126,14 @@ def one_run(folder: Path, night: str) -> Iterator[Run]:
                 lock.truncate()
 
 
-def add_line(folder: Path, content: Mapping[str, Any]) -> None:
-    """Add a run's line to ``runs.jsonl``, on the disk when this returns; a line cut off by a kill stays by itself."""
-    with open(folder / LINES, "ab+") as file:
+def new_id(started: datetime) -> str:
+    """Give a run an id that sorts by time and that no other has."""
+    return f"{started:%Y-%m-%dT%H-%M-%SZ}-{secrets.token_hex(3)}"
+
+
+def add_line(folder: Path, content: Mapping[str, Any], name: str = LINES) -> None:
+    """Add a line to ``runs.jsonl`` or another such file, on the disk on return; one that a kill cut off stays."""
+    with open(folder / name, "ab+") as file:
         if file.seek(0, os.SEEK_END):
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":

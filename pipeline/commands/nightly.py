@@ -24,6 +24,10 @@ from pipeline.common.errors import DiskFullError, RunFailedError, UserError
 from pipeline.common.formatting import count as counted
 from pipeline.common.masking import masked, place_of
 from pipeline.config.params import Params
+from pipeline.delivery.clock import SystemClock
+from pipeline.delivery.delivery import deliver as deliver_to_sinks
+from pipeline.delivery.delivery import waiting_digest
+from pipeline.delivery.planning import check_sinks
 from pipeline.ingest.company import LoadedCompany
 from pipeline.ingest.load import load_tables, written_end
 from pipeline.ingest.night_extract import NightExtract, reading_fingerprint
@@ -81,6 +85,8 @@ class Night:
         self.model_version: str | None = None
         self.challengers: list[str] = []
         self.reads_again = False
+        self.run_id = ""
+        self.sinks = params.deliver.sinks
         self._company: LoadedCompany | None = None
         self._models: dict[str, StoredModel] = {}
 
@@ -88,6 +94,8 @@ class Night:
         """Digest of what is no step: the night itself, the models that forecast, or a file (empty: not there)."""
         if name == "night":
             return str(self.date)
+        if name == "outbox":
+            return waiting_digest(self.params)
         if name == "model":
             registry = Registry(self.params)
             return json.dumps([registry.version("champion"), registry.challengers()])
@@ -97,7 +105,9 @@ class Night:
     def param(self, key: str) -> Any:
         """Value of a dotted params key; ``*``: all that a forecast may depend on."""
         if key == "*":
-            return self.params.model_dump(mode="json", exclude={"nightly", "mlflow", "artifacts", "backtest"})
+            return self.params.model_dump(
+                mode="json", exclude={"nightly", "deliver", "mlflow", "artifacts", "backtest"}
+            )
         found: Any = self.params.model_dump(mode="json", by_alias=True)
         for part in key.split("."):
             found = found[part]
@@ -274,6 +284,14 @@ def archive(night: Night) -> Outcome:
     return Outcome(message, manifest["rows"], [found.folder / "seal.json"], {"seal": found.digest})
 
 
+def deliver(night: Night) -> Outcome:
+    """Deliver the forecasts to every sink; what one does not take degrades the night, and is tried again."""
+    results = deliver_to_sinks(night.params, night.run_id, SystemClock(), night.company) if night.sinks else []
+    degraded = [Degradation(f"deliver.{one.name}", one.text) for one in results if not one.is_whole]
+    message = "; ".join(f"{one.name}: {one.text}" for one in results) or "no sinks in params"
+    return Outcome(message, sum(one.sent for one in results), (), {"degraded": [vars(one) for one in degraded]})
+
+
 def write_report(night: Night) -> Outcome:
     """Write the page for sales and marketing."""
     path = report(night.params, night.folder, night.company())
@@ -285,7 +303,8 @@ STEPS = (
     Step("load", ("freshness",), ("data",), ("quarantine.parquet",), load_and_check),
     Step("score", ("freshness", "load", "model"), ("*",), ("scores.parquet and the rest", MANIFEST), forecast),
     Step("archive", ("score",), (), ("archive/forecasts/as_of=NIGHT",), archive),
-    # monitor, deliver and month-end come here, as steps of their own
+    # monitor and month-end come here, as steps of their own
+    Step("deliver", ("score", "outbox"), ("deliver",), ("the sinks of deliver", "deliveries.jsonl"), deliver),
     Step("report", ("score", "backtest.json"), ("data.timezone",), ("report.html",), write_report),
     # alert comes here
 )
@@ -322,6 +341,7 @@ def nightly(
         run is at work.
     """
     chosen = _chosen(first, only)
+    check_sinks(params)
     night = Night(params)
     again = [only] if only else [step.name for step in chosen] if first else []
     try:
@@ -346,6 +366,7 @@ def _one_night(night: Night, chosen: tuple[Step, ...], *, again: list[str], say:
         if run.taken_over:
             say(f"run {run.taken_over} was killed; this one takes its lock over and goes on where it stopped")
             run.log(f"took over the lock of {run.taken_over}, which was killed")
+        night.run_id = run.run_id
         finish_moves(params.artifacts_folder)
         for chain in (night.extracts.chain, night.forecasts.chain):
             chain.complete_list()

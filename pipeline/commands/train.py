@@ -189,7 +189,7 @@ def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Give nested params their dotted keys; addresses of databases and of MLflow stay at home, and so do passwords."""
     flat: dict[str, Any] = {}
     for key, value in content.items():
-        if key in ("sources", "mlflow", "hosts", "folders"):
+        if key in ("sources", "mlflow", "hosts", "folders", "deliver"):
             continue
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{key}.")

@@ -21,6 +21,7 @@ from pydantic import (
 
 from pipeline.common.errors import UserError
 from pipeline.config.data_contract import TABLES, WORDS
+from pipeline.config.delivery_params import DeliverParams, SinkParams
 from pipeline.config.experiment_params import ExperimentParams
 from pipeline.config.near_names import check_names, near_miss
 from pipeline.config.param_types import STRICT, ColumnForm, Text, Texts, Zone, blank_as_mapping, listed
@@ -289,6 +290,7 @@ class Params(_Strict):
     score: Annotated[ScoreParams, BeforeValidator(blank_as_mapping)] = ScoreParams()
     serve: Annotated[ServeParams, BeforeValidator(blank_as_mapping)] = ServeParams()
     nightly: Annotated[NightlyParams, BeforeValidator(blank_as_mapping)] = Field(default_factory=NightlyParams)
+    deliver: Annotated[DeliverParams, BeforeValidator(blank_as_mapping)] = Field(default_factory=DeliverParams)
     mlflow: Annotated[MlflowParams, BeforeValidator(blank_as_mapping)] = MlflowParams()
     _folder: Path = PrivateAttr(Path("."))
 
@@ -364,6 +366,9 @@ def _fields_at(keys: tuple[Any, ...]) -> list[str]:
             of_any_name = False
             continue
         fields = {(field.alias or name): field for name, field in model.model_fields.items()}
+        if key not in fields and model is DeliverParams:
+            model = SinkParams
+            continue
         if key not in fields:
             return []
         inner = fields[key].annotation

@@ -110,6 +110,8 @@ def _next(last: Mapping[str, Any] | None, busy: Mapping[str, Any] | None, now: d
     if _hours(last, now) > LATE_HOURS:
         return f"no night for {_hours(last, now):,.0f} hours: look at cron or the timer, then leadrev nightly"
     if last["state"] == runs.DEGRADED:
+        if all(str(one.get("source")).startswith("deliver.") for one in last.get("degraded") or ()):
+            return "mend what the sink says; leadrev deliver sends what waits"
         return "mend the source; leadrev nightly --from freshness reads it again tonight"
     return "nothing"
 

@@ -16,7 +16,7 @@ from pipeline.archive import runs
 from pipeline.archive.extracts import Extracts
 from pipeline.archive.forecasts import Forecasts, read_scores
 
-STEPS = ("freshness", "load", "score", "archive", "report")
+STEPS = ("freshness", "load", "score", "archive", "deliver", "report")
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def test_a_person_may_ask_for_a_step_again_and_the_archive_keeps_both(ready):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--from", "scor"), "--from: found 'scor'; the steps are freshness, load, score, archive, report"),
+        (("--from", "scor"), "--from: found 'scor'; the steps are freshness, load, score, archive, deliver, report"),
         (("--only", "archive", "--from", "score"), "--from and --only"),
         (("--only", "archive"), "--only archive: score has not been done tonight"),
     ],

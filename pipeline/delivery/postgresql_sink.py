@@ -1,0 +1,148 @@
+# ruff: noqa: S608 (SQL here is made of quoted identifiers and numbers)
+"""Forecasts into a table of PostgreSQL, by its key: rows are copied beside it and put in by one statement.
+
+Where the statement is refused, halves of the rows are tried, down to the rows that are at fault: all others stay. What
+concerns no single row (no such column, no right, no room) is the sink's failure, and nothing is written.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlencode, urlsplit
+
+from pipeline.common.sql import quoted
+from pipeline.delivery.database_table import DatabaseTable, arrow_rows, batches
+from pipeline.delivery.outbox import Item
+from pipeline.delivery.payload import SinkField
+from pipeline.delivery.sink import REFUSED, Answer, SinkError
+
+TYPES = {
+    "string": "text", "double": "double precision", "int64": "bigint", "timestamp[us, tz=UTC]": "timestamptz",
+}  # fmt: skip
+_ROWS = "leadrev_rows"
+_OF_A_ROW = ("22", "23", "44")
+"""Classes of SQLSTATE that are about a value: data exceptions, constraints, a view's condition."""
+_LIMITS = {"connect_timeout": "10", "tcp_user_timeout": "30000", "application_name": "leadrev"}
+_STATEMENT_SECONDS = 120
+_COLUMNS = """
+    SELECT attname::text, format_type(atttypid, NULL)::text,
+           attnotnull AND NOT atthasdef AND attidentity = '' AND attgenerated = ''
+    FROM pg_attribute WHERE attrelid = to_regclass($1::text) AND attnum > 0 AND NOT attisdropped
+"""
+
+
+class PostgreSQLSink:
+    """A table of a PostgreSQL database.
+
+    Parameters
+    ----------
+    to : str
+        ``postgresql://user@host/database/schema.table``; the password comes from ``PGPASSWORD`` or ``~/.pgpass``.
+        Unless it, or ``PGSSLMODE``, says otherwise (``?sslmode=…``), the certificate of another machine is verified.
+    key : str
+        A column with a unique index.
+    fields : sequence of SinkField
+    is_new : bool
+        Nothing was ever delivered there: the table is made if it is not there.
+    """
+
+    is_keyed = True
+
+    def __init__(self, to: str, key: str, fields: Sequence[SinkField], *, is_new: bool) -> None:
+        parts = urlsplit(to)
+        database, _, named = parts.path.strip("/").rpartition("/")
+        schema, _, name = unquote(named).rpartition(".")
+        place = f"{quoted(schema)}.{quoted(name)}" if schema else quoted(name)
+        self.address = f"postgresql://{parts.netloc}/{database}?{_settings(parts.netloc, parts.query)}"
+        self.table, self.is_new = DatabaseTable(place, key, fields), is_new
+
+    def send(self, items: Sequence[Item], begin: Callable[[Item], None]) -> Iterator[list[Answer]]:
+        """Put rows in; one that the table refuses is answered with its words, and the others stay."""
+        import adbc_driver_postgresql.dbapi as postgresql
+
+        try:
+            with closing(postgresql.connect(self.address)) as database, closing(database.cursor()) as cursor:
+                cursor.execute(f"SET statement_timeout = '{_STATEMENT_SECONDS}s'")
+                casts = self._check(cursor)
+                for batch in batches(items):
+                    yield self._send(database, cursor, batch, casts)
+        except postgresql.Error as error:
+            raise SinkError(_words(error)) from None
+
+    def _check(self, cursor: Any) -> dict[str, str]:
+        """Hold the table against what is delivered, and give the types of its columns."""
+        if self.is_new:
+            cursor.execute("SELECT to_regclass($1::text) IS NULL", parameters=[self.table.place])
+            if cursor.fetchone()[0]:
+                cursor.execute(self.table.create(TYPES))
+        cursor.execute(_COLUMNS, parameters=[self.table.place])
+        found = cursor.fetchall()
+        self.table.check([name for name, _, _ in found], [name for name, _, needed in found if needed])
+        return {name: type_ for name, type_, _ in found}
+
+    def _send(self, database: Any, cursor: Any, batch: Sequence[Item], casts: dict[str, str]) -> list[Answer]:
+        rows = arrow_rows(self.table, [self.table.values(item.row, item.content) for item in batch])
+        rows = rows.append_column(self._number, [list(range(len(batch)))])
+        cursor.execute(f"DROP TABLE IF EXISTS pg_temp.{_ROWS}")
+        cursor.adbc_ingest(_ROWS, rows, mode="create", temporary=True)
+        # To the column's type, but not to its length: a text that is too long is refused, not cut.
+        columns = ", ".join(f"CAST({quoted(name)} AS {casts[name]})" for name in self.table.names)
+        source = f"SELECT {columns} FROM pg_temp.{_ROWS} WHERE {quoted(self._number)}"
+
+        def upsert(start: int, end: int) -> str:
+            return self.table.upsert(f"{source} BETWEEN {start} AND {end - 1}")
+
+        refused = dict(_refused(cursor, upsert, 0, len(batch)))
+        database.commit()
+        return [Answer(item, REFUSED, refused[n]) if n in refused else Answer(item) for n, item in enumerate(batch)]
+
+    @property
+    def _number(self) -> str:
+        """A name for the numbers of the rows that is none of the fields'."""
+        return "n" * (1 + max(len(name) for name in self.table.names))
+
+
+def _refused(cursor: Any, upsert: Callable[[int, int], str], start: int, end: int) -> Iterator[tuple[int, str]]:
+    """Put in the rows from `start` up to `end`, and give those that are refused, each with the words."""
+    import adbc_driver_postgresql.dbapi as postgresql
+
+    cursor.execute("SAVEPOINT here")
+    try:
+        cursor.execute(upsert(start, end))
+    except postgresql.Error as error:
+        if not (error.sqlstate or "").startswith(_OF_A_ROW):
+            raise
+        cursor.execute("ROLLBACK TO SAVEPOINT here")
+        if end - start == 1:
+            yield start, _words(error)
+            return
+        middle = (start + end) // 2
+        yield from _refused(cursor, upsert, start, middle)
+        yield from _refused(cursor, upsert, middle, end)
+    else:
+        cursor.execute("RELEASE SAVEPOINT here")
+
+
+def _words(error: Exception) -> str:
+    """Give what the server said, without what the driver says around it, and without the row's values."""
+    text = str(error).replace("\n", " ").partition("DETAIL:")[0]
+    return text.rpartition("ERROR:")[2].strip() or text
+
+
+def _settings(host: str, query: str) -> str:
+    """Give the address's own settings, and those without which a silent or a false server would not be noticed."""
+    given = {name: values[-1] for name, values in parse_qs(query, keep_blank_values=True).items()}
+    settings = dict(_LIMITS)
+    name = given.get("host", host.rpartition("@")[2].rpartition(":")[0] or host.rpartition("@")[2]).strip("[]")
+    is_here = not name or name.startswith(("/", "%2F", "127.")) or name in ("localhost", "::1")
+    if not is_here and "PGSSLMODE" not in os.environ:
+        settings["sslmode"] = "verify-full"
+        if "PGSSLROOTCERT" not in os.environ and not (Path.home() / ".postgresql" / "root.crt").exists():
+            settings["sslrootcert"] = "system"
+    if "sslmode" in given:
+        settings.pop("sslrootcert", None)
+    return urlencode({**settings, **given})
