@@ -16,7 +16,7 @@ LEADS = {
     "owner_id": "string", "source": "string", "campaign": "string", "title": "string", "kind": "string",
     "entry": "string", "product": "string", "status": "string", "closed_at": TIME, "existing_score": "float64",
     "email": "string", "phone": "string", "name": "string", "company_name": "string", "record_url": "string",
-    "system": "string",
+    "no_call": "string", "no_email": "string", "no_contact": "string", "system": "string",
 }  # fmt: skip
 DEALS = {
     "deal_id": "string", "lead_id": "string", "account_id": "string", "outcome": "string", "closed_at": TIME,

@@ -59,9 +59,13 @@ def explain(params: Params, lead_id: str, as_of: str | None, *, model: str) -> s
         known = leads.filter(leads.lead_id == lead_id).count().to_pandas()
         why = f"not open as of {local_iso(instant, params.data.timezone)}" if known else "in no row of the leads table"
         raise UserError(f"lead {lead_id!r} is {why}; `leadrev score` lists the leads that are open")
-    insights = prepare_insights(company, stored, instant, result.matrix, 1, params.artifacts_folder, changed.degraded)
+    insights = prepare_insights(
+        company, stored, instant, result.scores, result.matrix, 1, params.artifacts_folder, changed.degraded
+    )
     found = [insights.of(block).to_pylist()[0] for block in result.explain(stored, changed.degraded)]
-    return "\n".join([*_forecast(params, result), *_insights(found[0], params), *_notes(result, changed.degraded)])
+    title, *forecast = _forecast(params, result)
+    step = [title, f"Next: {found[0]['next_step_text']}"]
+    return "\n".join([*step, *forecast, *_insights(found[0], params), *_notes(result, changed.degraded)])
 
 
 def _forecast(params: Params, result: Scores) -> list[str]:

@@ -187,6 +187,17 @@ def _day(value: date) -> str:
     return format_date(value, "d MMM y", locale=LOCALE)
 
 
+def day_near(value: date, today: date) -> str:
+    """Write a calendar day beside today's date: without the year where that is today's.
+
+    Examples
+    --------
+    >>> day_near(date(2026, 5, 13), date(2026, 5, 15)), day_near(date(2025, 11, 28), date(2026, 5, 15))
+    ('13 May', '28 Nov 2025')
+    """
+    return day(value).removesuffix(f" {today.year}")
+
+
 def instant(value: str | datetime | None, timezone: str = "UTC") -> str:
     """Write an instant given in UTC in the company's time zone: the day, and the time unless it is midnight."""
     if value is None:

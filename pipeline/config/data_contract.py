@@ -25,7 +25,7 @@ TABLES: dict[str, dict[str, str]] = {
 }  # fmt: skip
 """Contract column and its type, for each table a company may give."""
 
-TABLES["leads"] |= {"deal_id": "string", "no_call": "string", "no_email": "string", "no_contact": "string"}
+TABLES["leads"] |= {"deal_id": "string"}
 TABLES["deals"] |= {
     "forecast_category": "string", "campaign": "string", "recurring_amount": MONEY, "one_off_amount": MONEY,
     "term_months": "float64", "primary_contact_id": "string",

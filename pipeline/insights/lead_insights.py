@@ -2,6 +2,8 @@
 
 ======================================== ====================================================================
 ``lead_id``                              as in ``scores``
+``next_step``, ``next_step_text``        what to do next: ``call_now``, ``keep_working``, ``nurture``, ``wait`` or
+                                         ``no_contact``, and in a sentence (`next_step_rules`)
 ``money_{theme}``, ``points_{theme}``    what fit, source, engagement, sales_activity, history and timing add to
                                          the typical lead's expected revenue (``base_money`` of the manifest) and
                                          chance (percentage points), both within the primary horizon: base and
@@ -55,6 +57,7 @@ from pipeline.common import formatting
 from pipeline.common.degradation import Degradation, is_unreliable
 from pipeline.ingest.company import LoadedCompany
 from pipeline.insights.feature_groups import Signals, reliable_entries
+from pipeline.insights.next_steps import steps_of_leads
 from pipeline.insights.reason_blocks import Block
 from pipeline.insights.score_changes import Previous, changes, read_previous, still_open
 from pipeline.insights.sentences import NOTHING, TEXT, as_lists
@@ -67,12 +70,14 @@ THEMES = tuple(theme.replace(" ", "_") for theme in catalogue.THEMES)
 TOPICS = 3
 TOUCHES = {"touches_from_us_count": "touch_outbound_count", "touches_from_lead_count": "touch_inbound_count"}
 WON_TOUCHES = tuple(f"won_touches_from_us_p{part}" for part in (25, 50, 75))
+STEP_COLUMNS = ("next_step", "next_step_text")
 LISTS = ("changes", "topics", "like_won", "would_take")
 WOULD_TAKE_ROWS = 2_000
 """How many leads from the top are forecast again with one more touch: their features are built anew."""
 SCHEMA = pa.schema(
     [
         ("lead_id", pa.string()),
+        *((column, pa.string()) for column in STEP_COLUMNS),
         *((f"{unit}_{theme}", pa.float64()) for unit in ("money", "points") for theme in THEMES),
         ("previous_as_of", pa.timestamp("us")),
         ("previous_model", pa.string()),
@@ -106,6 +111,8 @@ class Insights:
         What today's scores are compared with.
     lists : dict of str to series of text
         ``topics`` and ``would_take``, JSON lists by lead_id; leads without any are not in it.
+    steps : data frame, index lead_id
+        What to do next with each lead, as `next_steps.next_steps` says it.
     hears_events : bool
         Whether events can be relied on.
     """
@@ -116,6 +123,7 @@ class Insights:
     matrix: pd.DataFrame
     previous: Previous | None
     lists: dict[str, pd.Series]
+    steps: pd.DataFrame
     hears_events: bool = True
 
     def of(self, block: Block) -> pa.Table:
@@ -147,6 +155,7 @@ class Insights:
         ids = self.matrix["lead_id"].iloc[rows]
         columns: dict[str, Any] = {name: np.full(len(ids), NONE, dtype=object) for name in LISTS}
         columns |= {"lead_id": ids, **found}
+        columns |= {name: self.steps[name].iloc[rows] for name in STEP_COLUMNS}
         columns |= {name: lists.reindex(ids).fillna(NONE) for name, lists in self.lists.items()}
         if self.hears_events:
             columns |= {name: self.matrix[of].iloc[rows] for name, of in TOUCHES.items() if of in self.matrix}
@@ -167,6 +176,7 @@ def prepare_insights(
     company: LoadedCompany,
     stored: StoredModel,
     as_of: datetime,
+    scores: pd.DataFrame,
     matrix: pd.DataFrame,
     explained_count: int,
     last: Path,
@@ -180,8 +190,10 @@ def prepare_insights(
     stored : StoredModel
     as_of : datetime
         The date of the scores.
+    scores : data frame
+        The forecasts of all leads, by rank.
     matrix : data frame
-        The features of all scored leads, by rank.
+        Their features.
     explained_count : int
         How many of them, from the top, get reasons.
     last : Path
@@ -196,6 +208,7 @@ def prepare_insights(
     explored = matrix.head(min(explained_count, WOULD_TAKE_ROWS) if hears_events else 0)
     steps = what_it_would_take(stored, company.tables, as_of, explored, stored.facts.currency)
     with_topics = matrix["lead_id"] if hears_events else matrix["lead_id"].head(0)
+    topics = topics_of_leads(company.tables, stored.spec, as_of, with_topics)
     return Insights(
         signals,
         stored.typical(),
@@ -203,9 +216,10 @@ def prepare_insights(
         matrix,
         None if previous is None else still_open(previous, matrix["lead_id"]),
         {
-            "topics": topics_of_leads(company.tables, stored.spec, as_of, with_topics),
+            "topics": topics,
             "would_take": pd.Series(steps, index=explored["lead_id"], dtype=object),
         },
+        steps_of_leads(company, stored, as_of, scores, topics, degraded),
         hears_events,
     )
 

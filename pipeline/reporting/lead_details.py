@@ -19,7 +19,7 @@ from pipeline.reporting.ranked_leads import ATTRIBUTIONS, Ranking
 
 Point = tuple[float, float]
 OF_THE_LEAD_ALONE = (
-    "lead_id", "money_", "points_", "previous_", "change", "topics", "touches", "would_take",
+    "lead_id", "next_step", "content_", "money_", "points_", "previous_", "change", "topics", "touches", "would_take",
 )  # fmt: skip
 """Beginnings of the columns of insights that say nothing of other leads."""
 

@@ -40,6 +40,8 @@ MANIFEST_KEYS_OF_OWNERS = (
 )  # fmt: skip
 """What an owner is told of the scores as a whole: everything else counts or sums leads, or names days of some."""
 LISTS = (*REASONS, "data_quality_flags")
+STEPS = ("next_step", "next_step_text", "content_id", "content_text")
+"""What to do next, as ``insights.parquet`` says it."""
 NO_THEME = "no reason made"
 SEALED = ("scores.parquet", *ATTRIBUTIONS.values(), "timeline.parquet", "insights.parquet")
 """The files that are read here and for a lead's page: as the manifest says, or not at all."""
@@ -211,7 +213,7 @@ class Ranking:
                      SELECT scored.*, lower(coalesce(company_name, name, lead_id)) AS called
                      FROM scored LEFT JOIN names_given USING (lead_id)),
                  placed AS (SELECT lead_id, called, rank - 1 AS file_place, {_places()} FROM called)
-            SELECT scored.*, names_given.* EXCLUDE (lead_id, source, entry, owner_name),
+            SELECT scored.*, {", ".join(STEPS)}, names_given.* EXCLUDE (lead_id, source, entry, owner_name),
                    in_money.base_money, in_points.base_points,
                    coalesce(nullif(trim(names_given.source), ''), '{UNKNOWN}') AS source,
                    coalesce(nullif(trim(names_given.entry), ''), '{UNKNOWN}') AS entry,
@@ -221,7 +223,8 @@ class Ranking:
                    expected_revenue_{self.primary_horizon_days}d AS revenue,
                    lower(concat_ws(' ', scored.lead_id, names_given.name, names_given.company_name)) AS searchable,
                    placed.* EXCLUDE (lead_id)
-            FROM scored LEFT JOIN names_given USING (lead_id) LEFT JOIN in_money USING (lead_id)
+            FROM scored LEFT JOIN names_given USING (lead_id) LEFT JOIN ({_step_rows(folder)}) USING (lead_id)
+            LEFT JOIN in_money USING (lead_id)
             LEFT JOIN in_points USING (lead_id) LEFT JOIN placed USING (lead_id)
             LEFT JOIN themes_given ON themes_given.feature = {FIRST_FEATURE}
             ORDER BY rank
@@ -398,6 +401,15 @@ def _base_rows(path: Path, column: str) -> str:
         return f"SELECT NULL::VARCHAR AS lead_id, NULL::DOUBLE AS {column} WHERE false"
     rows = f"FROM read_parquet({literal(str(path))}) GROUP BY ALL"
     return f"SELECT lead_id::VARCHAR AS lead_id, any_value({column}) AS {column} {rows}"
+
+
+def _step_rows(folder: Path) -> str:
+    """Return SQL for what to do next with each lead; nothing where the scores are of a time that did not say."""
+    path = folder / "insights.parquet"
+    found = pq.read_schema(path).names if path.exists() else []
+    source = f"read_parquet({literal(str(path))})" if found else "(SELECT NULL AS lead_id WHERE false)"
+    picked = (f"{name}::VARCHAR AS {name}" if name in found else f"NULL::VARCHAR AS {name}" for name in STEPS)
+    return f"SELECT lead_id::VARCHAR AS lead_id, {', '.join(picked)} FROM {source}"  # noqa: S608
 
 
 def _json_list(text: str | None) -> list[Any]:

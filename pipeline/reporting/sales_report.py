@@ -174,6 +174,8 @@ def report_data(ranking: Ranking, leads: list[dict[str, Any]]) -> dict[str, Any]
     }
     for name in ("title", "source", "owner", "size"):
         columns[name] = [strings(lead[name]) for lead in leads]
+    columns["next"] = [strings(lead["next_step_text"]) for lead in leads]
+    columns["content"] = [strings(lead["content_text"]) for lead in leads]
     for name in ("rank", "score", "grade", "kind", "entry"):
         columns[name] = [lead[name] for lead in leads]
     for name, column in _CENTS.items():

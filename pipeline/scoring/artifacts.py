@@ -76,7 +76,9 @@ def write_scores(staging: Staging, result: Scores, loaded: Loaded, last: Path) -
     """
     company, stored, as_of, degraded = loaded.company, loaded.stored, loaded.as_of, loaded.degraded
     files = AttributionFiles(staging, ROWS_AT_ONCE)
-    insights = prepare_insights(company, stored, as_of, result.matrix, len(result.margins), last, degraded)
+    insights = prepare_insights(
+        company, stored, as_of, result.scores, result.matrix, len(result.margins), last, degraded
+    )
     with pq.ParquetWriter(staging.path("insights.parquet"), INSIGHTS) as writer:
         for block in result.explain(stored, degraded):
             files.write(result.scores["lead_id"].iloc[block.rows], block.attributions)

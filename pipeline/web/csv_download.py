@@ -14,7 +14,8 @@ from pipeline.web.request_models import MOST_ROWS
 
 CSV_ROWS = 100_000
 CSV_COLUMNS = (
-    "rank", "lead_id", "company_name", "name", "title", "owner", "source", "size", "theme", "grade", "score", "kind",
+    "rank", "next_step_text", "next_step", "content_text",
+    "lead_id", "company_name", "name", "title", "owner", "source", "size", "theme", "grade", "score", "kind",
     "entry", "revenue", "p_win_primary", "expected_revenue_this_quarter", "expected_revenue_next_quarter",
     "expected_revenue_later", "deal_value", "days_to_win_p50", "reasons_positive", "reasons_negative",
 )  # fmt: skip

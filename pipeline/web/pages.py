@@ -179,6 +179,7 @@ def mail_text(ranking: Ranking, lead: dict[str, Any], explanation: waterfall.Exp
     """Tell a lead in plain text, for a mail."""
     currency, horizon = ranking.manifest["currency"], f"within {ranking.primary_horizon_days} days"
     lines = [html.title_of(lead), *([html.subtitle_of(lead)] if html.subtitle_of(lead) else []), ""]
+    lines += [f"Next: {lead['next_step_text']}", ""] if lead["next_step_text"] else []
     if lead["revenue"] is not None:
         lines.append(
             f"Expected {horizon}: {formatting.money(lead['revenue'], currency)} (win probability "

@@ -145,6 +145,8 @@
       .map((reason) => h("div", {}, sign(reason.value), reason.text + " ", h("span", { class: "quiet money" }, weight(reason.value, reason.decimals))));
   }
 
+  const next = (i) => (L.next[i] === null ? "" : h("div", { class: "next" }, text(L.next[i])));
+
   function row(i) {
     const number = (value, label, style) => h("td", { class: "n " + (style || ""), "data-label": label || false }, value);
     return h("tr", {},
@@ -156,7 +158,7 @@
       number(chance(L.chances[data.horizons.indexOf(data.primary)][i]), "Win probability"),
       data.money ? [number(cents(L.this_quarter[i]), "", "optional"), number(cents(L.next_quarter[i]), "", "optional"),
         data.has.later ? number(cents(L.later[i]), "", "optional") : "", number(money(L.deal_value[i]), "If won")] : "",
-      number(days(L.p50[i]), "", "optional"), h("td", { class: "why" }, reasons(i)));
+      number(days(L.p50[i]), "", "optional"), h("td", { class: "why" }, next(i), reasons(i)));
   }
 
   function card(i) {
@@ -165,6 +167,7 @@
     const p = chance(L.chances[data.horizons.indexOf(data.primary)][i]);
     const url = L.url[i] === null ? null : data.url + L.url[i];
     const head = [h("p", {}, h("a", { href: "#leads" }, "← All leads")), h("h2", {}, titleOf(i)),
+      L.next[i] === null ? "" : h("p", { class: "next" }, h("strong", {}, "Next: "), text(L.next[i]) + ".", L.content[i] === null ? "" : " " + text(L.content[i]) + "."),
       h("p", { class: "quiet" }, [subtitleOf(i), L.id[i]].filter(Boolean).join(" · "),
         url ? [" · ", h("a", { href: url, rel: "noopener noreferrer" }, "open in the CRM")] : ""),
       h("p", {}, L.grade[i] ? tag("grade " + L.grade[i]) : "", L.score[i] === null ? "" : tag("score " + L.score[i] + " of 99"),
