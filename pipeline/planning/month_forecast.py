@@ -22,6 +22,8 @@ OLDEST_DAYS = 7
 """Days before the month's first day that a forecast may have been made."""
 LEVEL, LEVEL_SD = 0.8, 0.15
 """What the range holds; and how far all leads together may be off, as a share."""
+SPREAD_LIMIT = 6.0
+"""Logarithm of the ratio of an amount's bounds beyond which it says no more than that nothing is known."""
 TENTH_TO_TENTH = 2.5631
 """Standard deviations from the tenth to the ninetieth percentile."""
 
@@ -69,7 +71,7 @@ class MonthForecast:
         if mean <= 0:
             return None
         value, chance = self.leads["value"].to_numpy(float), self.leads["chance"].to_numpy(float)
-        spread = np.exp(self.leads["spread"].fillna(0.0).to_numpy(float) ** 2)
+        spread = np.exp(self.leads["spread"].to_numpy(float) ** 2)
         variance = float((chance * value**2 * spread - (chance * value) ** 2).sum()) + (LEVEL_SD * mean) ** 2
         from scipy.stats import gamma
 
@@ -107,8 +109,10 @@ def month_forecast(company: LoadedCompany, start: datetime, end: datetime, as_of
     expected = np.rint(money * 100).astype(np.int64) * (UNITS // 100)
     with np.errstate(divide="ignore", invalid="ignore"):
         value = np.where(chance > 0, expected / chance, 0.0)
-    ratio = scores.get("deal_value_p90", np.nan) / scores.get("deal_value_p10", np.nan)
-    spread = np.log(pd.Series(ratio, index=scores.index, dtype=float).where(lambda r: r > 0)) / TENTH_TO_TENTH
+    bounds = [np.asarray(scores.get(f"deal_value_{end}", np.nan), dtype=np.float64) for end in ("p10", "p90")]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        apart = np.log(bounds[1] / bounds[0])
+    spread = np.where(np.isfinite(apart), np.clip(apart, 0.0, SPREAD_LIMIT), 0.0) / TENTH_TO_TENTH
     leads = pd.DataFrame({
         "lead_id": scores["lead_id"], "owner_id": scores["owner_id"], "chance": chance, "expected": expected,
         "value": np.rint(value / 100).astype(np.int64) * 100, "spread": spread,

@@ -194,6 +194,31 @@ def test_the_bridge_adds_up_on_any_company_and_nothing_learnt_later_moves_it(tmp
     assert json.dumps(contents[0]) == json.dumps(contents[1])
 
 
+def test_what_reps_had_dated_in_the_month_is_won_lost_or_slipped(tmp_path):
+    def version(number, recorded, outcome, amount, planned, probability, closed=""):
+        return {"deal_id": f"D{number}", "lead_id": f"L{number}", "outcome": outcome, "opened_at": "2024-03-01 09:00",
+                "closed_at": closed, "amount": amount, "recorded_at": recorded, "expected_close_at": planned,
+                "probability": probability}  # fmt: skip
+
+    deals = [
+        version(1, "2024-03-15 09:00", "open", "100", "2024-04-10", "0.5"),
+        version(1, "2024-04-09 09:00", "won", "90", "2024-04-10", "1", "2024-04-09 09:00"),
+        version(2, "2024-03-20 09:00", "open", "300", "2024-04-20", "0.2"),
+        version(2, "2024-04-18 09:00", "open", "300", "2024-05-20", "0.2"),
+        version(3, "2024-03-21 09:00", "open", "50", "2024-04-15", "0.1"),
+        version(3, "2024-04-14 09:00", "lost", "50", "2024-04-15", "0", "2024-04-14 09:00"),
+        version(4, "2024-03-22 09:00", "open", "777", "2024-05-15", "0.9"),
+        version(5, "2024-04-02 09:00", "open", "888", "2024-04-28", "0.9"),  # dated only after the first day
+    ]
+    leads = [{name: row[name] for name in ("lead_id", "created_at")} for row in LEADS[:5]]
+    made = load_company(tmp_path, leads=leads, deals=deals, data={"known_until": "2024-06-01"})
+    reps = month_end(made, "2024-04", made.known_until)["reps"]
+    assert reps == {
+        "forecast": 115.0, "deals": 3, "with_forecast": 3, "amount": 450.0, "won": {"deals": 1, "amount": 100.0},
+        "lost": {"deals": 1, "amount": 50.0}, "slipped": {"deals": 1, "amount": 300.0},
+    }  # fmt: skip
+
+
 def test_the_command_writes_what_it_says(company, tmp_path):
     folder = company.params.folder
     ran = leadrev("month-end", "2024-04", "--out", tmp_path, folder=folder)

@@ -26,6 +26,8 @@ from pipeline.config.params import Params
 from pipeline.operations.archive_check import verify
 from pipeline.revenue.arm_difference import accounts_needed, arm_difference
 from pipeline.revenue.experiment_assignment import assign
+from pipeline.revenue.experiment_checks import experiment_checks
+from pipeline.revenue.experiment_leads import ExperimentLeads
 from pipeline.revenue.experiments import experiment
 from pipeline.revenue.forecast_at_assignment import forecast_at_assignment
 
@@ -205,6 +207,23 @@ def test_what_contaminates_an_experiment_is_said(loaded, spoil, code):
     content = experiment(with_assignments(loaded, spoil(rows)), "calls", END)
     assert code in codes(content)
     assert content["status"] == "contaminated"
+
+
+@pytest.mark.parametrize(
+    ("treated", "control", "found"),
+    [(0.9, 0.0, set()), (0.9, 0.3, {"control_exposed"}), (0.0, 0.0, {"not_carried_out"})],
+)
+def test_who_got_the_treatment_is_checked_where_an_event_stands_for_it(treated, control, found):
+    n = np.arange(400)
+    arm = np.where(n % 2, "call", "control")
+    frame = pd.DataFrame({
+        "lead_id": n.astype(str), "arm": arm, "account": n.astype(str), "cluster": n, "arms_count": 1,
+        "assigned_at": pd.Timestamp("2024-01-01"), "is_mature": True, "was_closed": False, "ended_how": "open",
+        "is_touched": (n // 2 % 10) < 10 * np.where(arm == "call", treated, control),
+    })  # fmt: skip
+    leads = ExperimentLeads("calls", END, 90, ExperimentParams(event="extra_call"), frame)
+    checks = experiment_checks(leads, np.full(400, 0.5), None, "UTC")
+    assert {check["code"] for check in checks} == found
 
 
 def test_a_stop_is_said_and_whether_it_was_early(loaded):
