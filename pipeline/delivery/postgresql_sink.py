@@ -65,11 +65,15 @@ class PostgreSQLSink:
         import adbc_driver_postgresql.dbapi as postgresql
 
         try:
-            with closing(postgresql.connect(self.address)) as database, closing(database.cursor()) as cursor:
+            with (
+                # The driver's own transactions end with the first refusal: ours are begun by hand.
+                closing(postgresql.connect(self.address, autocommit=True)) as database,
+                closing(database.cursor()) as cursor,
+            ):
                 cursor.execute(f"SET statement_timeout = '{_STATEMENT_SECONDS}s'")
                 casts = self._check(cursor)
                 for batch in batches(items):
-                    yield self._send(database, cursor, batch, casts)
+                    yield self._send(cursor, batch, casts)
         except postgresql.Error as error:
             raise SinkError(_words(error)) from None
 
@@ -84,9 +88,10 @@ class PostgreSQLSink:
         self.table.check([name for name, _, _ in found], [name for name, _, needed in found if needed])
         return {name: type_ for name, type_, _ in found}
 
-    def _send(self, database: Any, cursor: Any, batch: Sequence[Item], casts: dict[str, str]) -> list[Answer]:
+    def _send(self, cursor: Any, batch: Sequence[Item], casts: dict[str, str]) -> list[Answer]:
         rows = arrow_rows(self.table, [self.table.values(item.row, item.content) for item in batch])
         rows = rows.append_column(self._number, [list(range(len(batch)))])
+        cursor.execute("BEGIN")
         cursor.execute(f"DROP TABLE IF EXISTS pg_temp.{_ROWS}")
         cursor.adbc_ingest(_ROWS, rows, mode="create", temporary=True)
         # To the column's type, but not to its length: a text that is too long is refused, not cut.
@@ -97,7 +102,7 @@ class PostgreSQLSink:
             return self.table.upsert(f"{source} BETWEEN {start} AND {end - 1}")
 
         refused = dict(_refused(cursor, upsert, 0, len(batch)))
-        database.commit()
+        cursor.execute("COMMIT")
         return [Answer(item, REFUSED, refused[n]) if n in refused else Answer(item) for n, item in enumerate(batch)]
 
     @property

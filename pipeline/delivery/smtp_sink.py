@@ -8,6 +8,7 @@ import smtplib
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from email.message import EmailMessage
+from email.policy import SMTP
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -99,7 +100,7 @@ class SMTPSink:
             raise SinkError(self._words(error)) from None
         begin(item)
         try:
-            reply = server.data(message.as_bytes())
+            reply = server.data(message.as_bytes(policy=SMTP))
         except smtplib.SMTPDataError as error:
             return Answer(item, REFUSED, self._words(error))
         except (smtplib.SMTPException, OSError) as error:
