@@ -181,6 +181,13 @@ class BacktestParams(_Strict):
     capacity_calls: int = Field(default=100, ge=1, le=10_000_000)
 
 
+class CapacityParams(_Strict):
+    """How many leads a salesperson can call, and how many of them are drawn at random."""
+
+    calls_per_owner_per_day: int | None = Field(default=None, ge=1, le=10_000)
+    explore_share: float = Field(default=0.0, ge=0, le=0.5)
+
+
 class CampaignsParams(_Strict):
     """How won revenue is credited to the campaigns that touched a lead."""
 
@@ -284,6 +291,7 @@ class Params(_Strict):
     features: Annotated[FeaturesParams, BeforeValidator(blank_as_mapping)] = FeaturesParams()
     model: Annotated[ModelParams, BeforeValidator(blank_as_mapping)] = ModelParams()
     audit: Annotated[AuditParams, BeforeValidator(blank_as_mapping)] = AuditParams()
+    capacity: Annotated[CapacityParams, BeforeValidator(blank_as_mapping)] = CapacityParams()
     campaigns: Annotated[CampaignsParams, BeforeValidator(blank_as_mapping)] = CampaignsParams()
     experiments: Annotated[dict[str, ExperimentParams], BeforeValidator(blank_as_mapping)] = {}
     backtest: Annotated[BacktestParams, BeforeValidator(blank_as_mapping)] = BacktestParams()

@@ -18,6 +18,8 @@ from pipeline.common.progress import step
 from pipeline.common.spreadsheet_text import plain_cells
 from pipeline.identity.linkage import record_at
 from pipeline.ingest.company import data_fingerprint
+from pipeline.insights.call_lists import FILE as LISTS
+from pipeline.insights.call_lists import lists_file
 from pipeline.insights.lead_insights import SCHEMA as INSIGHTS
 from pipeline.insights.lead_insights import prepare_insights
 from pipeline.insights.score_changes import FILE as PREVIOUS
@@ -87,6 +89,11 @@ def write_scores(staging: Staging, result: Scores, loaded: Loaded, last: Path) -
     files.close()
     if insights.previous is not None:
         insights.previous.write(staging.path(PREVIOUS), insights.signals.groups)
+    if company.params.capacity.calls_per_owner_per_day is not None:
+        money = f"expected_revenue_{stored.forecaster.primary_horizon_days}d"
+        staging.path(LISTS).write_text(
+            lists_file(company, result.scores, insights.steps, money, as_of), encoding="utf-8"
+        )
     table = pa.Table.from_pandas(result.scores, preserve_index=False).replace_schema_metadata()
     pq.write_table(table, staging.path("scores.parquet"), coerce_timestamps="us", row_group_size=ROWS_AT_ONCE)
     pa.csv.write_csv(plain_cells(table), staging.path("scores.csv"))

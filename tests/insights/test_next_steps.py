@@ -1,6 +1,7 @@
 """What to do next: each rule is reached, a request comes first, an opt-out holds, an outage is no silence."""
 
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -173,3 +174,9 @@ def test_a_company_without_events_deals_owners_still_gets_a_step(tmp_path):
     found = steps_of(loaded, stories, needed=float("nan"))["next_step"]
     assert found.to_dict() == {"worth": KEEP_WORKING, "young": CALL_NOW, "rest": WAIT}
     assert NURTURE in STEPS
+
+
+def test_the_documentation_shows_the_table_as_it_is():
+    page = (Path(__file__).parents[2] / "docs" / "next_steps.md").read_text(encoding="utf-8")
+    shown = [line for line in page.splitlines() if line.startswith("| `")]
+    assert shown == [f"| `{rule.code}` | `{rule.step}` | {rule.sentence} | {rule.reason} |" for rule in RULES]
