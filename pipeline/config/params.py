@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from pipeline.common.errors import UserError
+from pipeline.config.capacity_params import CapacityParams
 from pipeline.config.data_contract import TABLES, WORDS
 from pipeline.config.delivery_params import DeliverParams, SinkParams
 from pipeline.config.experiment_params import ExperimentParams
@@ -179,13 +180,6 @@ class BacktestParams(_Strict):
     cutoffs_count: int = Field(default=3, ge=1, le=50)
     bootstrap_count: int = Field(default=200, ge=0, le=10_000)
     capacity_calls: int = Field(default=100, ge=1, le=10_000_000)
-
-
-class CapacityParams(_Strict):
-    """How many leads a salesperson can call, and how many of them are drawn at random."""
-
-    calls_per_owner_per_day: int | None = Field(default=None, ge=1, le=10_000)
-    explore_share: float = Field(default=0.0, ge=0, le=0.5)
 
 
 class CampaignsParams(_Strict):
