@@ -340,6 +340,29 @@ def archive(
 
 
 @app.command()
+def erase(
+    by: Annotated[str, typer.Option("--by", metavar="NAME", help="Who asks for it.")],
+    because: Annotated[str, typer.Option("--because", metavar="TEXT", help="Why; without the person's name.")],
+    lead: Annotated[str | None, typer.Option("--lead", metavar="ID", help="Who: a lead's id.")] = None,
+    email: Annotated[str | None, typer.Option("--email", metavar="ADDRESS", help="Who: a mail address.")] = None,
+    contact: Annotated[str | None, typer.Option("--contact", metavar="ID", help="Who: a contact's id.")] = None,
+    params: ParamsFile = Path("params.yaml"),
+    debug: Debug = False,
+) -> None:
+    """Remove a person from all that leadrev keeps, prove it by searching every byte, and never load them again.
+
+    Exits with 1 where something still names the person; run it again once that is mended.
+
+    Example: `leadrev erase --lead L000123 --by "Ana" --because "asked us to by mail of May 12"`
+    """
+    from pipeline.commands.erase import erase as run
+
+    result = run(_load(params), lead=lead, email=email, contact=contact, by=by, because=because)
+    typer.echo(result.summary())
+    raise typer.Exit(0 if result.erasure.is_complete else 1)
+
+
+@app.command()
 def explain(
     lead_id: Annotated[str, typer.Argument(help="The lead, by its id.")],
     params: ParamsFile = Path("params.yaml"),

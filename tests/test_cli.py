@@ -30,6 +30,7 @@ COMMANDS = {
     "deliver": ("--params", "--to", "--dry-run", "--resend"),
     "status": ("--params",),
     "archive": ("--params",),
+    "erase": ("--params", "--lead", "--email", "--contact", "--by", "--because"),
     "explain": ("--params",),
     "report": ("--params",),
     "serve": ("--params", "--host", "--port", "--tokens", "--certificate", "--key"),

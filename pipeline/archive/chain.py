@@ -4,13 +4,18 @@ An entry is a folder of files with a seal, ``seal.json``: what the entry is, the
 SHA-256 of the seal before. ``chain.jsonl`` beside the entries lists them in order with the SHA-256 of their seals, so
 that a changed seal shows, the last one too. An entry exists from the instant its seal does; the list is written after
 it, and a list that a kill left one entry short is completed by whoever opens the chain next.
+
+What is sealed never changes, with one exception that goes through one door: `Chain.erase` takes a person out. No seal
+is rewritten for it: an erasure is an entry of its own, whose seal says who asked for it, why, and for each file that
+was rewritten the SHA-256 before and after. From then on the file is held to the digest after.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +24,9 @@ from pipeline.common.atomic_write import check_writable, flush, replace_file, sh
 from pipeline.common.errors import UserError
 
 SEAL, LIST = "seal.json", "chain.jsonl"
+ERASURE = "erasure"
+WAITING = ".erased-"
+"""How the names of rewritten files begin until the erasure that they are part of is sealed."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,11 @@ class Entry:
         """Its folder's name."""
         return self.folder.name
 
+    @property
+    def is_erasure(self) -> bool:
+        """Whether it says what was erased from others, and holds nothing itself."""
+        return ERASURE in self.seal
+
     def is_whole(self) -> bool:
         """Whether every file is there, perishable ones too."""
         return all((self.folder / name).is_file() for name in self.seal["files"])
@@ -63,7 +76,17 @@ class Chain:
         self.folder = folder
 
     def entries(self) -> list[Entry]:
-        """Give every entry, the oldest first.
+        """Give every entry, the oldest first; erasures are none.
+
+        Raises
+        ------
+        UserError
+            As `all_entries`.
+        """
+        return [entry for entry in self.all_entries() if not entry.is_erasure]
+
+    def all_entries(self) -> list[Entry]:
+        """Give every entry and erasure, the oldest first.
 
         Raises
         ------
@@ -111,7 +134,7 @@ class Chain:
         perishable : tuple of str
             Files that `forget` may remove.
         """
-        entries = self.entries()
+        entries = self.all_entries()
         folder = self.folder / name
         paths = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
         for path in paths:
@@ -131,9 +154,54 @@ class Chain:
 
     def complete_list(self) -> None:
         """List the entry that a kill left sealed and unlisted."""
-        entries = self.entries()
+        entries = self.all_entries()
         if len(entries) > len(self._lines()):
             self._write(entries)
+
+    def erase(self, rewritten: Mapping[Path, bytes], facts: Mapping[str, Any]) -> Entry | None:
+        """Put files without a person in the place of sealed ones: the one exception to what is sealed never changing.
+
+        The new files wait under hidden names until the erasure is sealed; then they take the old ones' places. A kill
+        before leaves the old files, one after leaves moves for `finish_erasures`.
+
+        Parameters
+        ----------
+        rewritten : mapping of Path to bytes
+            Files of entries, and what they are to hold.
+        facts : mapping
+            What the seal says: who asked for it, when and why; nothing of the person.
+        """
+        self.finish_erasures()
+        if not rewritten:
+            return None
+        files = {}
+        for path, content in sorted(rewritten.items()):
+            waiting = path.with_name(WAITING + path.name)
+            replace_file(waiting, content)
+            was = {"was": sha256_of(path), "bytes": len(content), "sha256": sha256_of(waiting)}
+            files[path.relative_to(self.folder).as_posix()] = was
+        number = sum(entry.is_erasure for entry in self.all_entries()) + 1
+        name = f"{ERASURE}-{number:04d}"
+        self.begin(name)
+        entry = self.seal(name, {ERASURE: {**facts, "files": files}})
+        self.finish_erasures()
+        return entry
+
+    def finish_erasures(self) -> None:
+        """Move files into place whose erasure is sealed, and remove those whose erasure never was."""
+        sealed = {
+            self.folder / name: file["sha256"]
+            for entry in self.all_entries()
+            if entry.is_erasure
+            for name, file in entry.seal[ERASURE]["files"].items()
+        }
+        for waiting in sorted(self.folder.glob(f"*/{WAITING}*")):
+            path = waiting.with_name(waiting.name.removeprefix(WAITING))
+            if sealed.get(path) == sha256_of(waiting):
+                os.replace(waiting, path)
+            else:
+                waiting.unlink()
+            flush(path.parent)
 
     def forget(self, entry: Entry) -> None:
         """Remove an entry's perishable files; its seal keeps their digests."""
@@ -152,6 +220,7 @@ class Chain:
             yield f"{self.folder / LIST}: its bytes are not as they were written"
         previous = None
         listed = {line["entry"] for line in lines}
+        erased = self._erased(lines)
         for number, line in enumerate(lines, 1):
             folder, before, previous = self.folder / line["entry"], previous, line["seal"]
             if not (folder / SEAL).is_file():
@@ -162,10 +231,24 @@ class Chain:
                 seal = json.loads((folder / SEAL).read_bytes())
                 if (seal["sequence"], seal["previous"]) != (number, before):
                     yield f"{folder / SEAL}: does not follow the entry before it"
-                yield from _changed(folder, seal["files"], set(seal["perishable"]))
+                files = {
+                    name: _after_erasures(sealed, erased.get(f"{line['entry']}/{name}", ()))
+                    for name, sealed in seal["files"].items()
+                }
+                yield from _changed(folder, files, set(seal["perishable"]))
         for seal_path in sorted(self.folder.glob(f"*/{SEAL}")):
             if seal_path.parent.name not in listed:
                 yield f"{seal_path.parent}: is sealed, but {LIST} does not list it"
+
+    def _erased(self, lines: list[dict[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+        """Give for each rewritten file, by its path in the chain, what erasures say of it, the oldest first."""
+        found: dict[str, list[Mapping[str, Any]]] = {}
+        for line in lines:
+            path = self.folder / line["entry"] / SEAL
+            if path.is_file() and sha256_of(path) == line["seal"]:
+                for name, file in json.loads(path.read_bytes()).get(ERASURE, {}).get("files", {}).items():
+                    found.setdefault(name, []).append(file)
+        return found
 
     def _lines(self) -> list[dict[str, Any]]:
         path = self.folder / LIST
@@ -199,6 +282,13 @@ class Chain:
             {"sequence": number, "entry": entry.name, "seal": entry.digest} for number, entry in enumerate(entries, 1)
         ]
         replace_file(self.folder / LIST, b"".join(_line(line) for line in lines))
+
+
+def _after_erasures(sealed: Mapping[str, Any], erasures: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Give what a file has to be, after erasures that each follow from what it was before."""
+    for erasure in erasures:
+        sealed = erasure if erasure["was"] == sealed["sha256"] else sealed
+    return sealed
 
 
 def _changed(folder: Path, files: Mapping[str, Any], perishable: set[str]) -> Iterator[str]:

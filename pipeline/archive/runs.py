@@ -126,6 +126,27 @@ def one_run(folder: Path, night: str) -> Iterator[Run]:
                 lock.truncate()
 
 
+@contextlib.contextmanager
+def no_run(folder: Path) -> Iterator[None]:
+    """See to it that no run is at work, and none begins; what a killed one left is for the next run.
+
+    Raises
+    ------
+    BusyError
+        If a run is at work; the message names it.
+    """
+    if not folder.is_dir():
+        yield
+        return
+    with open_lock(folder / LOCK) as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            who = _holder(lock.read()).get("run_id", "another run")
+            raise BusyError(f"{folder}: run {who} is at work; nothing was done") from None
+        yield
+
+
 def new_id(started: datetime) -> str:
     """Give a run an id that sorts by time and that no other has."""
     return f"{started:%Y-%m-%dT%H-%M-%SZ}-{secrets.token_hex(3)}"

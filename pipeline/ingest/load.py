@@ -39,6 +39,7 @@ from pipeline.ingest.record_versions import lead_history
 from pipeline.ingest.sources import PLACE, ROW, read_source
 from pipeline.ingest.stage_sources import several_systems, stage_sources
 from pipeline.ingest.staging import REASON, Staged, left_out_sql, sql_type
+from pipeline.ingest.suppressed_rows import reading_without
 
 # Merging nested selects takes Ibis longer than it spares the engine: a matrix compiles in two thirds of the time.
 ibis.options.sql.fuse_selects = False
@@ -100,7 +101,7 @@ def load_tables(
         connection.execute(f"SET {setting} = false")  # nothing is fetched from another host, whatever is asked
     connection.execute(f"SET file_search_path = {literal(str(params.folder))}")
     connection.execute(f"SET TimeZone = {literal(params.data.timezone)}")
-    read = read_source if night is None else night.read
+    read = reading_without(read_source, params.archive_folder) if night is None else night.read
     staged, mappings, conventions = stage_sources(
         connection, params, [table for table in LOADED if table not in without], read, folder, names or {}
     )

@@ -21,6 +21,7 @@ from pipeline.common.errors import RunFailedError, UserError
 from pipeline.common.sql import literal, quoted
 from pipeline.config.params import Params, Source
 from pipeline.ingest.sources import RawTable, read_source
+from pipeline.ingest.suppressed_rows import reading_without
 
 _KEPT = ("key", "table", "label", "relation", "columns", "row_count", "spoiled", "notes")
 _OTHER_TYPES = {"HUGEINT": "DECIMAL(38, 0)", "UHUGEINT": "DECIMAL(38, 0)"}
@@ -90,7 +91,8 @@ class NightExtract:
         if self.is_sealed:
             return self._given_back(connection, key, source)
         try:
-            raw = read_source(connection, table, key, source, folder, scratch, folders)
+            read = reading_without(read_source, self.folder.parents[1])
+            raw = read(connection, table, key, source, folder, scratch, folders)
         except UserError as error:
             if "write" in str(error.__context__ or "").lower():  # the disk is full: no word about the source
                 raise RunFailedError(str(error)) from None

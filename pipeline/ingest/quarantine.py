@@ -120,6 +120,7 @@ def count_rows(
             "left_out": [n for reason, n in reasons if is_left_out(reason)],
             "deleted": [n for reason, n in reasons if ": deleted" in reason],
             "merged": [n for reason, n in reasons if ": merged" in reason],
+            "erased": [n for reason, n in reasons if ": erased" in reason],
             "copies": [n for reason, n in reasons if ": exact copy" in reason],
         }
         counts[table] = {

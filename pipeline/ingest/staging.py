@@ -39,7 +39,7 @@ PLAIN_TABLES = ("campaigns", "contents", "experiments", "deal_lines", "quotas", 
 """Tables of which a row is usable once it has what it needs."""
 MONEY_COLUMNS = {"deals": "amount", "campaigns": "cost"}
 """The column of a table whose values may have a currency written beside them."""
-LEFT_OUT = ("duplicate", "older version", "exact copy", "deleted", "merged")
+LEFT_OUT = ("duplicate", "older version", "exact copy", "deleted", "merged", "erased")
 """How the reasons of rows begin that are out of use rightly: something else says what they said, or nothing should."""
 FIRST_START = "1900-01-01"
 """A company's first version may be dated back as far as this, so that it holds always."""

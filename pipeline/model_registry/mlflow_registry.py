@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # a company's model is nobody else's business
 os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
@@ -45,6 +47,8 @@ RUNTIME_PACKAGES = (
     "pydantic", "pyyaml",
 )  # fmt: skip
 HISTORY_TAG = "champion_history"
+REWRITTEN_TAG = "rewritten_from"
+"""Of a version that another one became when somebody was erased from it: the number of that one."""
 DIGEST_TAG = "model_digest"
 
 
@@ -215,6 +219,8 @@ class Registry:
                     "--model latest"
                 )
             return champion
+        if which not in versions and (now := self._became(which)):
+            return now
         if which not in versions:
             raise UserError(
                 f"--model {which}: {self.model_name} has no such version; there are: {', '.join(versions)}, and the "
@@ -274,6 +280,83 @@ class Registry:
         else:
             self.client.set_registered_model_alias(self.model_name, CHAMPION, version)
 
+    def model_folders(self) -> dict[str, Path]:
+        """Give the folder of each version's files; none where MLflow keeps them on a server or elsewhere."""
+        if self.artifact_root is None:
+            return {}
+        found = {version: self._model_folder(version) for version in self.versions()}
+        return {version: folder for version, folder in found.items() if folder.is_dir()}
+
+    def run_folders(self) -> list[Path]:
+        """Give the folders of files that runs of this company logged, models aside."""
+        experiment = self.client.get_experiment_by_name(self.experiment) if self.artifact_root else None
+        if experiment is None:
+            return []
+        runs = mlflow.search_runs([experiment.experiment_id], output_format="list")
+        return sorted({folder for run in runs if (folder := _local(run.info.artifact_uri or "")).is_dir()})
+
+    def replace_version(self, version: str, data: Path, digest: str, *, by: str, because: str) -> str:
+        """Register a version's files, as they were rewritten, as a new version, and delete the old one with its files.
+
+        Aliases, and with them the champion, move to the new version; the history says so. Cut short, the call may be
+        repeated.
+
+        Parameters
+        ----------
+        version : str
+        data : Path
+            The folder that `StoredModel.write` wrote, rewritten.
+        digest : str
+            Of its ``digests.json``.
+        by, because : str
+            Who asked for it, and why.
+
+        Returns
+        -------
+        str
+            The new version.
+        """
+        old = self.client.get_model_version(self.model_name, version)
+        new, run_id = self._became(version), str(old.run_id)
+        if new is None:
+            code = self._model_folder(version) / "code"
+            with mlflow.start_run(run_id=run_id):
+                info = mlflow.pyfunc.log_model(
+                    name="model",
+                    loader_module="pipeline.model_registry.model_artifact",
+                    data_path=str(data),
+                    code_paths=[str(path) for path in sorted(code.iterdir()) if path.is_dir()],
+                    pip_requirements=[f"{name}=={installed_version(name)}" for name in RUNTIME_PACKAGES],
+                )
+            new = self._register(info.model_uri, run_id)
+            for key, value in {**old.tags, REWRITTEN_TAG: version}.items():
+                self.client.set_model_version_tag(self.model_name, new, key, value)
+        self.client.set_tag(run_id, DIGEST_TAG, digest)
+        for alias, aliased in self.client.get_registered_model(self.model_name).aliases.items():
+            if str(aliased) == version:
+                self.client.set_registered_model_alias(self.model_name, alias, new)
+        if not any(entry["action"] == "rewrite" and entry["previous"] == version for entry in self.history()):
+            at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            entry = {"action": "rewrite", "version": new, "previous": version, "by": by, "because": because, "at": at}
+            history = json.dumps([*self.history(), {**entry, "note": ""}])
+            self.client.set_registered_model_tag(self.model_name, HISTORY_TAG, history)
+        folder = self._model_folder(version)
+        shutil.rmtree(folder.parent if folder.name == "artifacts" else folder, ignore_errors=True)
+        if old.model_id:
+            self.client.delete_logged_model(old.model_id)
+        self.client.delete_model_version(self.model_name, version)
+        return new
+
+    def _became(self, version: str) -> str | None:
+        """Give the version that a version became when somebody was erased from it."""
+        for one in reversed(self.versions()):
+            if self.client.get_model_version(self.model_name, one).tags.get(REWRITTEN_TAG) == version:
+                return one
+        return None
+
+    def _model_folder(self, version: str) -> Path:
+        return _local(self.client.get_model_version_download_uri(self.model_name, version))
+
     @contextmanager
     def _run(self) -> Iterator[Any]:
         if self.client.get_experiment_by_name(self.experiment) is None:
@@ -281,3 +364,9 @@ class Registry:
         mlflow.set_experiment(self.experiment)
         with mlflow.start_run() as run:
             yield run
+
+
+def _local(uri: str) -> Path:
+    """Give the place of a file address; an address of anything else names no file."""
+    parts = urlsplit(uri)
+    return Path(unquote(parts.path)) if parts.scheme in ("", "file") else Path("/nowhere")

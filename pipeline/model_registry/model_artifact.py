@@ -157,9 +157,15 @@ class StoredModel:
             (folder / name).write_bytes(packed)
         (folder / SPEC).write_text(self.spec.to_json(), encoding="utf-8")
         (folder / FACTS).write_text(json.dumps(asdict(self.facts), indent=2, sort_keys=True), encoding="utf-8")
-        digests = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
-        (folder / DIGESTS).write_text(json.dumps(digests, indent=2, sort_keys=True))
-        return sha256_of(folder / DIGESTS)
+        return seal_model(folder)
+
+
+def seal_model(folder: Path) -> str:
+    """Write down the digests of a model's files; give the SHA-256 of that list."""
+    (folder / DIGESTS).unlink(missing_ok=True)
+    digests = {path.name: sha256_of(path) for path in sorted(folder.iterdir())}
+    (folder / DIGESTS).write_text(json.dumps(digests, indent=2, sort_keys=True))
+    return sha256_of(folder / DIGESTS)
 
 
 def check_model(folder: Path, digest: str | None = None) -> None:

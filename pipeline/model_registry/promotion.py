@@ -75,6 +75,8 @@ def rollback(params: Params, *, by: str = "", because: str = "") -> str:
     for entry in registry.history():
         if entry["action"] == "promote":
             standing.append(entry["version"])
+        elif entry["action"] == "rewrite":  # somebody was erased from it: the same model, another version
+            standing = [entry["version"] if one == entry["previous"] else one for one in standing]
         else:
             standing.pop()
     if len(standing) == 1:

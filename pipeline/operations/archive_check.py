@@ -29,9 +29,11 @@ def verify(params: Params) -> tuple[list[str], str]:
         found = list(chain.verify())
         findings += found
         if not found:
-            entries = chain.entries()
+            entries = chain.all_entries()
+            erasures = sum(entry.is_erasure for entry in entries)
             last = f", the last is {entries[-1].name} ({entries[-1].digest})" if entries else ""
-            parts.append(f"{len(entries)} {name}{last}")
+            noted = f" and {counted(erasures, 'erasure', 'erasures')}" if erasures else ""
+            parts.append(f"{len(entries) - erasures} {name}{noted}{last}")
     if findings:
         return findings, f"The archive was changed: {counted(len(findings), 'finding', 'findings')}"
     return [], f"The archive is as it was sealed: {'; '.join(parts)}"
