@@ -24,7 +24,7 @@ ARTIFACTS = (
     "scores.*", "attributions*.parquet", "insights.parquet", "timeline.parquet", "previous.parquet", "margins*.parquet",
     "identity.parquet", "quarantine.parquet", "warnings.parquet", "manifest.json", "audit.json", "backtest.json",
     "funnel.*", "campaigns.*", "plan*.json", "plan*.html", "plan*.parquet", "experiment*.*", "selection.*",
-    "month-end*.*", "monitor*.*", "answers.sqlite*", "outbox.db*", "access_log.jsonl*", "deliveries.jsonl",
+    "month-end*.*", "monitor*.*", "answers.sqlite*", "outbox", "access_log.jsonl*", "deliveries.jsonl",
     "tuning.db*", "nurture*.*", ".staging-*", ".committed-*", ".*.partial", *PAGES,
 )  # fmt: skip
 """What leadrev writes into the folder of artifacts, which may be the folder of a company's own files too."""
