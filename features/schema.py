@@ -31,7 +31,8 @@ ACCOUNTS = {
 EVENTS = {
     "event_id": "string", "lead_id": "string", "contact_id": "string", "account_id": "string", "deal_id": "string",
     "occurred_at": TIME, "known_at": TIME, "kind": "string", "direction": "string", "channel": "string",
-    "topic": "string", "campaign": "string", "owner_id": "string", "system": "string", "found_by": "string",
+    "topic": "string", "campaign": "string", "content_id": "string", "owner_id": "string", "system": "string",
+    "found_by": "string",
 }  # fmt: skip
 CLOSINGS = {"lead_id": "string", "closed_at": TIME, "known_at": TIME, "outcome": "string"}
 CHANGES = {

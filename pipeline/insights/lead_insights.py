@@ -4,6 +4,7 @@
 ``lead_id``                              as in ``scores``
 ``next_step``, ``next_step_text``        what to do next: ``call_now``, ``keep_working``, ``nurture``, ``wait`` or
                                          ``no_contact``, and in a sentence (`next_step_rules`)
+``content_id``, ``content_text``         what to offer the lead (`content_offers`); missing where there is nothing
 ``money_{theme}``, ``points_{theme}``    what fit, source, engagement, sales_activity, history and timing add to
                                          the typical lead's expected revenue (``base_money`` of the manifest) and
                                          chance (percentage points), both within the primary horizon: base and
@@ -70,7 +71,7 @@ THEMES = tuple(theme.replace(" ", "_") for theme in catalogue.THEMES)
 TOPICS = 3
 TOUCHES = {"touches_from_us_count": "touch_outbound_count", "touches_from_lead_count": "touch_inbound_count"}
 WON_TOUCHES = tuple(f"won_touches_from_us_p{part}" for part in (25, 50, 75))
-STEP_COLUMNS = ("next_step", "next_step_text")
+STEP_COLUMNS = ("next_step", "next_step_text", "content_id", "content_text")
 LISTS = ("changes", "topics", "like_won", "would_take")
 WOULD_TAKE_ROWS = 2_000
 """How many leads from the top are forecast again with one more touch: their features are built anew."""

@@ -18,6 +18,7 @@ from pipeline.common import formatting
 from pipeline.common.degradation import Degradation
 from pipeline.ingest.company import LoadedCompany
 from pipeline.insights import event_roles
+from pipeline.insights.content_offers import content_offers
 from pipeline.insights.lead_situation import TIMES, TOLD, lead_situation
 from pipeline.insights.next_step_rules import RULES, first_rule, step_of
 from pipeline.insights.step_sentences import sentence
@@ -137,11 +138,13 @@ def steps_of_leads(
     topics: pd.Series,
     degraded: Sequence[Degradation] = (),
 ) -> pd.DataFrame:
-    """Say what to do next with each lead that was scored: see `next_steps`."""
+    """Say what to do next with each lead that was scored, and what to offer it: `next_steps`, `content_offers`."""
     situation = lead_situation(company, stored.spec, as_of, scores["lead_id"], degraded)
     histories = touch_histories(company.tables, stored.spec, as_of)
     timezone = company.params.data.timezone
     facts = step_facts(
         situation, scores, topics, histories, as_of, timezone, stored.forecaster.primary_horizon_days
     )  # fmt: skip
-    return next_steps(facts, as_of, timezone, company.tables.has("events"))
+    steps = next_steps(facts, as_of, timezone, company.tables.has("events"))
+    offers = content_offers(company.tables, as_of, topics, facts, histories).reindex(steps.index)
+    return steps.join(offers.astype(object).where(offers.notna(), None))
