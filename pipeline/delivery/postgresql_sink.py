@@ -1,8 +1,8 @@
 # ruff: noqa: S608 (SQL here is made of quoted identifiers and numbers)
 """Forecasts into a table of PostgreSQL, by its key: rows are copied beside it and put in by one statement.
 
-Where the statement is refused, halves of the rows are tried, down to the rows that are at fault: all others stay. What
-concerns no single row (no such column, no right, no room) is the sink's failure, and nothing is written.
+Where the statement is refused for a row's sake, the server puts each row in by itself: those at fault are told, all
+others stay. What concerns no single row (no such column, no right, no room) fails the sink, and nothing is written.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from pipeline.delivery.sink import REFUSED, Answer, SinkError
 TYPES = {
     "string": "text", "double": "double precision", "int64": "bigint", "timestamp[us, tz=UTC]": "timestamptz",
 }  # fmt: skip
-_ROWS = "leadrev_rows"
+_ROWS, _REFUSED, _PLACE = "leadrev_rows", "leadrev_refused", "leadrev_place"
 _OF_A_ROW = ("22", "23", "44")
 """Classes of SQLSTATE that are about a value: data exceptions, constraints, a view's condition."""
+_CONDITIONS = "data_exception OR integrity_constraint_violation OR with_check_option_violation"
+"""The same, by name."""
 _LIMITS = {"connect_timeout": "10", "tcp_user_timeout": "30000", "application_name": "leadrev"}
 _STATEMENT_SECONDS = 120
 _COLUMNS = """
@@ -90,46 +92,55 @@ class PostgreSQLSink:
 
     def _send(self, cursor: Any, batch: Sequence[Item], casts: dict[str, str]) -> list[Answer]:
         rows = arrow_rows(self.table, [self.table.values(item.row, item.content) for item in batch])
-        rows = rows.append_column(self._number, [list(range(len(batch)))])
+        number = "leadrev_row"
+        while number in self.table.names:
+            number += "_"
+        rows = rows.append_column(number, [list(range(len(batch)))])
+        import adbc_driver_postgresql.dbapi as postgresql
+
         cursor.execute("BEGIN")
         cursor.execute(f"DROP TABLE IF EXISTS pg_temp.{_ROWS}")
         cursor.adbc_ingest(_ROWS, rows, mode="create", temporary=True)
         # To the column's type, but not to its length: a text that is too long is refused, not cut.
         columns = ", ".join(f"CAST({quoted(name)} AS {casts[name]})" for name in self.table.names)
-        source = f"SELECT {columns} FROM pg_temp.{_ROWS} WHERE {quoted(self._number)}"
-
-        def upsert(start: int, end: int) -> str:
-            return self.table.upsert(f"{source} BETWEEN {start} AND {end - 1}")
-
-        refused = dict(_refused(cursor, upsert, 0, len(batch)))
+        source = f"SELECT {columns} FROM pg_temp.{_ROWS}"
+        refused: dict[int, str] = {}
+        cursor.execute("SAVEPOINT here")
+        try:
+            cursor.execute(self.table.upsert(source))
+        except postgresql.Error as error:
+            if not (error.sqlstate or "").startswith(_OF_A_ROW):
+                raise
+            cursor.execute("ROLLBACK TO SAVEPOINT here")
+            refused = self._send_each(
+                cursor, self.table.upsert(f"{source} WHERE {number} = {_PLACE}"), number, len(batch)
+            )
         cursor.execute("COMMIT")
         return [Answer(item, REFUSED, refused[n]) if n in refused else Answer(item) for n, item in enumerate(batch)]
 
-    @property
-    def _number(self) -> str:
-        """A name for the numbers of the rows that is none of the fields'."""
-        return "n" * (1 + max(len(name) for name in self.table.names))
-
-
-def _refused(cursor: Any, upsert: Callable[[int, int], str], start: int, end: int) -> Iterator[tuple[int, str]]:
-    """Put in the rows from `start` up to `end`, and give those that are refused, each with the words."""
-    import adbc_driver_postgresql.dbapi as postgresql
-
-    cursor.execute("SAVEPOINT here")
-    try:
-        cursor.execute(upsert(start, end))
-    except postgresql.Error as error:
-        if not (error.sqlstate or "").startswith(_OF_A_ROW):
-            raise
-        cursor.execute("ROLLBACK TO SAVEPOINT here")
-        if end - start == 1:
-            yield start, _words(error)
-            return
-        middle = (start + end) // 2
-        yield from _refused(cursor, upsert, start, middle)
-        yield from _refused(cursor, upsert, middle, end)
-    else:
-        cursor.execute("RELEASE SAVEPOINT here")
+    def _send_each(self, cursor: Any, upsert: str, number: str, count: int) -> dict[int, str]:
+        """Put each row in by itself, on the server, and give the words for those that are refused."""
+        tag = "$leadrev$"
+        while tag in upsert:
+            tag = f"{tag[:-1]}_$"
+        cursor.execute(f"CREATE UNIQUE INDEX ON pg_temp.{_ROWS} ({number})")
+        cursor.execute(f"DROP TABLE IF EXISTS pg_temp.{_REFUSED}")
+        cursor.execute(f"CREATE TEMPORARY TABLE {_REFUSED} (place int, words text)")
+        cursor.execute(
+            f"""
+            DO {tag} BEGIN
+                FOR {_PLACE} IN 0..{count - 1} LOOP
+                    BEGIN
+                        {upsert};
+                    EXCEPTION WHEN {_CONDITIONS} THEN
+                        INSERT INTO pg_temp.{_REFUSED} VALUES ({_PLACE}, SQLERRM);
+                    END;
+                END LOOP;
+            END {tag}
+            """
+        )
+        cursor.execute(f"SELECT place, words FROM pg_temp.{_REFUSED}")
+        return dict(cursor.fetchall())
 
 
 def _words(error: Exception) -> str:
