@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from pipeline.config.delivery_params import OnlyChanges
@@ -12,6 +13,8 @@ from pipeline.config.delivery_params import OnlyChanges
 FIGURE, SCORE, REASONS, EXACT, NEVER = "figure", "score", "reasons", "exact", "never"
 """How a fact moves: by a share of itself; by points; as other reasons; at all; or never of itself."""
 
+as_json = json.JSONEncoder(ensure_ascii=False, sort_keys=True).encode
+"""Write content as JSON: the same content, the same text."""
 _NEVER = ("as_of", "model_version", "rank")
 _FIGURES = ("p_win_", "p_lost_", "days_to_win_", "deal_value", "expected_revenue_")
 
@@ -69,9 +72,21 @@ def fact_of(value: Any, measure: str) -> Any:
     """Give what is kept of a delivered value: figures as they are, of a text its digest and no word."""
     if value is None or measure == NEVER:
         return None
-    return value if measure in (FIGURE, SCORE) or isinstance(value, bool) else digest_of(value)[:16]
+    if measure in (FIGURE, SCORE) or isinstance(value, bool):
+        return value
+    return _short_digest(value if isinstance(value, str) else as_json(value))
 
 
 def digest_of(content: Any) -> str:
     """Digest of what JSON can write."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    return digest_of_text(as_json(content))
+
+
+def digest_of_text(text: str) -> str:
+    """Digest of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@lru_cache(maxsize=4096)
+def _short_digest(text: str) -> str:
+    return digest_of_text(text)[:16]

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.common.atomic_write import check_writable
-from pipeline.delivery.changes import digest_of
+from pipeline.delivery.changes import as_json, digest_of, digest_of_text
 from pipeline.delivery.payload import Row
 
 FILE = "outbox.db"
@@ -121,15 +121,15 @@ class Outbox:
 
     def put(self, sink: str, run_id: str, rows: Sequence[Row], cleared: Mapping[str, dict[str, Any]]) -> None:
         """Store rows to be sent, and rows to be cleared with what clears them; inside of `transaction`."""
-        made = [(row.key, row.digest, SET, row.values, row.facts) for row in rows]
-        made += [(key, CLEAR, CLEAR, values, {}) for key, values in cleared.items()]
-        self.withdraw(sink, [key for key, *_ in made])
+        made = []
+        for row in rows:
+            content = as_json(row.values)
+            made.append((sink, row.key, digest_of_text(content), SET, content, as_json(row.facts), run_id))
+        made += [(sink, key, CLEAR, CLEAR, as_json(values), "{}", run_id) for key, values in cleared.items()]
+        self.withdraw(sink, [row for _, row, *_ in made])
         self.connection.executemany(
             "INSERT INTO outbox (sink, row, digest, kind, content, facts, run_id) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [
-                (sink, key, digest, kind, _json(values), _json(facts), run_id)
-                for key, digest, kind, values, facts in made
-            ],
+            made,
         )
 
     def withdraw(self, sink: str, rows: Sequence[str]) -> None:
@@ -265,10 +265,6 @@ def pause_seconds(attempts: int) -> float:
     [1, 10, 100, 21600]
     """
     return min(10 ** (attempts - 1), LONGEST_PAUSE_SECONDS)
-
-
-def _json(content: Any) -> str:
-    return json.dumps(content, ensure_ascii=False)
 
 
 def _text(moment: datetime) -> str:
