@@ -7,6 +7,7 @@ note of who it was goes last, before the search.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -25,8 +26,11 @@ from pipeline.archive.suppression import Suppression
 from pipeline.common.atomic_write import finish_moves, replace_file, sha256_of
 from pipeline.common.errors import UserError
 from pipeline.common.formatting import count as counted
+from pipeline.common.masking import without_password
 from pipeline.common.scratch import ScratchFolder, remove_dead
 from pipeline.config.params import Params
+from pipeline.delivery.delivery import open_outbox, outbox_folder
+from pipeline.delivery.outbox import FILE as OUTBOX
 from pipeline.ingest.load import load_tables
 from pipeline.ingest.suppressed_rows import REASON
 from pipeline.model_registry.mlflow_registry import Registry
@@ -105,7 +109,7 @@ def erase(
         if not text.strip():
             raise UserError(f"{option}: found nothing; an erasure needs a name and a reason, for those who ask later")
     listed = Suppression(params.archive_folder)
-    with no_run(params.runs_folder):
+    with no_run(params.runs_folder), _no_delivery(params):
         remove_dead()
         finish_moves(params.artifacts_folder)
         for chain in stores.chains(params).values():
@@ -137,11 +141,21 @@ def erase(
         pending.unlink()
         prove(params, searcher, result)
         _record(listed.folder, facts, result)
+    if not found.is_known and not person.shared and was_erased and not result.removed:
+        result.notes.append("nothing else is known of the person any more: what was searched for is what you gave")
+    if sinks := sorted(params.deliver.sinks):
+        result.notes.append(f"what was delivered to {', '.join(sinks)} lies there: delete the person there too")
     for kind in sorted(person.shared):
         result.notes.append(
             f"some of the person's {kind} are other people's too: they were neither removed nor searched for"
         )
     return result
+
+
+def _no_delivery(params: Params) -> contextlib.AbstractContextManager[Any]:
+    """See to it that nothing is delivered in the meantime."""
+    is_there = (outbox_folder(params) / OUTBOX).exists()
+    return open_outbox(params) if is_there else contextlib.nullcontext()
 
 
 def prove(params: Params, searcher: Searcher, result: Erasure) -> None:
@@ -160,7 +174,8 @@ def prove(params: Params, searcher: Searcher, result: Erasure) -> None:
             result.remaining.append(str(path))
     result.theirs += [str(path) for path in stores.other_files(params) if holds(path, searcher)]
     if stores.database(params) is None:
-        result.notes.append(f"models and runs at {params.mlflow.tracking_uri} lie elsewhere: search and delete there")
+        where = without_password(params.tracking_uri)
+        result.remaining.append(f"{where}: models and runs lie there and were not searched; delete the versions there")
 
 
 def _erase_archive(params: Params, searcher: Searcher, facts: Mapping[str, Any], result: Erasure) -> None:

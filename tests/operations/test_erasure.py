@@ -18,6 +18,7 @@ from night_company import drop_rows, forecasts_cost_nothing, stand_at
 
 from pipeline.archive.feedback import Answer, AnswerStore
 from pipeline.audit.reconciliation import reconcile
+from pipeline.delivery.delivery import open_outbox
 from pipeline.ingest.load import load_tables
 from pipeline.ingest.quarantine import quarantined
 from pipeline.operations import erasure, erasure_stores
@@ -58,6 +59,15 @@ def after_nights(tmp_path_factory):
     (folder / "audit.json").write_text(
         json.dumps({"examples": [person.lead_id, "L0000001"], "text": f"to {person.email.upper()}"}, indent=2) + "\n"
     )
+    with open_outbox(Company(folder).params):
+        pass  # made as deliveries make it
+    with sqlite3.connect(folder / "outbox" / "outbox.db") as connection:
+        connection.execute(
+            "INSERT INTO outbox (sink, row, digest, kind, content) VALUES ('dwh', ?, 'a', 'row', '{}'), "
+            "('mail', 'Bo', 'b', 'mail', ?)",
+            [person.lead_id, json.dumps({"text": f"1. {person['name']}\n2. Cy Dow"})],
+        )
+    connection.close()
     like = json.dumps([{"lead_id": person.lead_id, "did": "x"}, {"lead_id": "L0000001", "did": "y"}])
     pd.DataFrame({"lead_id": ["L0000001", person.lead_id], "like_won": [like, "[]"]}).to_parquet(
         folder / "insights.parquet"
@@ -106,6 +116,11 @@ def test_no_byte_holds_the_person_and_all_else_is_as_it_was(company):
             others = old[~theirs.reindex(old.index)].reset_index(drop=True)
             pd.testing.assert_frame_equal(others, new.reset_index(drop=True))
     assert [answer.lead_id for answer in AnswerStore(company.folder / "answers.sqlite").all()] == ["L0000001"]
+    with sqlite3.connect(company.folder / "outbox" / "outbox.db") as connection:
+        assert connection.execute("SELECT row, content FROM outbox").fetchall() == [
+            ("Bo", '{"text": "1. erased\\n2. Cy Dow"}')
+        ]
+    connection.close()
     with pytest.raises(sqlite3.IntegrityError), sqlite3.connect(company.folder / "answers.sqlite") as connection:
         connection.execute("DELETE FROM answers")
 
