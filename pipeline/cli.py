@@ -470,6 +470,23 @@ def month_end(
 
 
 @app.command()
+def monitor(
+    params: ParamsFile = Path("params.yaml"),
+    as_of: AsOf = None,
+    out: Out = None,
+    debug: Debug = False,
+) -> None:
+    """Compare what archived nights expected with what came, and tonight's leads with those of the training.
+
+    Example: `leadrev monitor`
+    """
+    from pipeline.commands.monitor import monitor as run
+
+    loaded = _load(params)
+    typer.echo(run(loaded, as_of, out=out or loaded.artifacts_folder).summary())
+
+
+@app.command()
 def experiment(
     words: Annotated[
         list[str], typer.Argument(metavar="[assign] NAME", help="Which experiment; with assign: draw accounts for it.")

@@ -49,6 +49,9 @@ class OneModel:
     def challengers(self) -> list[str]:
         return []
 
+    def log_night(self, night: str, metrics: dict[str, float]) -> None:
+        pass
+
     def load(self, which: str):
         facts = SimpleNamespace(
             profile=self.profile, trained_as_of="2026-01-01T00:00:00Z", currency="EUR", timezone="Europe/Berlin",
@@ -56,7 +59,11 @@ class OneModel:
         )  # fmt: skip
         spec = SimpleNamespace(lead_attributes=(("timeframe", "category"),), account_attributes=(),
                                columns=("leads.source",), has=lambda name: name == "leads.source")  # fmt: skip
-        return "1", SimpleNamespace(facts=facts, spec=spec, check_horizons=lambda params, version: None)
+        grid = SimpleNamespace(to_dict=dict)
+        forecaster = SimpleNamespace(incidence_=SimpleNamespace(grid_=grid))
+        return "1", SimpleNamespace(
+            facts=facts, spec=spec, forecaster=forecaster, check_horizons=lambda params, version: None
+        )
 
 
 def forecast_for_nothing(loaded, *, explained, out: Path, previous: Path, with_margins: bool):
@@ -87,12 +94,27 @@ def report_for_nothing(params, out: Path, company) -> Path:
     return out / "report.html"
 
 
+def monitor_for_nothing(company, as_of, load, *, out: Path):
+    """Write what the monitor writes: files that depend on the archive."""
+    names = ("monitor.json", "monitor.html", "monitor-nights.parquet")
+    write_whole(out, dict.fromkeys(names, (out / "manifest.json").read_bytes()))
+    content = {
+        "alarms": [],
+        "daily": [],
+        "inputs": [],
+        "outcomes": [],
+        "scores": {"psi": None, "rank_correlation": 1.0},
+    }
+    return SimpleNamespace(content=content)
+
+
 def forecasts_cost_nothing(setattr_) -> None:
     """Put the above in the place of the champion, of its forecasts and of the report."""
     from pipeline.commands import nightly
 
     setattr_(nightly, "Registry", OneModel)
     setattr_(nightly, "score_company", forecast_for_nothing)
+    setattr_(nightly, "monitor_company", monitor_for_nothing)
     setattr_(nightly, "report", report_for_nothing)
 
 

@@ -23,6 +23,7 @@ COMMANDS = {
     "score": ("--params", "--as-of", "--model", "--explain", "--out", "--previous"),
     "campaigns": ("--params", "--as-of", "--since", "--attribution", "--filter", "--out"),
     "funnel": ("--params", "--as-of", "--by", "--cohort", "--out"),
+    "monitor": ("--params", "--as-of", "--out"),
     "month-end": ("--params", "--as-of", "--out"),
     "experiment": ("--params", "--share", "--as-of", "--out"),
     "selection": ("--params", "--as-of", "--out"),

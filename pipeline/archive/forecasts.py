@@ -46,7 +46,8 @@ class Forecasts(Nights):
         tables : mapping of str to table
             File names without their ending: `SCORES`, `MARGINS`, and those of challengers.
         facts : mapping
-            What the seal says: ``as_of``, ``model_version``, ``state``, ``degraded`` and where they came from.
+            What the seal says: ``as_of``, ``model_version``, ``state``, ``degraded``, ``grids`` (of each version, what
+            its margins are margins of: `models.hazards.TimeGrid`) and where they came from.
         """
         name = self.free_name(night)
         folder = self.chain.begin(name)

@@ -17,6 +17,7 @@ from pipeline.archive.chain import Entry
 from pipeline.archive.extracts import CHANGES, SOURCES, Extracts, taken_at
 from pipeline.archive.forecasts import MARGINS, SCORES, Forecasts
 from pipeline.archive.runs import Run
+from pipeline.commands.monitor import FILES, metrics, monitor_company
 from pipeline.common.atomic_write import check_writable, finish_moves, sha256_of, written_whole
 from pipeline.common.dates import iso
 from pipeline.common.degradation import Degradation
@@ -278,10 +279,24 @@ def archive(night: Night) -> Outcome:
         tables = {to: pq.read_table(night.folder / f"{name}.parquet") for to, name in names.items()}
         facts = {name: manifest[name] for name in ("as_of", "model_version", "state", "degraded", "data_fingerprint")}
         facts |= {"scores": scores, "extract": night.entry().digest, "challengers": versions}
+        facts["grids"] = {
+            version: night.model(version)[1].forecaster.incidence_.grid_.to_dict()
+            for version in [manifest["model_version"], *versions]
+        }
         found = night.forecasts.append(night.date, tables, facts)
     size = sum(file["bytes"] for file in found.seal["files"].values())
     message = f"sealed as {found.name}, number {found.seal['sequence']} of the chain, {size:,} bytes"
     return Outcome(message, manifest["rows"], [found.folder / "seal.json"], {"seal": found.digest})
+
+
+def watch(night: Night) -> Outcome:
+    """Compare archived nights with what came, and tell MLflow."""
+    company = night.company()
+    found = monitor_company(company, company.known_until, lambda version: night.model(version)[1], out=night.folder)
+    Registry(night.params).log_night(str(night.date), metrics(found.content))
+    alarms = found.content["alarms"]
+    lines = [counted(len(alarms), "alarm", "alarms"), *(alarm["text"] for alarm in alarms)]
+    return Outcome("; ".join(lines), len(found.content["daily"]), [night.folder / name for name in FILES])
 
 
 def deliver(night: Night) -> Outcome:
@@ -303,7 +318,8 @@ STEPS = (
     Step("load", ("freshness",), ("data",), ("quarantine.parquet",), load_and_check),
     Step("score", ("freshness", "load", "model"), ("*",), ("scores.parquet and the rest", MANIFEST), forecast),
     Step("archive", ("score",), (), ("archive/forecasts/as_of=NIGHT",), archive),
-    # monitor and month-end come here, as steps of their own
+    Step("monitor", ("load", "archive"), ("monitor",), FILES, watch),
+    # month-end comes here, as a step of its own
     Step("deliver", ("score", "outbox"), ("deliver",), ("the sinks of deliver", "deliveries.jsonl"), deliver),
     Step("report", ("score", "backtest.json"), ("data.timezone",), ("report.html",), write_report),
     # alert comes here

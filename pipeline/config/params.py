@@ -250,6 +250,12 @@ class NightlyParams(_Strict):
         return rule or ("stop" if table in ("leads", "deals") else "degrade")
 
 
+class MonitorParams(_Strict):
+    """What the monitor allows forecasts before it says that they are wrong."""
+
+    level_tolerance: float = Field(default=0.1, ge=0, lt=1)
+
+
 class MlflowParams(_Strict):
     """Where runs and models are kept."""
 
@@ -293,6 +299,7 @@ class Params(_Strict):
     serve: Annotated[ServeParams, BeforeValidator(blank_as_mapping)] = ServeParams()
     nightly: Annotated[NightlyParams, BeforeValidator(blank_as_mapping)] = Field(default_factory=NightlyParams)
     deliver: Annotated[DeliverParams, BeforeValidator(blank_as_mapping)] = Field(default_factory=DeliverParams)
+    monitor: Annotated[MonitorParams, BeforeValidator(blank_as_mapping)] = MonitorParams()
     mlflow: Annotated[MlflowParams, BeforeValidator(blank_as_mapping)] = MlflowParams()
     _folder: Path = PrivateAttr(Path("."))
 

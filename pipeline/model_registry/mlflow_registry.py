@@ -139,6 +139,19 @@ class Registry:
                 self.client.set_model_version_tag(self.model_name, version, key, value)
         return version
 
+    def log_night(self, night: str, metrics: dict[str, float]) -> None:
+        """Log figures of a night as a run of their own, named by the night.
+
+        Parameters
+        ----------
+        night : str
+            The date.
+        metrics : dict of str to float
+        """
+        with self._run():
+            mlflow.set_tags({"mlflow.runName": f"night {night}", "night": night, "company": self.company})
+            mlflow.log_metrics(metrics)
+
     def _register(self, uri: str, run_id: str) -> str:
         """Make a version of a logged model; through the client, which unlike `mlflow.register_model` prints nothing."""
         try:

@@ -7,12 +7,23 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 
-from tests.bench import ablation, campaigns, experiments, features, funnel, incidence, onboarding, pages, reasons
+from tests.bench import (
+    ablation,
+    campaigns,
+    experiments,
+    features,
+    funnel,
+    incidence,
+    monitor,
+    onboarding,
+    pages,
+    reasons,
+)
 
 BENCHES = {
     "incidence": incidence.run, "features": features.run, "reasons": reasons.run, "pages": pages.run,
     "ablation": ablation.run, "onboarding": onboarding.run, "campaigns": campaigns.run, "funnel": funnel.run,
-    "experiments": experiments.run,
+    "experiments": experiments.run, "monitor": monitor.run,
 }  # fmt: skip
 PARTS = (
     "lightgbm", "shap", "numpy", "scikit-learn", "hazardous", "scikit-survival", "lifelines",

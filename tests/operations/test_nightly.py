@@ -16,7 +16,7 @@ from pipeline.archive import runs
 from pipeline.archive.extracts import Extracts
 from pipeline.archive.forecasts import Forecasts, read_scores
 
-STEPS = ("freshness", "load", "score", "archive", "deliver", "report")
+STEPS = ("freshness", "load", "score", "archive", "monitor", "deliver", "report")
 
 
 @pytest.fixture
