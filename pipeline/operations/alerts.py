@@ -24,7 +24,7 @@ def outcome_alarms(outcomes: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]
         side = "more" if row["ratio"] > 1 else "fewer"
         text = (
             f"{row['segment']}: {side} wins than forecast since {row['since']}: {row['observed']:,} where "
-            f"{row['expected']:,.1f} were expected ({row['ratio']:.2f} times; e-value {row['e_value']:,.0f}, alarm at "
+            f"{row['expected']:,.1f} were expected ({row['ratio']:.2f} times; e-value {row['e_value']:.3g}, alarm at "
             f"{row['alarm_at']:,.0f}); first raised on {row['alarm_on']}"
         )
         found.append({"kind": "outcomes", "subject": row["segment"], "since": row["since"], "text": text})

@@ -51,7 +51,7 @@ def win_probabilities(entry: Entry, grid: TimeGrid, version: str | None = None) 
     path = entry.folder / f"{MARGINS}{f'_{version}' if version else ''}.parquet"
     table = pq.read_table(path, columns=["lead_id", *(name for row in names for name in row)])
     margins = np.stack([np.stack([table[name].to_numpy() for name in row], axis=1) for row in names], axis=1)
-    chances = cumulative_incidence(margins, near, SPANS_DAYS)[:, 0] if len(table) else np.empty((0, len(SPANS_DAYS)))
+    chances = cumulative_incidence(margins, near, SPANS_DAYS)[:, 1] if len(table) else np.empty((0, len(SPANS_DAYS)))
     found = pd.DataFrame({"lead_id": table["lead_id"].to_pandas()})
     return found.assign(**{f"wins_{days}d": chances[:, place] for place, days in enumerate(SPANS_DAYS)})
 

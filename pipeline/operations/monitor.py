@@ -80,12 +80,11 @@ def monitor(company: LoadedCompany, as_of: datetime, load: Load, kept: pd.DataFr
         )
     calendar = Calendar(entries, as_of, company.params.data.timezone)
     version = str(entries[-1].seal["model_version"])
-    stored = load(version)
     wins = won_leads(company, as_of)
-    learnt = habits(wins, calendar, float(stored.forecaster.incidence_.grid_.bin_edges_days[1]))
+    grid = grids(entries[-1], version)
+    learnt = habits(wins, calendar, 1.0 if grid is None else float(grid.bin_edges_days[1]))
     outcomes, daily = _outcomes(company, entries, calendar, sums, wins, learnt)
-    matrix = open_leads_matrix(company.on_engine, stored.spec, made_at(entries[-1]))
-    inputs = feature_drift(stored, matrix)
+    inputs = _inputs(company, load, version, made_at(entries[-1]))
     scores = score_shift(read_scores(entries[-1]).to_pandas(), _before(entries))
     extracts = [
         e for e in Extracts(company.params.archive_folder).nights() if e.seal["night"] <= str(calendar.dates[-1])
@@ -104,6 +103,15 @@ def monitor(company: LoadedCompany, as_of: datetime, load: Load, kept: pd.DataFr
         "outcomes": outcomes, "daily": daily, "inputs": inputs, "scores": scores, "challengers": [], "alarms": alarms,
     }  # fmt: skip
     return Monitored(content, sums)
+
+
+def _inputs(company: LoadedCompany, load: Load, version: str, as_of: datetime) -> list[dict[str, Any]]:
+    """Compare features with training, where the model can still be read."""
+    try:
+        stored = load(version)
+    except UserError:
+        return []
+    return feature_drift(stored, open_leads_matrix(company.on_engine, stored.spec, as_of))
 
 
 def _before(entries: list[Entry]) -> pd.DataFrame | None:
