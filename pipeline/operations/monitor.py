@@ -149,7 +149,7 @@ def _outcomes(
         evidence = follow(observed, hoped, starts, dispersion=learnt.dispersion, tolerance=tolerance)
         weight = 0.5 if segment == ALL else 0.5 * weight_of(place - 1)
         alarm_day = evidence.alarm_day(weight)
-        start = int(evidence.since[-1 if alarm_day is None else alarm_day])
+        start = 0 if alarm_day is None else int(evidence.since[alarm_day])
         seen, due = int(observed[start:].sum()), float(hoped[start:].sum())
         rows.append({
             "segment": segment, "since": str(calendar.date_of(start)), "observed": seen, "expected": round(due, 3),
