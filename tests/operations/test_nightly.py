@@ -105,7 +105,7 @@ def test_a_person_may_ask_for_a_step_again_and_the_archive_keeps_both(ready):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--from", "scor"), "--from: found 'scor'; the steps are freshness, load, score, archive, monitor, deliver, report"),
+        (("--from", "scor"), f"--from: found 'scor'; the steps are {', '.join(STEPS)}"),
         (("--only", "archive", "--from", "score"), "--from and --only"),
         (("--only", "archive"), "--only archive: score has not been done tonight"),
     ],
