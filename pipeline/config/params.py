@@ -24,6 +24,7 @@ from pipeline.config.capacity_params import CapacityParams
 from pipeline.config.data_contract import TABLES, WORDS
 from pipeline.config.delivery_params import DeliverParams, SinkParams
 from pipeline.config.experiment_params import ExperimentParams
+from pipeline.config.monitor_params import MonitorParams
 from pipeline.config.near_names import check_names, near_miss
 from pipeline.config.param_types import STRICT, ColumnForm, Text, Texts, Zone, blank_as_mapping, listed
 from pipeline.config.stage_rules import stage_rules
@@ -248,12 +249,6 @@ class NightlyParams(_Strict):
         """Say what a stale source does to the night: without leads and deals it stops, without others it goes on."""
         rule = self.sources.get(table, NightlySource()).on_stale
         return rule or ("stop" if table in ("leads", "deals") else "degrade")
-
-
-class MonitorParams(_Strict):
-    """What the monitor allows forecasts before it says that they are wrong."""
-
-    level_tolerance: float = Field(default=0.1, ge=0, lt=1)
 
 
 class MlflowParams(_Strict):
