@@ -418,6 +418,37 @@ def funnel(
 
 
 @app.command()
+def plan(
+    params: ParamsFile = Path("params.yaml"),
+    goal: Annotated[float | None, typer.Option("--goal", help="Bookings to reach. Default: plan.goal.")] = None,
+    until: Annotated[
+        str | None, typer.Option("--until", metavar="DAY", help="Last day. Default: the running quarter's.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option("--from", metavar="DAY", help="First day. Default: the fiscal year's.")
+    ] = None,
+    marketing_share: Annotated[
+        float | None, typer.Option("--marketing-share", help="Share of the goal asked of marketing's own sources.")
+    ] = None,
+    as_of: AsOf = None,
+    out: Out = None,
+    debug: Debug = False,
+) -> None:
+    """Will the goal be met: closed, open, yet to arrive, existing business; what it takes, and whose.
+
+    Example: `leadrev plan --goal 5000000 --until 2026-09-30`
+    """
+    from pipeline.commands.plan import plan as run
+
+    loaded = _load(params)
+    planned = run(
+        loaded, as_of, goal=goal, first=since, last=until, marketing_share=marketing_share,
+        out=out or loaded.artifacts_folder,
+    )  # fmt: skip
+    typer.echo(planned.summary())
+
+
+@app.command()
 def campaigns(
     params: ParamsFile = Path("params.yaml"),
     as_of: AsOf = None,

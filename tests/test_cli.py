@@ -22,6 +22,7 @@ COMMANDS = {
     "backtest": ("--params", "--cutoffs", "--out"),
     "score": ("--params", "--as-of", "--model", "--explain", "--out", "--previous"),
     "campaigns": ("--params", "--as-of", "--since", "--attribution", "--filter", "--out"),
+    "plan": ("--params", "--goal", "--until", "--from", "--marketing-share", "--as-of", "--out"),
     "funnel": ("--params", "--as-of", "--by", "--cohort", "--out"),
     "monitor": ("--params", "--as-of", "--out"),
     "month-end": ("--params", "--as-of", "--out"),

@@ -15,7 +15,9 @@ DEMO_FILTER = "employees >= 250"
 
 
 def demo(out: Path, *, leads: int) -> None:
-    """Simulate, check, backtest, train, promote, score, report, follow funnel and campaigns, play nights; print it all.
+    """Simulate, check, backtest, train, promote, score, report, follow funnel and campaigns, plan, play nights.
+
+    All of it is printed.
 
     The only command that promotes on its own, so that the one after it has a champion to score with.
 
@@ -33,7 +35,7 @@ def demo(out: Path, *, leads: int) -> None:
     with step(f"simulating {counted(leads, 'lead', 'leads')}"):
         simulate(out, leads=leads)
 
-    from pipeline.commands import backtest, campaigns, check, funnel, score, train
+    from pipeline.commands import backtest, campaigns, check, funnel, plan, score, train
     from pipeline.commands.demo_nights import play_nights
     from pipeline.config.params import load_params
     from pipeline.model_registry import promotion
@@ -60,6 +62,9 @@ def demo(out: Path, *, leads: int) -> None:
             params, None, since=None, attribution=None, condition=DEMO_FILTER, out=params.artifacts_folder
         ).summary()
     )
+    print("\nWhat this quarter brings:")
+    words = {"goal": None, "first": None, "last": None, "marketing_share": None}
+    print(plan.plan(params, None, **words, out=params.artifacts_folder).summary())
     print(play_nights(out / "nights", params))
     top = scored.result.scores.iloc[0]
     print(

@@ -198,6 +198,17 @@ class CampaignsParams(_Strict):
         return value
 
 
+class PlanParams(_Strict):
+    """The revenue goal, whose share of it is whose, and how fiscal months run."""
+
+    goal: float | None = Field(default=None, gt=0)
+    marketing_share: float | None = Field(default=None, ge=0, le=1)
+    marketing_sources: Annotated[list[Text], BeforeValidator(listed)] = []
+    calendar: Literal["months", "4-4-5", "4-5-4", "5-4-4"] = "months"
+    week_ends_on: Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"] = "saturday"
+    year_ends: Literal["last", "nearest"] = "last"
+
+
 class ScoreParams(_Strict):
     """What a forecast takes for granted."""
 
@@ -288,6 +299,7 @@ class Params(_Strict):
     audit: Annotated[AuditParams, BeforeValidator(blank_as_mapping)] = AuditParams()
     capacity: Annotated[CapacityParams, BeforeValidator(blank_as_mapping)] = CapacityParams()
     campaigns: Annotated[CampaignsParams, BeforeValidator(blank_as_mapping)] = CampaignsParams()
+    plan: Annotated[PlanParams, BeforeValidator(blank_as_mapping)] = PlanParams()
     experiments: Annotated[dict[str, ExperimentParams], BeforeValidator(blank_as_mapping)] = {}
     backtest: Annotated[BacktestParams, BeforeValidator(blank_as_mapping)] = BacktestParams()
     score: Annotated[ScoreParams, BeforeValidator(blank_as_mapping)] = ScoreParams()

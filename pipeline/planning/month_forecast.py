@@ -104,8 +104,8 @@ def month_forecast(company: LoadedCompany, start: datetime, end: datetime, as_of
     horizons = [
         h for h in company.params.horizons_days if f"p_win_{h}d" in scores and scores[f"p_win_{h}d"].notna().any()
     ]
-    chance = _within(scores, [f"p_win_{h}d" for h in horizons], horizons, days)
-    money = _within(scores, [f"expected_revenue_{h}d" for h in horizons], horizons, days)
+    chance = within_days(scores, [f"p_win_{h}d" for h in horizons], horizons, days)
+    money = within_days(scores, [f"expected_revenue_{h}d" for h in horizons], horizons, days)
     expected = np.rint(money * 100).astype(np.int64) * (UNITS // 100)
     with np.errstate(divide="ignore", invalid="ignore"):
         value = np.where(chance > 0, expected / chance, 0.0)
@@ -139,7 +139,7 @@ def _made_at(entry: Entry) -> datetime | None:
     return None if written is None else to_instant(str(written).replace("Z", "+00:00"))
 
 
-def _within(scores: pd.DataFrame, columns: list[str], horizons: list[int], days: float) -> NDArray[np.float64]:
+def within_days(scores: pd.DataFrame, columns: list[str], horizons: list[int], days: float) -> NDArray[np.float64]:
     """Read a cumulative figure at so many days, between the horizons that were forecast; nothing at day 0."""
     known = [scores[name].to_numpy(float) if name in scores else np.full(len(scores), np.nan) for name in columns]
     points = [0.0, *map(float, horizons)]

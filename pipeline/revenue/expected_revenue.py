@@ -27,6 +27,9 @@ EVER, SOON = "expected_revenue_ever", "expected_revenue_90d"
 """Columns of the scores: by the longest horizon, and within 90 days (where that is a horizon)."""
 
 
+KEPT = ("lead_id", "episode", "account_id", "owner_id", "deal_value_p10", "deal_value_p90")
+"""What is read of written scores, beside chances and money."""
+
 Forecast = tuple[pd.DataFrame | None, str]
 """The scores of a date, or None; and where they come from, or why there are none."""
 
@@ -133,7 +136,7 @@ def _written(folder: Path, as_of: datetime) -> tuple[pd.DataFrame, str] | None:
         return None
     check_seal(folder, manifest.get("files", {}), ["scores.parquet"])
     names = pq.read_schema(folder / "scores.parquet").names
-    wanted = [name for name in names if name in ("lead_id", "episode") or name.startswith("expected_revenue_")]
+    wanted = [name for name in names if name in KEPT or name.startswith(("expected_revenue_", "p_win_"))]
     scores = pd.read_parquet(folder / "scores.parquet", columns=wanted)
     return scores, f"the scores of the same date, by model version {manifest['model_version']}"
 
