@@ -27,6 +27,7 @@ from pipeline.config.experiment_params import ExperimentParams
 from pipeline.config.monitor_params import MonitorParams
 from pipeline.config.near_names import check_names, near_miss
 from pipeline.config.param_types import STRICT, ColumnForm, Text, Texts, Zone, blank_as_mapping, listed
+from pipeline.config.revenue_params import CampaignsParams, PlanParams
 from pipeline.config.stage_rules import stage_rules
 from pipeline.config.yaml_loader import line_of, read_yaml
 
@@ -181,32 +182,6 @@ class BacktestParams(_Strict):
     cutoffs_count: int = Field(default=3, ge=1, le=50)
     bootstrap_count: int = Field(default=200, ge=0, le=10_000)
     capacity_calls: int = Field(default=100, ge=1, le=10_000_000)
-
-
-class CampaignsParams(_Strict):
-    """How won revenue is credited to the campaigns that touched a lead."""
-
-    attribution: Literal["first", "last", "linear", "position", "time_decay", "model"] = "linear"
-    half_life_days: float = Field(default=7.0, gt=0, le=3650)
-    position_shares: list[float] = Field(default=[0.4, 0.2, 0.4], min_length=3, max_length=3)
-
-    @field_validator("position_shares")
-    @classmethod
-    def _whole(cls, value: list[float]) -> list[float]:
-        if min(value) < 0 or abs(sum(value) - 1) > 1e-9:
-            raise ValueError(f"{value} are no three shares, each 0 or more, that sum to 1")
-        return value
-
-
-class PlanParams(_Strict):
-    """The revenue goal, whose share of it is whose, and how fiscal months run."""
-
-    goal: float | None = Field(default=None, gt=0)
-    marketing_share: float | None = Field(default=None, ge=0, le=1)
-    marketing_sources: Annotated[list[Text], BeforeValidator(listed)] = []
-    calendar: Literal["months", "4-4-5", "4-5-4", "5-4-4"] = "months"
-    week_ends_on: Literal["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"] = "saturday"
-    year_ends: Literal["last", "nearest"] = "last"
 
 
 class ScoreParams(_Strict):

@@ -96,7 +96,9 @@ def levers(
         {
             "name": name,
             "revenue": round(float(more.mean()), 2),
-            "probability": None if goal is None else round(float((closed + worlds.total + more >= goal).mean()), 4),
+            "probability": None
+            if goal is None or leads.is_cut_off
+            else round(float((closed + worlds.total + more >= goal).mean()), 4),
         }
         for name, more in found
     ]

@@ -79,6 +79,8 @@ def plan(
     if last < first or last < today:
         raise UserError(f"--until {last}: it lies before {'--from' if last < first else 'the date of the data'}, "
                         f"{first if last < first else today}")  # fmt: skip
+    if first > today:
+        raise UserError(f"--from {first}: it lies after the date of the data, {today}: a plan begins by then")
     goal = params.plan.goal if goal is None else goal
     start, end = midnight(first, zone), midnight(last + timedelta(days=1), zone)
     days = max((end - as_of) / timedelta(days=1), 0.0)
@@ -126,7 +128,9 @@ def plan(
         "closed": closed_money,
         **parts,
         "total": total,
-        "probability": None if goal is None else round(float((closed_money + worlds.total >= goal).mean()), 4),
+        "probability": None
+        if goal is None or leads.is_cut_off
+        else round(float((closed_money + worlds.total >= goal).mean()), 4),
         "gap": gap,
         "needed": needed(came, gap, [(calendar.name(month), month) for month in months], end, zone),
         "marketing_share": share,

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from features import lifecycle, point_in_time
+from features.versions import as_they_were
 from pipeline.funnel.journeys import NOT_KNOWN, Journeys
 from pipeline.funnel.stage_dates import NOT_REACHED
 from pipeline.ingest.company import LoadedCompany
@@ -27,7 +28,7 @@ OTHERS = "other"
 
 
 def won_deals(company: LoadedCompany, since: datetime, as_of: datetime) -> pd.DataFrame:
-    """Give the deals won since an instant, as known at a date.
+    """Give the deals won since an instant, as known at a date; a deal without an owner is its lead's owner's.
 
     Returns
     -------
@@ -38,8 +39,21 @@ def won_deals(company: LoadedCompany, since: datetime, as_of: datetime) -> pd.Da
     won = versions.filter(point_in_time.current_at(versions, as_of), versions.outcome == "won")
     won = won.filter(won.closed_at >= point_in_time.instant(since), won.closed_at <= point_in_time.instant(as_of))
     frame = won.select("deal_id", "system", "lead_id", "owner_id", "closed_at", "amount").to_pandas()
+    frame["owner_id"] = (
+        frame["owner_id"]
+        .astype(object)
+        .where(frame["owner_id"].notna(), frame["lead_id"].map(_owners_of_leads(company, as_of)))
+    )
     frame["cents"] = (frame.pop("amount").astype(float).fillna(0.0) * 100).round().astype("int64")
     return frame.sort_values(["closed_at", "deal_id"], ignore_index=True)
+
+
+def _owners_of_leads(company: LoadedCompany, as_of: datetime) -> dict[str, str]:
+    leads = company.tables.leads
+    known = leads.filter(point_in_time.known_by(leads.known_at, as_of)).select("lead_id", "owner_id")
+    dated = as_they_were(known.mutate(as_of=point_in_time.instant(as_of)), company.tables, "leads", "lead_id")
+    frame = dated.filter(dated.owner_id.notnull()).to_pandas()
+    return dict(zip(frame["lead_id"], frame["owner_id"], strict=True))
 
 
 @dataclass(frozen=True)
@@ -53,10 +67,13 @@ class OpenLeads:
         ``spread`` (mean of (amount ÷ value)²).
     said : str
         Where the forecast comes from.
+    is_cut_off : bool
+        The date lies beyond the longest horizon of the forecast: what they bring after it is missing.
     """
 
     frame: pd.DataFrame
     said: str
+    is_cut_off: bool = False
 
 
 def open_leads(scores: pd.DataFrame, said: str, horizons_days: list[int], days: float) -> OpenLeads:
@@ -75,9 +92,10 @@ def open_leads(scores: pd.DataFrame, said: str, horizons_days: list[int], days: 
         "lead_id": scores["lead_id"], "owner_id": scores["owner_id"], "cluster": pd.factorize(account)[0],
         "chance": chance, "expected": money, "value": value, "spread": np.exp(np.minimum(sigma, 1.5) ** 2),
     })  # fmt: skip
-    if known and days > max(known):
+    is_cut_off = bool(known) and days > 1.02 * max(known)
+    if is_cut_off:
         said += f"; of leads open today nothing is forecast beyond {max(known)} days"
-    return OpenLeads(frame, said)
+    return OpenLeads(frame, said, is_cut_off)
 
 
 @dataclass(frozen=True)
@@ -116,7 +134,11 @@ def arrivals(company: LoadedCompany, ways: Journeys) -> Arrivals:
     frame, now = ways.frame, int(np.datetime64(ways.as_of, "us").astype(np.int64))
     first = (frame["episode"] == frame.groupby("lead_id")["episode"].transform("min")).to_numpy()
     back = (now - ways.started) / _DAY_US
-    no_arrival = is_import((ways.started // _DAY_US).astype(np.int64)) | _on_lists(company, frame["lead_id"])
+    started = pd.DatetimeIndex(ways.started.view("datetime64[us]")).tz_localize("UTC")
+    local = (
+        started.tz_convert(company.params.data.timezone).tz_localize(None).to_numpy("datetime64[D]").astype(np.int64)
+    )
+    no_arrival = is_import(local) | _on_lists(company, frame["lead_id"])
     source = frame["source"].astype(str).to_numpy()
     counts = pd.Series(source[first & ~no_arrival & (back <= 365)]).value_counts()
     names = [str(name) for name in counts.index[:SEGMENTS_SHOWN]]

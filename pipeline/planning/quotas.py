@@ -72,13 +72,14 @@ def _line(
 
 def _by_owner(company: LoadedCompany, closed: pd.DataFrame) -> list[tuple[str | None, int]]:
     """Share each deal among its owners, as ``splits`` say; what is left over of cents is the first one's."""
-    splits = company.tables.splits.to_pandas() if company.tables.has("splits") else pd.DataFrame({"deal_id": []})
-    shares = {str(deal): rows for deal, rows in splits.groupby("deal_id")}
+    empty = pd.DataFrame({"system": [], "deal_id": []})
+    splits = company.tables.splits.to_pandas() if company.tables.has("splits") else empty
+    shares = dict(list(splits.assign(system=splits["system"].fillna("")).groupby(["system", "deal_id"])))
     found: list[tuple[str | None, int]] = []
-    for deal, owner, cents in zip(
-        closed["deal_id"].astype(str), _text(closed["owner_id"]), closed["cents"], strict=True
-    ):
-        rows = shares.get(deal)
+    systems = closed["system"].fillna("")
+    owners = _text(closed["owner_id"])
+    for system, deal, owner, cents in zip(systems, closed["deal_id"], owners, closed["cents"], strict=True):
+        rows = shares.get((system, deal))
         if rows is None or not rows["share"].sum() > 0:
             found.append((owner, int(cents)))
             continue

@@ -60,7 +60,8 @@ def _sentences(content: Content) -> Iterator[str]:
         f"{money(content['closed'], currency)} of it closed since {content['from']}."
     )
     if goal is not None:
-        yield f"The chance to reach {money(goal, currency)} is {percent(content['probability'])}."
+        if content["probability"] is not None:
+            yield f"The chance to reach {money(goal, currency)} is {percent(content['probability'])}."
         if content["gap"]:
             yield from _gap(content)
     if content["levers"] and content["levers"][0]["revenue"] > 0:

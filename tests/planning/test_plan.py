@@ -84,6 +84,8 @@ def test_a_period_that_is_none_and_a_plan_without_forecast_are_one_line():
     words = {"goal": None, "marketing_share": None}
     with pytest.raises(UserError, match="--until 2023-01-31: it lies before the date of the data, 2023-11-10"):
         plan(company, AS_OF, first=None, last=date(2023, 1, 31), **words, forecast=(None, "none"))
+    with pytest.raises(UserError, match="--from 2024-01-01: it lies after the date of the data"):
+        plan(company, AS_OF, first=date(2024, 1, 1), last=date(2024, 1, 31), **words, forecast=(None, "none"))
     with pytest.raises(UserError, match="a plan needs the forecast of the open leads: there is no champion"):
         plan(company, AS_OF, first=None, last=None, **words, forecast=(None, "there is no champion"))
 
