@@ -136,7 +136,7 @@ class DeliverParams(BaseModel):
 
 def _has_password(address: str) -> bool:
     user, at, _ = address.partition("://")[2].rpartition("@")
-    return bool(at and ":" in user) or re.search(r"(?i)[?&][a-z_]*pass(word)?=", address) is not None
+    return bool(at and ":" in user) or re.search(r"(?i)[?&][a-z_]{0,40}pass(word)?=", address) is not None
 
 
 def _shown(address: str) -> str:

@@ -28,7 +28,7 @@ _WATCHED = {
     "leads": ("lead_id", "contact_id", "email"), "events": ("lead_id", "contact_id", "email"),
     "deals": ("lead_id", "contact_id", "primary_contact_id"), "changes": ("row_id",), "experiments": ("lead_id",),
 }  # fmt: skip
-_ADDRESS = re.compile(r"[^\s<>:;,]+@[^\s<>:;,]+")
+ADDRESS = re.compile(r"[^\s<>:;,@]{1,64}@[^\s<>:;,@]{1,255}")
 
 
 def reading_without(read: Callable[..., RawTable], archive: Path) -> Callable[..., RawTable]:
@@ -106,7 +106,7 @@ def _found(connection: duckdb.DuckDBPyConnection, raw: RawTable, suppression: Su
 def _plain_forms(kind: str, value: str, system: str | None) -> list[str]:
     """Give the forms under which a value may be on the list: an id alone, or with its system's name."""
     if kind == EMAIL:
-        address = _ADDRESS.search(value.lower())
+        address = ADDRESS.search(value.lower())
         return [address[0]] if address else []
     return [f"{system}:{value}"] if system else [value.removesuffix(".0")]
 

@@ -73,7 +73,7 @@ def sources(params: Params) -> set[Path]:
     for table in type(params.data.sources).model_fields:
         for source in getattr(params.data.sources, table):
             written = [source.from_] if source.from_ and "://" not in source.from_ else []
-            written += re.findall(r"'([^']+\.\w+)'", source.sql or "")
+            written += re.findall(r"'([^']{1,400}\.\w{1,20})'", source.sql or "")
             for one in written:
                 found |= {Path(path).resolve() for path in glob.glob(str(params.folder / one), recursive=True)}
     return found

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -17,11 +16,11 @@ from pipeline.config.column_forms import names_in
 from pipeline.config.params import Params
 from pipeline.ingest.company import LoadedCompany
 from pipeline.ingest.stage_sources import several_systems
+from pipeline.ingest.suppressed_rows import ADDRESS
 
 FIELDS = {"lead_id": "leads", "contact_id": "contacts", "email": "emails", "phone": "phones", "name": "names"}
 KEYS = ("lead_id", "contact_id", "email")
 LEAST_PHONE_DIGITS = 7
-_ADDRESS = re.compile(r"[^\s<>:;,]+@[^\s<>:;,]+")
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ def find_person(company: LoadedCompany, lead: str | None, email: str | None, con
 
 def plain_email(text: str | None) -> str | None:
     """Give a mail address in lower case, without a name or blanks around it."""
-    found = _ADDRESS.search(text.lower()) if text else None
+    found = ADDRESS.search(text.lower()) if text else None
     return found[0] if found else None
 
 
