@@ -26,7 +26,6 @@ from pipeline.revenue.attribution import coalitions, shapley_weights
 from pipeline.revenue.expected_revenue import champion_at
 
 CLONES_AT_ONCE = 250_000
-_DAY = pd.Timedelta(days=1)
 
 
 def model_weights(
@@ -34,8 +33,8 @@ def model_weights(
 ) -> tuple[pd.DataFrame, list[str]]:
     """Share each won deal among its campaigns by their Shapley values in the champion's forecast.
 
-    A coalition of campaigns is worth the win probability, on the day before the deal opened, with features built again
-    from the touches of these campaigns alone; touches that belong to no campaign stay.
+    A coalition of campaigns is worth the win probability at the end of the day before the deal opened, with features
+    built again from the touches of these campaigns alone; touches that belong to no campaign stay.
 
     Parameters
     ----------
@@ -88,7 +87,7 @@ def _games(company: LoadedCompany, deals: pd.DataFrame, players: pd.Series) -> p
     own = deals.loc[players.index]
     own = own[own["lead_id"].isin(leads.index)]
     known = leads.loc[own["lead_id"], ["created_at", "known_at"]].max(axis=1).to_numpy()
-    before = np.maximum((own["opened_at"] - _DAY).to_numpy(), known)
+    before = np.maximum(_day_starts(own["opened_at"], company.params.data.timezone), known)
     frame = pd.DataFrame(
         {
             "deal": own.index,
@@ -99,6 +98,13 @@ def _games(company: LoadedCompany, deals: pd.DataFrame, players: pd.Series) -> p
         }
     )
     return frame[before <= own["opened_at"].to_numpy()].reset_index(drop=True)
+
+
+def _day_starts(instants: pd.Series, timezone: str) -> NDArray[np.datetime64]:
+    """Give the start of each instant's local day: deals of one day are one date to build features at."""
+    local = pd.DatetimeIndex(instants).tz_localize("UTC").tz_convert(timezone).tz_localize(None).normalize()
+    starts = local.tz_localize(timezone, ambiguous=np.ones(len(local), dtype=bool), nonexistent="shift_forward")
+    return starts.tz_convert("UTC").tz_localize(None).to_numpy()
 
 
 def _batches(games: pd.DataFrame, seed: int) -> list[pd.DataFrame]:
